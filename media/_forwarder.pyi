@@ -1,0 +1,223 @@
+"""The native packet core: the contract between Python (which decides) and Rust (which carries packets).
+
+Python chooses every id. Arguments are plain immutable data. Every call is idempotent (repeating it with equal
+arguments does nothing) or raises; removing a room, transport or track removes what hangs under it. Calls release
+the GIL and wait at most for a command queue, never for packets: a call that needs the runtime thread's answer is
+answered by an event that carries the call's `ticket` (see `Node.drain`).
+
+Errors, all mapped in one place (native/src/errors.rs) to classes of `media.errors`:
+    UnknownId        the room, transport, track, slot, tap or grant is not there
+    DuplicateId      the id is there already with other arguments
+    Refused          a rule of the core forbids it (a tap without a grant, a foreign room, a bound)
+    CoreFailed       a panic was caught, the runtime thread is gone, or a socket failed
+"""
+
+from collections.abc import Sequence
+from typing import Final, Literal, TypedDict
+
+BUILD_INFO: Final[str]
+"""`crate version, rustc version, profile, target features in use`; logged once at start."""
+
+Kind = Literal["audio", "video"]
+SrtpProfile = Literal["AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_CM_128_HMAC_SHA1_80"]
+
+class Codec(TypedDict):
+    """One payload type as negotiated with one participant (the numbers differ from person to person)."""
+
+    name: str
+    """Encoding name in lower case: `vp8 vp9 h264 av1 opus red`."""
+    payload_type: int
+    clock_hz: int
+    rtx_payload_type: int | None
+    nack: bool
+    pli: bool
+    remb: bool
+    twcc: bool
+    fmtp: str
+    """Format parameters as written, for telling H.264 profiles apart; may be empty."""
+
+class Extensions(TypedDict, total=False):
+    """Header-extension ids (1–255) as negotiated with one participant; a missing key was not negotiated."""
+
+    mid: int
+    rid: int
+    repaired_rid: int
+    audio_level: int
+    abs_send_time: int
+    transport_cc: int
+    video_orientation: int
+    dependency_descriptor: int
+    playout_delay: int
+
+class TrackSpec(TypedDict):
+    """What a person publishes in one media section. Streams are bound by SSRC when known, else by MID (and RID)."""
+
+    mid: str
+    kind: Kind
+    codecs: tuple[Codec, ...]
+    """Codecs accepted from this publisher, preferred first."""
+    ssrcs: tuple[tuple[int, int | None], ...]
+    """(ssrc, rtx_ssrc) pairs known from the offer; may be empty."""
+    rids: tuple[str, ...]
+    """Simulcast rids in the offer's order; empty without simulcast."""
+
+class SlotSpec(TypedDict):
+    """One outgoing stream of a subscriber: SSRC and RTX SSRC are the server's, announced in the answer."""
+
+    mid: str
+    kind: Kind
+    ssrc: int
+    rtx_ssrc: int | None
+    codecs: tuple[Codec, ...]
+    cname: str
+
+class NodeOptions(TypedDict):
+    threads: int
+    """Runtime threads (≥ 1); thread i binds `udp_port + i` (0: any free port each)."""
+    bind: tuple[str, ...]
+    """Addresses to bind, v4 and v6; every one gets its own socket on each thread."""
+    udp_port: int
+    gso: bool
+    cache_ms: int
+    """How long a publisher's packets are kept for retransmission."""
+    socket_buffer_bytes: int
+    max_transports_per_room: int
+    max_tracks_per_transport: int
+
+class LocalAddress(TypedDict):
+    thread: int
+    ip: str
+    port: int
+    receive_buffer_bytes: int
+    """As the kernel granted it (`SO_RCVBUF` read back, halved)."""
+
+class TransportStats(TypedDict):
+    """Per transport; counters since it was added."""
+
+    packets_in: int
+    bytes_in: int
+    packets_out: int
+    bytes_out: int
+    retransmitted_out: int
+    nacks_in: int
+    nacks_out: int
+    plis_in: int
+    plis_out: int
+    recovered_in: int
+    """Packets that arrived by RTX after being asked for."""
+    lost_in: int
+    """Packets given up."""
+    dropped: dict[str, int]
+    """Dropped input by reason: `malformed unauthenticated replayed unknown_ssrc no_keys bound`."""
+    rtt_ms: float | None
+    fraction_lost_out: float
+    """Latest receiver report's worst fraction over this peer's slots, 0–1."""
+    jitter_in_ms: float
+    estimate_bps: int | None
+
+class NodeStats(TypedDict):
+    """Whole process; counters since start."""
+
+    rooms: int
+    transports: int
+    tracks: int
+    packets_in: int
+    packets_out: int
+    bytes_in: int
+    bytes_out: int
+    sends: int
+    """System calls that sent media; packets_out / sends is segments per send."""
+    gso_refused: int
+    socket_overflow: int
+    """SO_RXQ_OVFL: datagrams the kernel dropped because we were late."""
+    dropped: dict[str, int]
+    repeat_refused: int
+    """Packets the encryptor refused because their (SSRC, index) had been used."""
+    delay_us_buckets: tuple[tuple[int, int], ...]
+    """(upper bound in µs, count): kernel receive time to handing the packet to the kernel."""
+    thread_cpu_ns: tuple[int, ...]
+    """CPU time of each runtime thread."""
+
+# Events as `Node.drain` returns them: a tuple whose first member names it.
+#   ("dtls", room, transport, bytes)                  one datagram from the peer (at most 16 wait per transport)
+#   ("ice", room, transport, state)                   state: "connected" | "disconnected" (8 s silence, media stops)
+#                                                     | "failed" (30 s) | "closed" (close_notify)
+#   ("track", room, transport, track, state)          state: "live" (first packet) | "silent" (none for 2 s)
+#   ("codec", room, transport, track, name, fmtp)     the codec in use became known or changed
+#   ("levels", room, ((track, level_dbov, active), …))  every 200 ms while anything was heard; level 0 (loud) … 127
+#   ("tap_ended", room, tap, reason)                  reason: "removed" | "grant_revoked" | "track_gone" | "journal_failed"
+#   ("journal", journal, state, detail)               state: "synced" (detail: bytes on disk) | "failed" (why) | "closed"
+#   ("stats", ticket, dict)                           answer to `request_stats` / `request_dump`
+#   ("room_failed", room, message)                    a panic ended this room; it and all in it are gone
+#   ("thread_failed", thread, message)
+#   ("dropped_events", count)                         DTLS or statistics events that found their queue full
+Event = tuple[object, ...]
+
+class Node:
+    """Sockets, runtime threads and every room on them. One per process."""
+
+    def __init__(self, options: NodeOptions) -> None: ...
+    @property
+    def event_fd(self) -> int:
+        """Readable when `drain` has something; owned by the node."""
+    def local_addresses(self) -> list[LocalAddress]: ...
+    def drain(self) -> list[Event]:
+        """All waiting events, in order per room; clears the eventfd."""
+    def close(self) -> None:
+        """Drain, end all transports, join the threads. Safe to call twice."""
+
+    # rooms
+    def add_room(self, room: int) -> int:
+        """Place the room on the least busy thread; answers that thread's index."""
+    def remove_room(self, room: int) -> None: ...
+
+    # transports: one RTP connection of one participant
+    def add_transport(self, room: int, transport: int, participant: str, ice_ufrag: str, ice_pwd: str) -> None:
+        """Start answering ICE checks for `ice_ufrag`. `participant` is what a recording grant is checked against."""
+    def restart_ice(self, room: int, transport: int, ice_ufrag: str, ice_pwd: str) -> None:
+        """New credentials; the old ones count until the new pair carries media."""
+    def remove_transport(self, room: int, transport: int) -> None: ...
+    def send_dtls(self, room: int, transport: int, datagrams: Sequence[bytes], *, flight: bool) -> None:
+        """Send; with `flight` the core repeats them after 60, 120, 240 … ms until the peer's next DTLS datagram."""
+    def set_srtp(
+        self, room: int, transport: int, profile: SrtpProfile, inbound_key: bytes, outbound_key: bytes
+    ) -> None:
+        """Keys as exported by DTLS: master key followed by master salt, one per direction. Once per transport."""
+    def set_extensions(self, room: int, transport: int, extensions: Extensions) -> None: ...
+
+    # tracks (inbound) and slots (outbound)
+    def set_track(self, room: int, transport: int, track: int, spec: TrackSpec) -> None:
+        """Add a track, or renegotiate it with the same id and mid."""
+    def remove_track(self, room: int, track: int) -> None: ...
+    def set_slot(self, room: int, transport: int, slot: int, spec: SlotSpec) -> None: ...
+    def set_slot_source(self, room: int, slot: int, track: int | None) -> None:
+        """Which track fills the slot; None empties it. Asks the publisher for a keyframe when a video slot changes."""
+    def set_layer(self, room: int, slot: int, rid: str | None) -> None:
+        """Wanted simulcast encoding (None: the first); the switch happens at that layer's next keyframe."""
+    def set_track_muted(self, room: int, track: int, muted: bool) -> None:
+        """Muted: packets of the track are authenticated and dropped, subscribers and taps get none."""
+    def request_keyframe(self, room: int, track: int) -> None: ...
+    def set_max_bitrate(self, room: int, transport: int, bps: int | None) -> None:
+        """Cap towards this publisher by REMB; None leaves the cap to the transport-wide feedback's own limit."""
+
+    # recording
+    def open_journal(self, journal: int, path: str, key: bytes, header: bytes) -> None:
+        """Create the file (exclusively) and write `header`, sealing the journal's own events with `key` (32 bytes)."""
+    def journal_event(self, journal: int, event: bytes) -> None:
+        """Append one event record (at most 60,000 bytes), stamped with the arrival clock."""
+    def close_journal(self, journal: int) -> None:
+        """Seal what waits, sync, close; taps that write into it end."""
+    def grant_recording(self, room: int, grant: str, participant: str) -> None:
+        """Control's word that `participant` may be recorded in `room`; `grant` names the consent it rests on."""
+    def revoke_recording(self, room: int, grant: str) -> None:
+        """Ends every tap made under the grant before this call's command returns; nothing later is journalled."""
+    def add_tap(self, room: int, tap: int, track: int, grant: str, journal: int, key_id: int, key: bytes) -> None:
+        """Write `track`'s packets to the journal under `key`. Refused unless the grant names the track's participant."""
+    def remove_tap(self, room: int, tap: int) -> None: ...
+
+    # looking inside
+    def stats(self) -> NodeStats: ...
+    def request_stats(self, room: int, transport: int, ticket: int) -> None:
+        """Answered by a "stats" event with a TransportStats dict."""
+    def request_dump(self, room: int, ticket: int) -> None:
+        """Answered by a "stats" event with the room's whole state as plain data, without keys or packet bytes."""
