@@ -1,0 +1,87 @@
+# Every command a newcomer, a developer or CI needs. `make` alone lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CARGO_MANIFEST := media/native/Cargo.toml
+RUST_LEAST := $(shell sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' $(CARGO_MANIFEST))
+RUST_SOURCES := $(CARGO_MANIFEST) $(shell find media/native -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print 2>/dev/null)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help run test test-fast lint check-rust check-python check-js fuzz clean prerequisites test-prerequisites
+
+help:
+	@echo "make run        install, load the demo practice, serve on http://localhost:8080"
+	@echo "make test       everything: formatting, types, Rust, Python and browser tests"
+	@echo "make test-fast  Python and Rust tests without browser and servers"
+	@echo "make lint       formatting and types only"
+	@echo "make clean      remove what was built (keeps var/, where the data is)"
+
+prerequisites:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or newer is needed: apt-get install python3 python3-venv python3-dev" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "Python's venv is needed: apt-get install python3-venv" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "A C compiler is needed: apt-get install build-essential" >&2; exit 1; }
+	@v=$$(cargo --version 2>/dev/null | cut -d' ' -f2); \
+	  [ -n "$$v" ] && [ "$$(printf '%s\n' $(RUST_LEAST) $$v | sort -V | head -1)" = "$(RUST_LEAST)" ] || { \
+	  echo "Rust $(RUST_LEAST) or newer is needed (found: $${v:-none}): apt-get install rustc-web cargo-web" >&2; exit 1; }
+
+$(VENV)/.installed: pyproject.toml $(RUST_SOURCES)
+	@$(MAKE) --no-print-directory prerequisites
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@echo "Building the packet core and installing Holdspace (a few minutes the first time)"
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+run: $(VENV)/.installed
+	@exec $(BIN)/holdspace serve --demo
+
+# -- tests ----------------------------------------------------------------------------------------------------------
+
+DEBIAN_FOR_TESTS := chromium postgresql ffmpeg nodejs
+test-prerequisites: prerequisites
+	@missing=""; for p in $(DEBIAN_FOR_TESTS); do \
+	  case $$p in chromium) f=$$(command -v chromium);; ffmpeg) f=$$(command -v ffprobe);; nodejs) f=$$(command -v node);; \
+	    postgresql) f=$$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null);; esac; \
+	  [ -n "$$f" ] || missing="$$missing $$p"; done; \
+	command -v npm >/dev/null || missing="$$missing npm"; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ]; then \
+	    echo "Installing from Debian:$$missing"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	  else echo "The tests need:$$missing. Install them with: sudo apt-get install$$missing" >&2; exit 1; fi; fi
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	cd web && npm ci --silent --no-audit --no-fund
+
+check-rust:
+	cargo fmt --manifest-path $(CARGO_MANIFEST) --all --check
+	cargo clippy --manifest-path $(CARGO_MANIFEST) --workspace --all-targets --quiet -- -D warnings
+	cargo test --manifest-path $(CARGO_MANIFEST) --workspace --quiet
+
+check-python: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest media._forwarder --concise
+
+check-js: web/node_modules/.package-lock.json
+	cd web && npx --no-install tsc -p .
+
+lint: check-python check-js
+
+test: test-prerequisites $(VENV)/.installed-test
+	@$(MAKE) --no-print-directory check-rust check-python check-js
+	$(BIN)/pytest
+
+test-fast: $(VENV)/.installed-test
+	$(BIN)/pytest -q -m "not browser and not servers"
+
+clean:
+	rm -rf $(VENV) web/node_modules media/native/target media/_forwarder*.so
