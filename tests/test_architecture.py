@@ -1,4 +1,4 @@
-"""Imports go one way (DESIGN.md §1): web → control → signaling → media, recorder → media; only the composers see all."""
+"""Imports go one way (DESIGN.md §1): web → control → signaling → media, recorder → media; composers see all."""
 
 import ast
 from pathlib import Path

@@ -1,8 +1,8 @@
 """Camera and microphone files for Chromium under test: pictures that carry a number, and beeps in step with them.
 
 Each picture is 640×480 at 24 fps with a drifting pattern, and in its lower part a row of 16 black or white squares:
-bit 15 first, the picture's number modulo 2¹⁶. The first twelve pictures of every second are *marked* by a white band along the
-top, and a beep of the person's own pitch sounds for exactly that half second, so sound and picture can be compared.
+bit 15 first, the picture's number modulo 2¹⁶. The first twelve pictures of every second are *marked* by a white band
+along the top, and a beep of the person's own pitch sounds for exactly that half second: sound and picture compare.
 """
 
 import wave

@@ -1,0 +1,141 @@
+"""A real server and real browsers: what every browser test starts from.
+
+`Server` runs `holdspace serve --demo` as its user would, on free ports and a data folder of its own. `Person` is one
+Chromium with its own fake camera and microphone (tests/helpers/fake_media.py), signed in through the page.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from playwright.async_api import Browser, BrowserContext, Page, Playwright
+
+from tests.helpers.fake_media import FakePerson
+
+CHROMIUM = "/usr/bin/chromium"
+QUIET = (
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-gpu",
+    "--no-sandbox",
+)
+PROBE = Path(__file__).with_name("probe.js")
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Server:
+    """One running Holdspace. `restart` and `kill` are for tests that pull the plug."""
+
+    data_dir: Path
+    port: int
+    media_port: int
+    process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    async def start(self) -> None:
+        environment = os.environ | {
+            "HOLDSPACE_SERVER__PORT": str(self.port),
+            "HOLDSPACE_SERVER__DATA_DIR": str(self.data_dir),
+            "HOLDSPACE_MEDIA__UDP_PORT": str(self.media_port),
+        }
+        log = (self.data_dir / "server.log").open("ab")
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "control", "serve", "--demo", env=environment, stdout=log, stderr=log
+        )
+        log.close()
+        await self._wait_until_ready()
+
+    async def _wait_until_ready(self) -> None:
+        async with aiohttp.ClientSession() as client:
+            for _ in range(300):
+                assert self.process is not None
+                if self.process.returncode is not None:
+                    raise AssertionError(f"the server ended:\n{self.log()[-4000:]}")
+                try:
+                    async with client.get(f"{self.url}/readyz") as answer:
+                        if answer.status == 200:
+                            return
+                except aiohttp.ClientConnectionError:
+                    pass
+                await asyncio.sleep(0.1)
+        raise AssertionError(f"the server was not ready within 30 s:\n{self.log()[-4000:]}")
+
+    async def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        if self.process is not None and self.process.returncode is None:
+            self.process.send_signal(how)
+            await asyncio.wait_for(self.process.wait(), 20)
+
+    def log(self) -> str:
+        return (self.data_dir / "server.log").read_text(encoding="utf-8")
+
+
+@asynccontextmanager
+async def running_server(data_dir: Path) -> AsyncIterator[Server]:
+    server = Server(data_dir, free_port(), free_port(socket.SOCK_DGRAM))
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+@dataclass
+class Person:
+    """One Chromium process with the person's own camera and microphone."""
+
+    person: FakePerson
+    browser: Browser
+    context: BrowserContext
+    page: Page
+    errors: list[str]
+
+    async def probe(self, call: str) -> Any:
+        """Evaluate `probe.<call>` in the page (tests/browser/probe.js)."""
+        return await self.page.evaluate(f"probe.{call}")
+
+
+@asynccontextmanager
+async def person_in_browser(
+    playwright: Playwright, person: FakePerson, media_dir: Path, base_url: str, **context_options: Any
+) -> AsyncIterator[Person]:
+    browser = await playwright.chromium.launch(
+        executable_path=CHROMIUM,
+        args=[
+            *QUIET,
+            "--use-fake-device-for-media-stream=fps=24",
+            "--use-fake-ui-for-media-stream",
+            f"--use-file-for-fake-video-capture={media_dir / person.name}.y4m",
+            f"--use-file-for-fake-audio-capture={media_dir / person.name}.wav",
+            "--autoplay-policy=no-user-gesture-required",
+            "--allow-loopback-in-peer-connection",
+        ],
+    )
+    try:
+        context = await browser.new_context(base_url=base_url, permissions=["camera", "microphone"], **context_options)
+        await context.add_init_script(path=PROBE)
+        page = await context.new_page()
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        yield Person(person, browser, context, page, errors)
+    finally:
+        await browser.close()
