@@ -5,8 +5,8 @@ The tree (each class has one stable `code`, which logs, metrics and the layers a
     MediaError            media_error
     ├── UnknownId         unknown_id      a room, transport, track, slot, tap or grant that is not there
     ├── DuplicateId       duplicate_id    an id that is there already with other arguments
-    ├── Refused           refused         a rule of the core forbids it: no grant, a foreign room, a bound reached
-    ├── CoreFailed        core_failed     ours: a caught panic, a runtime thread that is gone, a socket that failed
+    ├── Refused           refused         a rule of the core forbids it: no grant, foreign room, bound reached
+    ├── CoreFailed        core_failed     ours: a caught panic, a lost runtime thread, a socket that failed
     └── BadOffer          bad_offer       the peer's: a session description that cannot be answered
 
 The first four are raised by `media._forwarder`, which looks these classes up by name (native/src/errors.rs);
