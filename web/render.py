@@ -1,0 +1,134 @@
+"""Turns a template and a view's values into a page: the Jinja environment, what every page gets, the reader's zone.
+
+Flow: a view reads through control's functions, then calls `render`. Templates always have actor, csrf_token,
+practice, now, zone, demo, lang, home_url and static(). Nothing here reads the database or decides anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+import aiohttp_jinja2
+import jinja2
+from aiohttp import web
+
+from web import words
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+TEMPLATES = HERE / "templates"
+
+#: Cookie in which the browser leaves its IANA zone (base.js), for readers who are not signed in.
+ZONE_COOKIE = "zone"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who reads the page, as templates see them."""
+
+    person_id: str
+    name: str
+    time_zone: str
+    roles: frozenset[str]
+
+    @property
+    def is_client(self) -> bool:
+        return "client" in self.roles
+
+    @property
+    def is_practitioner(self) -> bool:
+        return "practitioner" in self.roles
+
+    @property
+    def is_admin(self) -> bool:
+        return "admin" in self.roles
+
+
+def setup_templates(app: web.Application) -> None:
+    env = aiohttp_jinja2.setup(
+        app,
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters.update(words.FILTERS)
+    env.globals.update(static=static_url, count=words.count, greeting=words.greeting)
+
+
+def render(
+    request: web.Request, template: str, *, status: int = 200, **context: Any
+) -> web.Response:
+    """A page that is never cached: it holds one person's data."""
+    page = aiohttp_jinja2.render_template(
+        template, request, {**every_page(request), **context}, status=status
+    )
+    page.headers["Cache-Control"] = "no-store"
+    return page
+
+
+def every_page(request: web.Request) -> Mapping[str, Any]:
+    reader = reader_of(request)
+    return {
+        "actor": reader,
+        "csrf_token": request.get("csrf_token", ""),
+        "practice": request.app["practice"],
+        "now": page_now(request),
+        "zone": zone_of(request),
+        "demo": True,
+        "lang": "en-GB",
+        "home_url": home_url(reader),
+    }
+
+
+def page_now(request: web.Request) -> datetime:
+    return datetime.now(UTC)
+
+
+def reader_of(request: web.Request) -> Reader | None:
+    return None
+
+
+def home_url(reader: Reader | None) -> str:
+    """Where a person's day starts: the page behind the practice's name."""
+    if reader is None:
+        return "/"
+    if reader.is_practitioner:
+        return "/therapist/dashboard"
+    return "/admin/appointments" if reader.is_admin else "/dashboard"
+
+
+def zone_of(request: web.Request) -> str:
+    """The reader's own zone, else the browser's, else UTC. Unknown names from the cookie are ignored."""
+    reader = reader_of(request)
+    if reader is not None:
+        return reader.time_zone
+    named = request.cookies.get(ZONE_COOKIE, "")
+    return named if named in known_zones() else "UTC"
+
+
+@lru_cache(maxsize=1)
+def known_zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def local(at: datetime, zone: str) -> datetime:
+    return at.astimezone(ZoneInfo(zone))
+
+
+@lru_cache(maxsize=64)
+def static_url(path: str) -> str:
+    """A style sheet's address with its content's hash, so that an update is seen at once."""
+    file = STATIC / path
+    if not file.is_file():
+        return f"/static/{path}"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:10]
+    return f"/static/{path}?v={digest}"
