@@ -1,0 +1,121 @@
+//! Where an engine puts what must leave it. One `Outputs` per runtime thread, lent to every engine in turn and
+//! drained between calls, so that the big buffers exist once per thread and stay warm in its cache.
+
+use crate::command::{TapId, TransportId};
+use crate::event::Event;
+use crate::time::Time;
+use std::net::{IpAddr, SocketAddr};
+
+/// The runtime's handle for where a datagram arrived; handed back unchanged for what is sent there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Local {
+    /// A socket of this thread (later also an ICE-TCP connection).
+    pub socket: u32,
+    /// The destination address of the datagram, for IP_PKTINFO; the unspecified address where the socket has one only.
+    pub ip: IpAddr,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Path {
+    pub local: Local,
+    pub remote: SocketAddr,
+}
+
+/// A change of the runtime's demux tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    UfragAdded { ufrag: String, transport: TransportId },
+    UfragRemoved { ufrag: String },
+    /// An authenticated check came from here. Overwrites an older owner, whose engine is told by `forget_path`.
+    AddressLearned { path: Path, transport: TransportId },
+    /// Remove the entry if it still belongs to `transport`.
+    AddressForgotten { path: Path, transport: TransportId },
+}
+
+/// One system call: `segments` datagrams of `segment_bytes` each (the last may be shorter) to one address.
+/// At most [`MAX_SEGMENTS`] and [`MAX_SEND_BYTES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transmit {
+    pub path: Path,
+    pub segment_bytes: usize,
+    pub segments: usize,
+    /// Earliest arrival among the forwarded packets in it; None for answers, repeats and reports.
+    pub arrival: Option<Time>,
+    /// Forwarded media packets in it: the weight of this send in the delay histogram.
+    pub media_packets: u32,
+    start: usize,
+    len: usize,
+}
+
+pub const MAX_SEGMENTS: usize = 64;
+pub const MAX_SEND_BYTES: usize = 16_000;
+
+/// `flush` returns early when this much waits, so that the bytes are sent while still in the cache.
+pub(crate) const FLUSH_BYTES: usize = 128 * 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TapKind {
+    /// One plain RTP packet.
+    Rtp,
+    /// One RTCP sender report (28 bytes, no blocks) on the tap's timeline.
+    SenderReport,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TapRecord<'a> {
+    pub tap: TapId,
+    pub kind: TapKind,
+    pub arrival: Time,
+    pub bytes: &'a [u8],
+}
+
+struct TapEntry {
+    tap: TapId,
+    kind: TapKind,
+    arrival: Time,
+    start: usize,
+    len: usize,
+}
+
+#[derive(Default)]
+pub struct Outputs {
+    pub events: Vec<Event>,
+    pub routes: Vec<Route>,
+    transmits: Vec<Transmit>,
+    bytes: Vec<u8>,
+    taps: Vec<TapEntry>,
+    tap_bytes: Vec<u8>,
+}
+
+impl Outputs {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn transmits(&self) -> impl Iterator<Item = (&Transmit, &[u8])> {
+        self.transmits.iter().map(|t| (t, &self.bytes[t.start..t.start + t.len]))
+    }
+
+    pub fn clear_transmits(&mut self) {
+        self.transmits.clear();
+        self.bytes.clear();
+    }
+
+    pub fn tap_records(&self) -> impl Iterator<Item = TapRecord<'_>> {
+        self.taps.iter().map(|t| TapRecord {
+            tap: t.tap,
+            kind: t.kind,
+            arrival: t.arrival,
+            bytes: &self.tap_bytes[t.start..t.start + t.len],
+        })
+    }
+
+    pub fn clear_tap_records(&mut self) {
+        self.taps.clear();
+        self.tap_bytes.clear();
+    }
+
+    pub fn has_transmits(&self) -> bool {
+        !self.transmits.is_empty()
+    }
+}
