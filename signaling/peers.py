@@ -1,0 +1,218 @@
+"""The media side of sessions: gives and takes RTP peers, answers offers, turns the media node's events into messages.
+
+Called by hub.py under its rules (only the admitted have a peer). A peer lost on the media side is never replaced
+behind the page's back: the page is told, makes a new RTCPeerConnection, and its next offer joins the room again.
+"""
+
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from media.errors import BadOffer, MediaError, UnknownId
+from media.types import (
+    Answer,
+    ConnectionChanged,
+    ConnectionState,
+    Levels,
+    MediaEvent,
+    Offer,
+    OfferNeeded,
+    ParticipantId,
+    RoomFailed,
+    RoomId,
+    SlotsChanged,
+    SlotsNeeded,
+    SlotView,
+    TrackSource,
+)
+from signaling import messages as say
+from signaling.permissions import Place
+from signaling.seating import Seating
+from signaling.session import Session
+
+log = logging.getLogger(__name__)
+
+
+class MediaRooms(Protocol):
+    """The part of media.node.MediaNode that signaling uses."""
+
+    def add_listener(self, listener: Callable[[MediaEvent], None]) -> None: ...
+    async def join(self, room: RoomId, participant: ParticipantId, *, may_publish: frozenset[TrackSource]) -> None: ...
+    async def negotiate(self, room: RoomId, participant: ParticipantId, offer: Offer) -> Answer: ...
+    async def set_muted(self, room: RoomId, participant: ParticipantId, mid: str, muted: bool) -> None: ...
+    async def leave(self, room: RoomId, participant: ParticipantId) -> None: ...
+    async def close_room(self, room: RoomId) -> None: ...
+
+
+class Peers:
+    def __init__(
+        self,
+        media: MediaRooms,
+        find: Callable[[RoomId], Seating | None],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._media = media
+        self._find = find
+        self._spawn = spawn
+        media.add_listener(self._on_media)
+
+    # ------------------------------------------------------------ by the hub
+
+    async def give(self, session: Session) -> None:
+        """Let an admitted session into the media room; an older peer of the person is replaced. Raises MediaError."""
+        admission = session.admission
+        session.has_peer = True
+        session.media_state = ConnectionState.connecting
+        session.answered = 0
+        session.mids = frozenset()
+        try:
+            await self._media.join(admission.room, admission.participant, may_publish=admission.may_publish)
+        except MediaError:
+            session.has_peer = False
+            raise
+
+    async def take(self, session: Session) -> None:
+        """Out of the media room; failing here must not keep anybody in a session."""
+        if not session.has_peer:
+            return
+        session.has_peer = False
+        try:
+            await self._media.leave(session.admission.room, session.admission.participant)
+        except MediaError as error:
+            log.warning("media leave failed session=%s code=%s", session.id[:8], error.code)
+
+    async def close_room(self, room: RoomId) -> None:
+        try:
+            await self._media.close_room(room)
+        except MediaError as error:
+            log.warning("media close_room failed code=%s", error.code)
+
+    # ------------------------------------------------------------ by the page
+
+    def offer(self, session: Session, offer: say.OfferMessage) -> None:
+        """Answered later by a message of its own; the socket goes on reading meanwhile."""
+        refusal = _refuse_offer(session, offer)
+        if refusal is not None:
+            code, detail = refusal
+            session.post(say.ErrorMessage(code, detail, fatal=False, revision=offer.revision))
+            return
+        session.offering = offer.revision
+        self._spawn(self._negotiate(session, offer))
+
+    async def _negotiate(self, session: Session, offer: say.OfferMessage) -> None:
+        admission = session.admission
+        try:
+            if not session.has_peer:
+                await self.give(session)
+            answer = await self._media.negotiate(
+                admission.room, admission.participant, Offer(offer.revision, offer.sdp, offer.sources)
+            )
+        except BadOffer as error:
+            log.info("offer refused session=%s reason=%s", session.id[:8], error)
+            session.post(say.ErrorMessage("bad_offer", "This connection can't be set up.", False, offer.revision))
+        except UnknownId:
+            # The media side lost the peer between its event and this offer.
+            session.has_peer = False
+            if session.place is Place.admitted:
+                session.post(say.PeerLost())
+        except MediaError as error:
+            log.warning("negotiate failed session=%s code=%s", session.id[:8], error.code)
+            session.post(say.ErrorMessage("media_unavailable", "Please try again.", False, offer.revision))
+        else:
+            session.answered = offer.revision
+            session.mids = session.mids | offer.sources.keys()
+            if session.place is Place.admitted:
+                session.post(say.AnswerMessage(answer.revision, answer.sdp))
+        finally:
+            session.offering = None
+
+    async def set_muted(self, session: Session, mute: say.Mute) -> None:
+        if session.place is not Place.admitted:
+            session.post(say.ErrorMessage("not_admitted", "You are in the waiting room.", fatal=False))
+            return
+        try:
+            if mute.mid not in session.mids:
+                raise UnknownId(mute.mid)
+            await self._media.set_muted(session.admission.room, session.admission.participant, mute.mid, mute.muted)
+        except UnknownId:
+            session.post(say.ErrorMessage("unknown_mid", "There is no such section.", fatal=False))
+        except MediaError:
+            session.post(say.ErrorMessage("media_unavailable", "Please try again.", fatal=False))
+
+    # ------------------------------------------------------------ by the media node
+
+    def _on_media(self, event: MediaEvent) -> None:
+        match event:
+            case SlotsChanged():
+                self._post(event.room, event.participant, say.Slots(tuple(_slot(s) for s in event.slots)))
+            case SlotsNeeded():
+                self._post(event.room, event.participant, say.SlotsWanted(event.audio, event.video))
+            case OfferNeeded():
+                self._post(event.room, event.participant, say.OfferWanted())
+            case ConnectionChanged():
+                self._connection_changed(event)
+            case Levels():
+                self._levels(event)
+            case RoomFailed():
+                self._room_failed(event)
+            case _:
+                pass  # tracks, taps and journals are the recorder's news
+
+    def _session(self, room: RoomId, participant: ParticipantId) -> Session | None:
+        seating = self._find(room)
+        session = seating.sessions.get(participant) if seating is not None else None
+        return session if session is not None and session.has_peer else None
+
+    def _post(self, room: RoomId, participant: ParticipantId, message: say.ServerMessage) -> None:
+        session = self._session(room, participant)
+        if session is not None:
+            session.post(message)
+
+    def _connection_changed(self, event: ConnectionChanged) -> None:
+        session = self._session(event.room, event.participant)
+        seating = self._find(event.room)
+        if session is None or seating is None:
+            return
+        session.media_state = event.state
+        if event.state in (ConnectionState.failed, ConnectionState.closed):
+            self._spawn(self.take(session))
+            session.post(say.PeerLost())
+        seating.tell_people()
+
+    def _levels(self, event: Levels) -> None:
+        seating = self._find(event.room)
+        if seating is None:
+            return
+        speaking = tuple(sorted(participant for participant, _, active in event.levels if active))
+        if speaking == seating.speaking:
+            return
+        seating.speaking = speaking
+        for session in seating:
+            if session.place is Place.admitted:
+                session.post(say.Speaking(speaking))
+
+    def _room_failed(self, event: RoomFailed) -> None:
+        seating = self._find(event.room)
+        if seating is None:
+            return
+        for session in seating:
+            if session.has_peer:
+                session.has_peer = False
+                session.post(say.PeerLost())
+        seating.tell_people()
+
+
+def _refuse_offer(session: Session, offer: say.OfferMessage) -> tuple[str, str] | None:
+    if session.place is not Place.admitted:
+        return "not_admitted", "You are in the waiting room."
+    if session.offering is not None:
+        return "offer_in_flight", "The last offer is still being answered."
+    if session.has_peer and offer.revision < session.answered:
+        return "stale_offer", "A newer offer has been answered."
+    if not session.admission.may_publish.issuperset(offer.sources.values()):
+        return "not_permitted", "You may not share this here."
+    return None
+
+
+def _slot(view: SlotView) -> say.Slot:
+    return say.Slot(view.mid, view.publisher, view.source, view.muted)
