@@ -33,6 +33,17 @@ impl Codec {
         })
     }
 
+    pub fn name(self) -> &'static str {
+        match self {
+            Codec::Vp8 => "vp8",
+            Codec::Vp9 => "vp9",
+            Codec::H264 => "h264",
+            Codec::Av1 => "av1",
+            Codec::Opus => "opus",
+            Codec::Red => "red",
+        }
+    }
+
     pub fn is_video(self) -> bool {
         !matches!(self, Codec::Opus | Codec::Red)
     }
@@ -50,5 +61,43 @@ pub struct FrameMark {
 }
 
 pub fn read_frame_mark(codec: Codec, payload: &[u8]) -> Result<FrameMark, Malformed> {
-    todo!()
+    match codec {
+        Codec::Vp8 => vp8::read_frame_mark(payload),
+        Codec::Vp9 => vp9::read_frame_mark(payload),
+        Codec::H264 => h264::read_frame_mark(payload),
+        Codec::Av1 => av1::read_frame_mark(payload),
+        Codec::Opus | Codec::Red => {
+            Ok(FrameMark { starts_frame: true, starts_keyframe: true, temporal_id: 0, layer_sync: true })
+        }
+    }
+}
+
+/// Bytes taken one by one; running out is one error.
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Reader { bytes, at: 0 }
+    }
+
+    fn byte(&mut self) -> Result<u8, Malformed> {
+        let byte = *self.bytes.get(self.at).ok_or(Malformed("payload descriptor cut short"))?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    fn skip(&mut self, count: usize) -> Result<(), Malformed> {
+        self.at += count;
+        if self.at > self.bytes.len() {
+            return Err(Malformed("payload descriptor cut short"));
+        }
+        Ok(())
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.at..]
+    }
 }

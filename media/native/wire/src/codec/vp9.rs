@@ -1,6 +1,68 @@
-use super::FrameMark;
+//! VP9 payload descriptor (RFC 9628 §4.2), as far as frame starts, keyframes and temporal layers need it.
+//!
+//! ```text
+//! |I|P|L|F|B|E|V|Z|   required
+//! |M| picture id  |   if I; a second byte if M
+//! | TID |U| SID |D|   if L
+//! |  TL0PICIDX    |   if L and not F
+//! ```
+
+use super::{FrameMark, Reader};
 use crate::Malformed;
 
-pub fn read_frame_mark(payload: &[u8]) -> Result<FrameMark, Malformed> {
-    todo!()
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Descriptor {
+    pub inter_predicted: bool,
+    pub starts_frame: bool,
+    pub ends_frame: bool,
+    pub picture_id: Option<u16>,
+    pub temporal_id: u8,
+    pub spatial_id: u8,
+    pub switching_up: bool,
+    pub tl0_pic_idx: Option<u8>,
+}
+
+pub fn parse_untrusted(payload: &[u8]) -> Result<Descriptor, Malformed> {
+    let mut reader = Reader::new(payload);
+    let first = reader.byte()?;
+    let flexible = first & 0x10 != 0;
+    let mut descriptor = Descriptor {
+        inter_predicted: first & 0x40 != 0,
+        starts_frame: first & 0x08 != 0,
+        ends_frame: first & 0x04 != 0,
+        picture_id: None,
+        temporal_id: 0,
+        spatial_id: 0,
+        switching_up: false,
+        tl0_pic_idx: None,
+    };
+    if first & 0x80 != 0 {
+        let high = reader.byte()?;
+        descriptor.picture_id = Some(if high & 0x80 != 0 {
+            u16::from_be_bytes([high & 0x7f, reader.byte()?])
+        } else {
+            u16::from(high)
+        });
+    }
+    if first & 0x20 != 0 {
+        let layer = reader.byte()?;
+        descriptor.temporal_id = layer >> 5;
+        descriptor.switching_up = layer & 0x10 != 0;
+        descriptor.spatial_id = (layer >> 1) & 0x07;
+        if !flexible {
+            descriptor.tl0_pic_idx = Some(reader.byte()?);
+        }
+    }
+    Ok(descriptor)
+}
+
+pub(super) fn read_frame_mark(payload: &[u8]) -> Result<FrameMark, Malformed> {
+    let descriptor = parse_untrusted(payload)?;
+    let starts_picture = descriptor.starts_frame && descriptor.spatial_id == 0;
+    Ok(FrameMark {
+        starts_frame: starts_picture,
+        starts_keyframe: starts_picture && !descriptor.inter_predicted,
+        temporal_id: descriptor.temporal_id,
+        layer_sync: descriptor.switching_up || !descriptor.inter_predicted,
+    })
 }
