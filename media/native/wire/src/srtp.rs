@@ -76,7 +76,9 @@ impl Hasher for SsrcHasher {
     }
 
     fn write_u32(&mut self, ssrc: u32) {
-        self.0 = (self.0 ^ u64::from(ssrc)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
+        self.0 = (self.0 ^ u64::from(ssrc))
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(26);
     }
 }
 
@@ -94,7 +96,12 @@ impl Inbound {
     /// `key`: master key followed by master salt, as DTLS exported it.
     pub fn new(profile: Profile, key: &[u8]) -> Result<Inbound, BadKey> {
         let (rtp, rtcp) = SessionCipher::derive_pair(profile, key)?;
-        Ok(Inbound { rtp, rtcp, rtp_streams: Streams::default(), rtcp_streams: Streams::default() })
+        Ok(Inbound {
+            rtp,
+            rtcp,
+            rtp_streams: Streams::default(),
+            rtcp_streams: Streams::default(),
+        })
     }
 
     /// Authenticates and decrypts in place. `header` must have been read from `packet`.
@@ -117,9 +124,17 @@ impl Inbound {
         if known.is_some_and(|window| window.check(index) != Verdict::Fresh) {
             return Err(SrtpError::Replayed);
         }
-        let len = self.rtp.open_rtp(packet, header.header_len, header.ssrc, index)?;
-        self.rtp_streams.entry(header.ssrc).or_default().accept(index);
-        Ok(Unprotected { len, ext_seq: ExtSeq(index) })
+        let len = self
+            .rtp
+            .open_rtp(packet, header.header_len, header.ssrc, index)?;
+        self.rtp_streams
+            .entry(header.ssrc)
+            .or_default()
+            .accept(index);
+        Ok(Unprotected {
+            len,
+            ext_seq: ExtSeq(index),
+        })
     }
 
     /// Authenticates and decrypts in place; returns the plain compound's length.
@@ -148,7 +163,10 @@ impl Inbound {
             return Err(SrtpError::Replayed);
         }
         let len = self.rtcp.open_rtcp(packet, ssrc, index)?;
-        self.rtcp_streams.entry(ssrc).or_default().accept(u64::from(index));
+        self.rtcp_streams
+            .entry(ssrc)
+            .or_default()
+            .accept(u64::from(index));
         Ok(len)
     }
 }
@@ -173,7 +191,12 @@ pub struct Outbound {
 impl Outbound {
     pub fn new(profile: Profile, key: &[u8]) -> Result<Outbound, BadKey> {
         let (rtp, rtcp) = SessionCipher::derive_pair(profile, key)?;
-        Ok(Outbound { rtp, rtcp, streams: Streams::default(), next_rtcp_index: 1 })
+        Ok(Outbound {
+            rtp,
+            rtcp,
+            streams: Streams::default(),
+            next_rtcp_index: 1,
+        })
     }
 
     /// Protects `buf[..len]` in place; `buf` needs [`MAX_OVERHEAD`] more. Returns the protected length.

@@ -50,7 +50,10 @@ pub struct IntegrityKey(hmac::Key);
 
 impl IntegrityKey {
     pub fn new(password: &str) -> Self {
-        IntegrityKey(hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes()))
+        IntegrityKey(hmac::Key::new(
+            hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+            password.as_bytes(),
+        ))
     }
 
     /// HMAC over the message up to MESSAGE-INTEGRITY, with the length field as if that were its last attribute.
@@ -101,13 +104,18 @@ pub enum Message<'a> {
     /// Keep-alive without answer (RFC 8445 §11).
     BindingIndication,
     /// An answer; an ICE-lite agent asks nothing, so only tests and load generators look at it.
-    BindingResponse { transaction_id: TransactionId, success: bool },
+    BindingResponse {
+        transaction_id: TransactionId,
+        success: bool,
+    },
 }
 
 pub fn parse_untrusted_message(datagram: &[u8]) -> Result<Message<'_>, Malformed> {
     let fields = parse_frame(datagram)?;
     match fields.message_type {
-        BINDING_REQUEST => parse_request(datagram, fields.transaction_id).map(Message::BindingRequest),
+        BINDING_REQUEST => {
+            parse_request(datagram, fields.transaction_id).map(Message::BindingRequest)
+        }
         BINDING_INDICATION => Ok(Message::BindingIndication),
         BINDING_SUCCESS | BINDING_ERROR => Ok(Message::BindingResponse {
             transaction_id: fields.transaction_id,
@@ -135,7 +143,10 @@ fn parse_frame(datagram: &[u8]) -> Result<Frame, Malformed> {
     }
     let mut transaction_id = [0; 12];
     transaction_id.copy_from_slice(&datagram[8..20]);
-    Ok(Frame { message_type: u16_at(datagram, 0), transaction_id })
+    Ok(Frame {
+        message_type: u16_at(datagram, 0),
+        transaction_id,
+    })
 }
 
 fn parse_request(
@@ -186,7 +197,9 @@ fn read_attribute<'a>(
     match kind {
         attribute::USERNAME => {
             let text = std::str::from_utf8(value).map_err(|_| Malformed("stun username text"))?;
-            let (local, remote) = text.split_once(':').ok_or(Malformed("stun username without colon"))?;
+            let (local, remote) = text
+                .split_once(':')
+                .ok_or(Malformed("stun username without colon"))?;
             // RFC 8839 §5.4: ufrag and password are at most 256 characters.
             if local.is_empty() || local.len() > 256 || remote.len() > 256 {
                 return Err(Malformed("stun username parts"));
@@ -304,8 +317,12 @@ pub fn write_binding_request(
     message.attribute(attribute::USERNAME, check.username.as_bytes())?;
     message.attribute(attribute::PRIORITY, &check.priority.to_be_bytes())?;
     match check.role {
-        IceRole::Controlling(tie) => message.attribute(attribute::ICE_CONTROLLING, &tie.to_be_bytes())?,
-        IceRole::Controlled(tie) => message.attribute(attribute::ICE_CONTROLLED, &tie.to_be_bytes())?,
+        IceRole::Controlling(tie) => {
+            message.attribute(attribute::ICE_CONTROLLING, &tie.to_be_bytes())?
+        }
+        IceRole::Controlled(tie) => {
+            message.attribute(attribute::ICE_CONTROLLED, &tie.to_be_bytes())?
+        }
     }
     if check.use_candidate {
         message.attribute(attribute::USE_CANDIDATE, &[])?;
@@ -325,12 +342,18 @@ impl<'b> MessageWriter<'b> {
         header[2..4].fill(0);
         header[4..8].copy_from_slice(&MAGIC_COOKIE.to_be_bytes());
         header[8..].copy_from_slice(transaction_id);
-        Ok(MessageWriter { out, len: HEADER_BYTES })
+        Ok(MessageWriter {
+            out,
+            len: HEADER_BYTES,
+        })
     }
 
     fn attribute(&mut self, kind: u16, value: &[u8]) -> Result<(), NoRoom> {
         let padded = value.len().next_multiple_of(4);
-        let space = self.out.get_mut(self.len..self.len + 4 + padded).ok_or(NoRoom)?;
+        let space = self
+            .out
+            .get_mut(self.len..self.len + 4 + padded)
+            .ok_or(NoRoom)?;
         space[..2].copy_from_slice(&kind.to_be_bytes());
         space[2..4].copy_from_slice(&(value.len() as u16).to_be_bytes());
         space[4..4 + value.len()].copy_from_slice(value);
@@ -364,12 +387,16 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 }
 
 fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], Malformed> {
-    value.try_into().map_err(|_| Malformed("stun attribute size"))
+    value
+        .try_into()
+        .map_err(|_| Malformed("stun attribute size"))
 }
 
 /// CRC-32 of ITU V.42 (reflected 0x04C11DB7), as FINGERPRINT wants it.
 fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0u32, |crc, byte| CRC_TABLE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8))
+    !bytes.iter().fold(!0u32, |crc, byte| {
+        CRC_TABLE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8)
+    })
 }
 
 const CRC_TABLE: [u32; 256] = {
@@ -379,7 +406,11 @@ const CRC_TABLE: [u32; 256] = {
         let mut value = i as u32;
         let mut bit = 0;
         while bit < 8 {
-            value = if value & 1 == 1 { (value >> 1) ^ 0xedb8_8320 } else { value >> 1 };
+            value = if value & 1 == 1 {
+                (value >> 1) ^ 0xedb8_8320
+            } else {
+                value >> 1
+            };
             bit += 1;
         }
         table[i] = value;

@@ -35,14 +35,22 @@ pub fn parse_untrusted<'a>(
     for header in payload[..headers_len].chunks(4).take(blocks) {
         let payload_type = header[0] & 0x7f;
         let Some([a, b, c]) = header.get(1..4).map(|rest| [rest[0], rest[1], rest[2]]) else {
-            visit(Block { payload_type, timestamp_offset: 0, data });
+            visit(Block {
+                payload_type,
+                timestamp_offset: 0,
+                data,
+            });
             break;
         };
         let len = usize::from(u16::from_be_bytes([b & 0x03, c]));
         let timestamp_offset = u16::from_be_bytes([a, b]) >> 2;
         let (block, rest) = data.split_at(len);
         data = rest;
-        visit(Block { payload_type, timestamp_offset, data: block });
+        visit(Block {
+            payload_type,
+            timestamp_offset,
+            data: block,
+        });
     }
     Ok(())
 }
@@ -59,7 +67,9 @@ fn measure(payload: &[u8]) -> Result<(usize, usize), Malformed> {
             }
             return Ok((at + 1, blocks));
         }
-        let header = payload.get(at..at + 4).ok_or(Malformed("red header cut short"))?;
+        let header = payload
+            .get(at..at + 4)
+            .ok_or(Malformed("red header cut short"))?;
         data_len += usize::from(u16::from_be_bytes([header[2] & 0x03, header[3]]));
         at += 4;
     }

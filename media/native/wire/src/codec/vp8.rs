@@ -72,7 +72,10 @@ pub fn parse_untrusted(payload: &[u8]) -> Result<Descriptor, Malformed> {
         }
     }
     descriptor.len = reader.at;
-    let data = reader.rest().first().ok_or(Malformed("vp8 packet without data"))?;
+    let data = reader
+        .rest()
+        .first()
+        .ok_or(Malformed("vp8 packet without data"))?;
     // The inverse key frame flag is the lowest bit of the frame tag.
     descriptor.starts_keyframe = descriptor.starts_frame() && data & 1 == 0;
     Ok(descriptor)
@@ -81,7 +84,10 @@ pub fn parse_untrusted(payload: &[u8]) -> Result<Descriptor, Malformed> {
 fn read_picture_id(reader: &mut Reader<'_>) -> Result<PictureId, Malformed> {
     let first = reader.byte()?;
     if first & 0x80 == 0 {
-        return Ok(PictureId { value: u16::from(first), long: false });
+        return Ok(PictureId {
+            value: u16::from(first),
+            long: false,
+        });
     }
     let value = u16::from_be_bytes([first & 0x7f, reader.byte()?]);
     Ok(PictureId { value, long: true })

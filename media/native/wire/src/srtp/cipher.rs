@@ -79,9 +79,15 @@ pub(super) struct SessionCipher {
     keys: Keys,
 }
 
+struct CounterMode {
+    key: EncryptingKey,
+    salt: [u8; 14],
+    mac: hmac::Key,
+}
+
 enum Keys {
     Gcm { key: LessSafeKey, salt: [u8; 12] },
-    CounterMode { key: EncryptingKey, salt: [u8; 14], mac: hmac::Key },
+    CounterMode(Box<CounterMode>),
 }
 
 impl SessionCipher {
@@ -108,12 +114,18 @@ impl SessionCipher {
         derive_bytes(master_key, master_salt, key_label, key)?;
         let keys = match profile {
             Profile::AeadAes256Gcm | Profile::AeadAes128Gcm => {
-                let algorithm =
-                    if profile == Profile::AeadAes256Gcm { &AES_256_GCM } else { &AES_128_GCM };
+                let algorithm = if profile == Profile::AeadAes256Gcm {
+                    &AES_256_GCM
+                } else {
+                    &AES_128_GCM
+                };
                 let mut salt = [0; 12];
                 derive_bytes(master_key, master_salt, salt_label, &mut salt)?;
                 let key = UnboundKey::new(algorithm, key).map_err(|_| BadKey)?;
-                Keys::Gcm { key: LessSafeKey::new(key), salt }
+                Keys::Gcm {
+                    key: LessSafeKey::new(key),
+                    salt,
+                }
             }
             Profile::AesCm128HmacSha1_80 => {
                 let mut salt = [0; 14];
@@ -121,7 +133,11 @@ impl SessionCipher {
                 let mut mac = [0; 20];
                 derive_bytes(master_key, master_salt, mac_label, &mut mac)?;
                 let mac = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &mac);
-                Keys::CounterMode { key: counter_mode_key(key)?, salt, mac }
+                Keys::CounterMode(Box::new(CounterMode {
+                    key: counter_mode_key(key)?,
+                    salt,
+                    mac,
+                }))
             }
         };
         Ok(SessionCipher { profile, keys })
@@ -139,7 +155,7 @@ impl SessionCipher {
     pub(super) fn rtcp_word_from_end(&self) -> usize {
         match self.keys {
             Keys::Gcm { .. } => SRTCP_WORD_BYTES,
-            Keys::CounterMode { .. } => SRTCP_WORD_BYTES + HMAC_TAG_BYTES,
+            Keys::CounterMode(_) => SRTCP_WORD_BYTES + HMAC_TAG_BYTES,
         }
     }
 
@@ -159,7 +175,8 @@ impl SessionCipher {
                 key.open_in_place(nonce, Aad::from(&*header), body)
                     .map_err(|_| SrtpError::Unauthenticated)?;
             }
-            Keys::CounterMode { key, salt, mac } => {
+            Keys::CounterMode(mode) => {
+                let CounterMode { key, salt, mac } = &**mode;
                 let (plain, tag) = packet.split_at_mut(plain_len);
                 let mut context = hmac::Context::with_key(mac);
                 context.update(plain);
@@ -190,7 +207,8 @@ impl SessionCipher {
                     .map_err(|_| SrtpError::Malformed)?;
                 tag_space.copy_from_slice(tag.as_ref());
             }
-            Keys::CounterMode { key, salt, mac } => {
+            Keys::CounterMode(mode) => {
+                let CounterMode { key, salt, mac } = &**mode;
                 crypt(key, salt, ssrc, index, body)?;
                 let mut context = hmac::Context::with_key(mac);
                 context.update(plain);
@@ -217,13 +235,20 @@ impl SessionCipher {
                 key.open_in_place(gcm_rtcp_nonce(salt, ssrc, index), Aad::from(&aad), body)
                     .map_err(|_| SrtpError::Unauthenticated)?;
             }
-            Keys::CounterMode { key, salt, mac } => {
+            Keys::CounterMode(mode) => {
+                let CounterMode { key, salt, mac } = &**mode;
                 let tag_at = packet.len() - HMAC_TAG_BYTES;
                 let (signed, tag) = packet.split_at_mut(tag_at);
                 let mut context = hmac::Context::with_key(mac);
                 context.update(signed);
                 check_tag(context, tag)?;
-                crypt(key, salt, ssrc, u64::from(index), &mut signed[RTCP_CLEAR_BYTES..plain_len])?;
+                crypt(
+                    key,
+                    salt,
+                    ssrc,
+                    u64::from(index),
+                    &mut signed[RTCP_CLEAR_BYTES..plain_len],
+                )?;
             }
         }
         Ok(plain_len)
@@ -253,13 +278,15 @@ impl SessionCipher {
                 trailer[..GCM_TAG_BYTES].copy_from_slice(tag.as_ref());
                 trailer[GCM_TAG_BYTES..].copy_from_slice(&word);
             }
-            Keys::CounterMode { key, salt, mac } => {
+            Keys::CounterMode(mode) => {
+                let CounterMode { key, salt, mac } = &**mode;
                 crypt(key, salt, ssrc, u64::from(index), body)?;
                 trailer[..SRTCP_WORD_BYTES].copy_from_slice(&word);
                 let mut context = hmac::Context::with_key(mac);
                 context.update(plain);
                 context.update(&word);
-                trailer[SRTCP_WORD_BYTES..].copy_from_slice(&context.sign().as_ref()[..HMAC_TAG_BYTES]);
+                trailer[SRTCP_WORD_BYTES..]
+                    .copy_from_slice(&context.sign().as_ref()[..HMAC_TAG_BYTES]);
             }
         }
         Ok(sealed_len)
@@ -333,7 +360,8 @@ fn apply_keystream(
     iv: [u8; 16],
     body: &mut [u8],
 ) -> Result<(), aws_lc_rs::error::Unspecified> {
-    key.less_safe_encrypt(body, EncryptionContext::Iv128(FixedLength::from(iv))).map(|_| ())
+    key.less_safe_encrypt(body, EncryptionContext::Iv128(FixedLength::from(iv)))
+        .map(|_| ())
 }
 
 /// RFC 3711 §4.3: keystream under the master key with IV = (label·2⁴⁸ xor salt)·2¹⁶ (rate 0, so r = 0).
@@ -369,13 +397,19 @@ mod tests {
         let salt: [u8; 14] = bytes("0EC675AD498AFEEBB6960B3AABE6").try_into().unwrap();
         let mut cipher_key = [0; 16];
         derive_bytes(&key, &salt, 0, &mut cipher_key).unwrap();
-        assert_eq!(cipher_key.to_vec(), bytes("C61E7A93744F39EE10734AFE3FF7A087"));
+        assert_eq!(
+            cipher_key.to_vec(),
+            bytes("C61E7A93744F39EE10734AFE3FF7A087")
+        );
         let mut cipher_salt = [0; 14];
         derive_bytes(&key, &salt, 2, &mut cipher_salt).unwrap();
         assert_eq!(cipher_salt.to_vec(), bytes("30CBBC08863D8C85D49DB34A9AE1"));
         let mut auth_key = [0; 94];
         derive_bytes(&key, &salt, 1, &mut auth_key).unwrap();
-        assert_eq!(auth_key[..32].to_vec(), bytes("CEBE321F6FF7716B6FD4AB49AF256A156D38BAA48F0A0ACF3C34E2359E6CDBCE"));
+        assert_eq!(
+            auth_key[..32].to_vec(),
+            bytes("CEBE321F6FF7716B6FD4AB49AF256A156D38BAA48F0A0ACF3C34E2359E6CDBCE")
+        );
     }
 
     #[test]
@@ -394,12 +428,16 @@ mod tests {
             32 => (Profile::AeadAes256Gcm, &AES_256_GCM),
             _ => (Profile::AeadAes128Gcm, &AES_128_GCM),
         };
-        let salt = bytes("51756964207072 6f2071756f").try_into().unwrap();
+        let salt = bytes("517569642070726f2071756f").try_into().unwrap();
         let key = LessSafeKey::new(UnboundKey::new(algorithm, &key).unwrap());
-        SessionCipher { profile, keys: Keys::Gcm { key, salt } }
+        SessionCipher {
+            profile,
+            keys: Keys::Gcm { key, salt },
+        }
     }
 
-    const RTP: &str = "8040f17b 8041f8d3 5501a0b2 47616c6c 6961206573742 06f6d6e6973206469766973612069 6e207061 72746573 2074726573";
+    const RTP: &str = "8040f17b8041f8d35501a0b247616c6c696120657374206f6d6e697320646976697361\
+                       20696e207061727465732074726573";
 
     #[test]
     fn gcm_rtp_matches_rfc_7714_section_16() {
@@ -418,9 +456,14 @@ mod tests {
             let cipher = gcm_session(key);
             let mut buf = vec![0; plain.len() + 16];
             buf[..plain.len()].copy_from_slice(&plain);
-            let len = cipher.seal_rtp(&mut buf, plain.len(), 12, 0x5501_a0b2, 0xf17b).unwrap();
+            let len = cipher
+                .seal_rtp(&mut buf, plain.len(), 12, 0x5501_a0b2, 0xf17b)
+                .unwrap();
             assert_eq!(buf[..len].to_vec(), bytes(sealed));
-            assert_eq!(cipher.open_rtp(&mut buf, 12, 0x5501_a0b2, 0xf17b), Ok(plain.len()));
+            assert_eq!(
+                cipher.open_rtp(&mut buf, 12, 0x5501_a0b2, 0xf17b),
+                Ok(plain.len())
+            );
             assert_eq!(buf[..plain.len()].to_vec(), plain);
         }
     }
