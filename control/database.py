@@ -1,0 +1,240 @@
+"""The database: SQLite through aiosqlite or PostgreSQL through asyncpg, behind one class.
+
+Every change goes through `transaction()`, every look through `reading()`. What must happen only if a change
+really was stored (waking a worker, telling a browser) is registered inside the transaction and leaves after the
+commit. Rules live in the action functions, not here; the schema lives in models/ and migrations/.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import JSON, DateTime, MetaData, String, event, make_url
+from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+log = logging.getLogger(__name__)
+
+BUSY_TIMEOUT_MS = 10_000  # how long one process waits for another's write on SQLite before it gives up
+STATEMENT_TIMEOUT_MS = 15_000  # a statement that takes longer on PostgreSQL is a bug; moving it hides the bug
+
+_HOOKS = "holdspace_after_commit"
+_BEFORE = "holdspace_before_commit"
+_EVENTS = "holdspace_events"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime. SQLite stores it as fixed-width text, so comparing and sorting work there too."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime reached the database; every time here is aware UTC")
+        in_utc = value.astimezone(UTC)
+        return in_utc.replace(tzinfo=None) if dialect.name == "sqlite" else in_utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def new_id() -> str:
+    """A database id: 32 hexadecimal digits, never guessable, never a word."""
+    return uuid4().hex
+
+
+class Base(DeclarativeBase):
+    """The parent of every table's class. Constraint names are fixed so that migrations can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcDateTime(), dict[str, Any]: JSON(), list[str]: JSON()}  # noqa: RUF012  SQLAlchemy reads it from the class
+
+
+class WithId:
+    """Mixin: the id column nearly every table has."""
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+
+
+AfterCommit = Callable[[], Awaitable[None] | None]
+BeforeCommit = Callable[[AsyncSession], Awaitable[None]]
+Listener = Callable[[Sequence[object]], None]
+
+
+def after_commit(session: AsyncSession, callback: AfterCommit) -> None:
+    """Run `callback` once the transaction of `session` is stored; never if it is rolled back.
+
+    A crash between the commit and the callback loses the callback: whatever must survive belongs in the outbox.
+    """
+    session.info.setdefault(_HOOKS, []).append(callback)
+
+
+def before_commit(session: AsyncSession, callback: BeforeCommit) -> None:
+    """Run `callback` as the last step inside the transaction: for row locks that must be held only briefly."""
+    session.info.setdefault(_BEFORE, []).append(callback)
+
+
+def publish(session: AsyncSession, happened: object) -> None:
+    """Hand an event to `Database.subscribe`'s listeners after the commit, in the order of publishing."""
+    session.info.setdefault(_EVENTS, []).append(happened)
+
+
+class Database:
+    """One pool of connections. `connect` first; `close` last."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self._engine: AsyncEngine | None = None
+        self._write: async_sessionmaker[AsyncSession] | None = None
+        self._read: async_sessionmaker[AsyncSession] | None = None
+        # SQLite has one writer: within this process they queue here, in order, instead of polling its lock.
+        self._writer_turn = asyncio.Lock()
+        self._writer: asyncio.Task[Any] | None = None
+        self._listeners: list[Listener] = []
+
+    async def connect(self) -> None:
+        engine = create_async_engine(async_url(self.url), **_engine_options(is_sqlite=self.is_sqlite))
+        if self.is_sqlite:
+            _prepare_sqlite(engine)
+        self._engine = engine
+        writing = engine.execution_options(holdspace_begin="BEGIN IMMEDIATE")
+        self._write = async_sessionmaker(writing, expire_on_commit=False)
+        self._read = async_sessionmaker(engine, expire_on_commit=False)
+
+    async def close(self) -> None:
+        if self._engine is not None:
+            await self._engine.dispose()
+            self._engine = self._write = self._read = None
+
+    def subscribe(self, listener: Listener) -> None:
+        """`listener` gets the events of each committed transaction, on the loop, and must not block."""
+        self._listeners.append(listener)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """One transaction that may write: stored on a clean exit, undone on any exception.
+
+        Not nestable: an action that needs another's work hands its session on. On PostgreSQL the isolation is READ
+        COMMITTED, so state is changed by conditional updates, never by read-then-write.
+        """
+        if self._write is None:
+            raise RuntimeError("Database.connect() comes first")
+        async with self._turn_to_write(), self._write() as session:
+            yield session
+            for step in session.info.pop(_BEFORE, ()):
+                await step(session)
+            await session.commit()
+        await self._after_commit(session)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """One consistent look. Nothing done to this session is ever stored."""
+        if self._read is None:
+            raise RuntimeError("Database.connect() comes first")
+        async with self._read() as session:
+            yield session
+
+    @asynccontextmanager
+    async def _turn_to_write(self) -> AsyncIterator[None]:
+        if not self.is_sqlite:
+            yield
+            return
+        if self._writer is asyncio.current_task():
+            raise RuntimeError("transaction() inside transaction(): hand the session on instead")
+        async with self._writer_turn:
+            self._writer = asyncio.current_task()
+            try:
+                yield
+            finally:
+                self._writer = None
+
+    async def _after_commit(self, session: AsyncSession) -> None:
+        """The change is stored whatever happens here, so a failing listener is logged, not raised."""
+        events = tuple(session.info.pop(_EVENTS, ()))
+        if events:
+            for listener in self._listeners:
+                try:
+                    listener(events)
+                except Exception:
+                    log.exception("listener failed after commit")
+        for callback in session.info.pop(_HOOKS, ()):
+            try:
+                outcome = callback()
+                if outcome is not None:
+                    await outcome
+            except Exception:
+                log.exception("callback failed after commit")
+
+
+def async_url(url: str) -> str:
+    """`url` with the driver we use: people write sqlite:///… and postgresql://…"""
+    parsed = make_url(url)
+    driver = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}.get(parsed.get_backend_name())
+    if driver is None:
+        raise ValueError(f"database url must start with sqlite:/// or postgresql://, not {parsed.drivername}://")
+    return parsed.set(drivername=driver).render_as_string(hide_password=False)
+
+
+def _engine_options(*, is_sqlite: bool) -> dict[str, Any]:
+    if is_sqlite:
+        return {"pool_size": 8, "max_overflow": 0}
+    return {
+        "pool_size": 16,
+        "max_overflow": 8,
+        "pool_pre_ping": True,
+        "connect_args": {
+            "server_settings": {"statement_timeout": str(STATEMENT_TIMEOUT_MS), "timezone": "UTC"},
+        },
+    }
+
+
+def _prepare_sqlite(engine: AsyncEngine) -> None:
+    def configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves: sqlite3's own begins come too late
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")  # NORMAL may lose the last bookings when the power goes
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        cursor.close()
+
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("holdspace_begin", "BEGIN"))
+
+    event.listen(engine.sync_engine, "connect", configure)
+    event.listen(engine.sync_engine, "begin", begin)
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the schema to `revision`. Blocking: call it from a thread when a loop is running."""
+    from alembic import command  # imported late: it costs a start 0.2 s that only migrations need
+    from alembic.config import Config
+
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["url"] = url
+    command.upgrade(config, revision)
