@@ -1,0 +1,173 @@
+"""What templates see: plain frozen values, cut to what one reader may know.
+
+Views build them from control's read functions (web/views/sources.py), so that a field added to a database row never
+reaches a page by itself. No behaviour beyond questions a template asks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+
+@dataclass(frozen=True)
+class Session:
+    """One appointment as its client, its practitioner or an admin sees it."""
+
+    id: str
+    state: str
+    starts_at: datetime
+    ends_at: datetime
+    mode: str
+    service_id: str
+    service_name: str
+    client_id: str
+    client_name: str
+    practitioner_id: str
+    practitioner_name: str
+    practitioner_zone: str
+    amount_minor: int
+    currency: str
+    payment: str  # "held", "paid", "refunded", "free", "due" or ""
+    recording_offered: bool
+    hold_expires_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    reason: str = ""
+
+    @property
+    def minutes(self) -> int:
+        return int((self.ends_at - self.starts_at) / timedelta(minutes=1))
+
+    @property
+    def is_open(self) -> bool:
+        """Still to come or running: has actions of its own."""
+        return self.state in {"scheduled", "confirmed", "in_progress"}
+
+    @property
+    def is_free(self) -> bool:
+        return self.amount_minor == 0
+
+
+@dataclass(frozen=True)
+class Joining:
+    """Why a session can or can't be joined now, in words for this reader."""
+
+    can_join: bool
+    reasons: tuple[tuple[str, str], ...]  # (code, sentence)
+    opens_at: datetime
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """What a client has already done for a session."""
+
+    care_agreed_at: datetime | None = None
+    care_version: int | None = None
+    recording_answer: str | None = None  # yes, no
+
+
+@dataclass(frozen=True)
+class Service:
+    id: str
+    name: str
+    mode: str
+    minutes: int
+    amount_minor: int
+    currency: str
+    recording_offered: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Practitioner:
+    """A public profile."""
+
+    id: str
+    name: str
+    headline: str
+    time_zone: str
+    about: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
+    services: tuple[Service, ...] = ()
+    rating: float | None = None
+    rating_count: int = 0
+    next_free: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Review:
+    stars: int
+    text: str
+    name: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A free start, written for one zone. `amount_minor` is this slot's own price."""
+
+    start: datetime
+    day: date
+    time: str
+    other: str  # "15:00 in Lisbon" when the practitioner's clock differs
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Somebody in a waiting room now."""
+
+    session: Session
+    person_id: str
+    name: str
+    role: str
+    since: datetime
+    connected: bool
+    readiness: Readiness
+
+
+@dataclass(frozen=True)
+class Recording:
+    id: str
+    state: str  # recording, paused, processing, ready, failed
+    started_at: datetime
+    length_s: float
+    session: Session
+    files: tuple[RecordingFile, ...] = ()
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class RecordingFile:
+    id: str
+    name: str
+    url: str
+    kind: str  # media type
+    size_bytes: int
+    length_s: float
+    offset_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A message the outbox sent or kept."""
+
+    id: str
+    to: str
+    subject: str
+    state: str
+    created_at: datetime
+    text: str = ""
+    html: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Wallet:
+    """A balance that may pay."""
+
+    amount_minor: int
+    currency: str

@@ -1,0 +1,31 @@
+// @ts-check
+// Loaded by every page: forms, dialogs, countdowns, the browser's zone, and live refresh where a page asks for it.
+
+import { startForms } from './forms.js';
+import { startCountdowns } from './countdown.js';
+import { refreshRegions, showWaitingToast } from './page.js';
+import { browserZone } from './time.js';
+import { onLive } from './live.js';
+
+const A_YEAR_S = 365 * 24 * 3600;
+
+// The server writes times for readers who are not signed in by this cookie.
+if (!document.cookie.split('; ').some((pair) => pair.startsWith('zone='))) {
+  const secure = location.protocol === 'https:' ? '; Secure' : '';
+  document.cookie = `zone=${browserZone()}; Path=/; Max-Age=${A_YEAR_S}; SameSite=Lax${secure}`;
+}
+
+startForms();
+startCountdowns();
+showWaitingToast();
+
+// <body data-signed-in> and at least one live region: follow what happens.
+if (document.body.dataset.signedIn !== undefined && document.querySelector('[data-region]')) {
+  onLive((event) => {
+    const sign = document.getElementById('live-sign');
+    if (sign && (event.type === 'online' || event.type === 'offline')) {
+      sign.textContent = event.type === 'online' ? 'Live' : 'Reconnecting';
+    }
+    if (event.type !== 'online' && event.type !== 'offline') void refreshRegions();
+  });
+}

@@ -1,0 +1,131 @@
+// @ts-check
+// Small helpers of every page: building elements, moving focus, toasts, fetching a page's live regions again.
+
+/**
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag
+ * @param {Record<string, string | boolean | undefined>} [attributes] `false` and undefined are left out
+ * @param {...(Node | string)} children
+ * @returns {HTMLElementTagNameMap[T]}
+ */
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === false || value === undefined) continue;
+    made.setAttribute(name, value === true ? '' : value);
+  }
+  made.append(...children);
+  return made;
+}
+
+const SVG = 'http://www.w3.org/2000/svg';
+
+/** @param {string} name of a symbol in icons.svg @param {string} [size] s or l */
+export function icon(name, size = '') {
+  const svg = document.createElementNS(SVG, 'svg');
+  svg.setAttribute('class', size ? `icon icon--${size}` : 'icon');
+  svg.setAttribute('aria-hidden', 'true');
+  const use = document.createElementNS(SVG, 'use');
+  use.setAttribute('href', `/static/icons.svg#${name}`);
+  svg.append(use);
+  return svg;
+}
+
+/** The element of that id, which the template promises. @param {string} id */
+export function byId(id) {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`the page has no #${id}`);
+  return found;
+}
+
+const TOAST_MS = 6000;
+
+/** Says that something worked; not for errors, which stand by their control. @param {string} words */
+export function toast(words) {
+  const place = document.getElementById('toasts');
+  if (!place) return;
+  const close = element('button', { class: 'btn btn--plain btn--small btn--icon', type: 'button' }, icon('close', 's'),
+    element('span', { class: 'vh' }, 'Close this message'));
+  const card = element('div', { class: 'toast' }, icon('check'), element('span', {}, words), close);
+  const remove = () => card.remove();
+  close.addEventListener('click', remove);
+  place.append(card);
+  window.setTimeout(remove, TOAST_MS);
+}
+
+const NEXT_TOAST = 'holdspace.toast';
+
+/** A toast for the page that is opened next. @param {string} words */
+export function toastNext(words) {
+  try {
+    sessionStorage.setItem(NEXT_TOAST, words);
+  } catch {
+    // Storage may be refused; the words are not essential.
+  }
+}
+
+export function showWaitingToast() {
+  try {
+    const words = sessionStorage.getItem(NEXT_TOAST);
+    sessionStorage.removeItem(NEXT_TOAST);
+    if (words) toast(words);
+  } catch {
+    // As above.
+  }
+}
+
+/** Puts an error into its place near a control, or takes it away. @param {Element | null} place @param {string} words */
+export function showError(place, words) {
+  if (!(place instanceof HTMLElement)) return;
+  const text = place.querySelector('span') || place;
+  text.textContent = words;
+  place.hidden = !words;
+}
+
+/** @type {Promise<void> | null} */
+let running = null;
+let again = false;
+
+/**
+ * Fetches this page again and puts its [data-region] parts in place of the old ones: the server stays the only
+ * one who writes HTML. Focus stays where it was if the new part still has an element of the same id.
+ */
+export function refreshRegions() {
+  if (running) {
+    again = true;
+    return running;
+  }
+  running = swap().finally(() => {
+    running = null;
+    if (again) {
+      again = false;
+      refreshRegions();
+    }
+  });
+  return running;
+}
+
+async function swap() {
+  let response;
+  try {
+    response = await fetch(location.href, { headers: { Accept: 'text/html' }, credentials: 'same-origin' });
+  } catch {
+    return; // The next live event or the reconnect tries again.
+  }
+  if (response.redirected) {
+    location.assign(response.url);
+    return;
+  }
+  if (!response.ok) return;
+  const fresh = new DOMParser().parseFromString(await response.text(), 'text/html');
+  for (const old of document.querySelectorAll('[data-region]')) {
+    const made = fresh.getElementById(old.id);
+    // A region somebody is typing in, or whose question is open, is left alone.
+    if (!made || made.isEqualNode(old) || old.querySelector('dialog[open], [aria-busy="true"]')) continue;
+    if (old.contains(document.activeElement) && document.activeElement instanceof HTMLInputElement) continue;
+    const focused = old.contains(document.activeElement) ? document.activeElement?.id : '';
+    old.replaceWith(document.adoptNode(made));
+    if (focused) document.getElementById(focused)?.focus();
+  }
+  document.dispatchEvent(new CustomEvent('page:refreshed'));
+}

@@ -1,0 +1,286 @@
+// @ts-check
+// The one RTCPeerConnection of a participant. The page always offers, one offer at a time, by the layout of
+// media/negotiation.py: m0 microphone, m1 camera, m2 and m3 receive, more receiving sections and screens behind.
+// Sections are never stopped, only made inactive. No DOM here; signaling is a `send` function.
+
+/** @typedef {import('./protocol.js').Slot} Slot */
+/** @typedef {'microphone'|'camera'|'screen'|'screen_audio'} Source */
+/** @typedef {{camera?: MediaStreamTrack, microphone?: MediaStreamTrack, screen?: MediaStreamTrack,
+ *   screen_audio?: MediaStreamTrack}} Tracks what one person sends us */
+/** @typedef {{rttMs: number|null, lossIn: number, lossOut: number, framesPerSecond: number|null}} LineStats */
+
+/**
+ * @typedef {object} PeerOptions
+ * @property {RTCIceServer[]} iceServers
+ * @property {(offer: {type: 'offer', revision: number, sdp: string, sources: Record<string, string>}) => void} sendOffer
+ * @property {(state: 'connecting'|'connected'|'disconnected') => void} onState
+ * @property {() => void} onFailed a restart did not help: somebody has to make a new Peer
+ */
+
+/** Silence this long starts an ICE restart; the server gives up after 8 s. */
+const RESTART_AFTER_MS = 2000;
+/** Restarts without success before the connection is made anew. */
+const MAX_RESTARTS = 4;
+
+/** VP8 first: everybody decodes it, and the server answers it unless set otherwise. @param {RTCRtpTransceiver} transceiver */
+function preferVp8(transceiver) {
+  const codecs = RTCRtpReceiver.getCapabilities('video')?.codecs;
+  if (!codecs || !transceiver.setCodecPreferences) return;
+  const first = codecs.filter((codec) => codec.mimeType.toLowerCase() === 'video/vp8');
+  try {
+    transceiver.setCodecPreferences([...first, ...codecs.filter((codec) => !first.includes(codec))]);
+  } catch {
+    // An older browser wants its own list; its own order is fine too.
+  }
+}
+
+export class Peer {
+  /** @param {PeerOptions} options */
+  constructor(options) {
+    this._options = options;
+    this._pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle', iceServers: options.iceServers });
+    /** @type {Map<Source, RTCRtpTransceiver>} */
+    this._sending = new Map();
+    this._revision = 0;
+    /** @type {{revision: number, sdp: string, sources: Record<string, string>} | null} the offer nobody has answered */
+    this._open = null;
+    this._again = false;
+    this._wantsRestart = false;
+    this._restarts = 0;
+    this._restartTimer = 0;
+    this._closed = false;
+    /** @type {{at: number, received: number, lost: number, frames: number} | null} */
+    this._lastStats = null;
+    this._pc.addEventListener('connectionstatechange', () => this._connectionChanged());
+    this._pc.addEventListener('iceconnectionstatechange', () => this._connectionChanged());
+  }
+
+  /** The first offer. @param {MediaStreamTrack|null} microphone @param {MediaStreamTrack|null} camera */
+  start(microphone, camera) {
+    this._addSending('microphone', 'audio', microphone);
+    this._addSending('camera', 'video', camera);
+    this._pc.addTransceiver('audio', { direction: 'recvonly' });
+    preferVp8(this._pc.addTransceiver('video', { direction: 'recvonly' }));
+    return this.offer();
+  }
+
+  /** @param {Source} source @param {'audio'|'video'} kind @param {MediaStreamTrack|null} track */
+  _addSending(source, kind, track) {
+    const transceiver = this._pc.addTransceiver(kind, { direction: 'sendonly' });
+    if (kind === 'video') preferVp8(transceiver);
+    // By replaceTrack, not as the transceiver's first track: a device may come later or change.
+    if (track) void transceiver.sender.replaceTrack(track);
+    this._sending.set(source, transceiver);
+    return transceiver;
+  }
+
+  /** Offers, or once more after the answer that is being waited for. */
+  async offer() {
+    if (this._closed) return;
+    if (this._open) {
+      this._again = true;
+      return;
+    }
+    this._revision += 1;
+    const open = { revision: this._revision, sdp: '', sources: /** @type {Record<string, string>} */ ({}) };
+    this._open = open;
+    const options = this._wantsRestart ? { iceRestart: true } : {};
+    this._wantsRestart = false;
+    const description = await this._pc.createOffer(options);
+    if (this._closed) return;
+    await this._pc.setLocalDescription(description);
+    open.sdp = this._pc.localDescription?.sdp || description.sdp || '';
+    for (const [source, transceiver] of this._sending) {
+      if (transceiver.mid !== null && transceiver.direction === 'sendonly') open.sources[transceiver.mid] = source;
+    }
+    this.repeatOffer();
+  }
+
+  /** After a resumed socket: the answer may have been lost with the old one. */
+  repeatOffer() {
+    if (this._open?.sdp) this._options.sendOffer({ type: 'offer', ...this._open });
+  }
+
+  /** @param {number} revision @param {string} sdp */
+  async answered(revision, sdp) {
+    if (this._closed || this._open?.revision !== revision) return;
+    await this._pc.setRemoteDescription({ type: 'answer', sdp });
+    this._open = null;
+    this._offerAgain();
+  }
+
+  /** The server could not use the offer. @param {number|null} revision @param {string} code */
+  async refused(revision, code) {
+    if (this._closed || this._open?.revision !== revision) return;
+    if (code === 'media_unavailable') {
+      window.setTimeout(() => this.repeatOffer(), 1000);
+      return;
+    }
+    if (code === 'offer_in_flight') return;
+    this._open = null;
+    if (this._pc.signalingState === 'have-local-offer') await this._pc.setLocalDescription({ type: 'rollback' });
+    this._options.onFailed();
+  }
+
+  _offerAgain() {
+    if (!this._again) return;
+    this._again = false;
+    void this.offer();
+  }
+
+  // ---------------------------------------------------------------- what we send
+
+  /** The section's mid, for `mute`; null before the first offer. @param {Source} source */
+  midOf(source) {
+    return this._sending.get(source)?.mid ?? null;
+  }
+
+  /** No offer needed: the section stays. @param {Source} source @param {MediaStreamTrack|null} track */
+  async setTrack(source, track) {
+    await this._sending.get(source)?.sender.replaceTrack(track);
+  }
+
+  /** @param {MediaStream} stream */
+  async shareScreen(stream) {
+    this._send('screen', 'video', stream.getVideoTracks()[0]);
+    const sound = stream.getAudioTracks()[0];
+    if (sound) this._send('screen_audio', 'audio', sound);
+    await this.offer();
+  }
+
+  /** @param {Source} source @param {'audio'|'video'} kind @param {MediaStreamTrack} track */
+  _send(source, kind, track) {
+    const known = this._sending.get(source);
+    if (!known) {
+      this._addSending(source, kind, track);
+      return;
+    }
+    known.direction = 'sendonly';
+    void known.sender.replaceTrack(track);
+  }
+
+  async stopScreen() {
+    for (const source of /** @type {Source[]} */ (['screen', 'screen_audio'])) {
+      const transceiver = this._sending.get(source);
+      if (!transceiver) continue;
+      transceiver.direction = 'inactive';
+      await transceiver.sender.replaceTrack(null);
+    }
+    await this.offer();
+  }
+
+  // ---------------------------------------------------------------- what we receive
+
+  /** @param {number} audio @param {number} video so many receiving sections are wanted in all */
+  needSlots(audio, video) {
+    const have = { audio: 0, video: 0 };
+    for (const transceiver of this._receiving()) have[/** @type {'audio'|'video'} */ (transceiver.receiver.track.kind)] += 1;
+    let added = 0;
+    for (; have.audio < audio; have.audio += 1, added += 1) this._pc.addTransceiver('audio', { direction: 'recvonly' });
+    for (; have.video < video; have.video += 1, added += 1) {
+      preferVp8(this._pc.addTransceiver('video', { direction: 'recvonly' }));
+    }
+    if (added) void this.offer();
+  }
+
+  _receiving() {
+    const sending = new Set(this._sending.values());
+    return this._pc.getTransceivers().filter((transceiver) => !sending.has(transceiver));
+  }
+
+  /** Each person's tracks as the slots say. @param {Slot[]} slots @returns {Map<string, Tracks>} */
+  tracksBySlots(slots) {
+    const byMid = new Map(this._receiving().map((transceiver) => [transceiver.mid, transceiver.receiver.track]));
+    /** @type {Map<string, Tracks>} */
+    const people = new Map();
+    for (const slot of slots) {
+      const track = byMid.get(slot.mid);
+      if (!track || slot.person === null || slot.source === null) continue;
+      const tracks = people.get(slot.person) || {};
+      tracks[/** @type {Source} */ (slot.source)] = track;
+      people.set(slot.person, tracks);
+    }
+    return people;
+  }
+
+  // ---------------------------------------------------------------- the line
+
+  _connectionChanged() {
+    if (this._closed) return;
+    const ice = this._pc.iceConnectionState;
+    const state = this._pc.connectionState;
+    if (state === 'connected' && ice !== 'disconnected') {
+      this._restarts = 0;
+      window.clearTimeout(this._restartTimer);
+      this._restartTimer = 0;
+      this._options.onState('connected');
+    } else if (state === 'failed' || ice === 'failed') {
+      this._options.onState('disconnected');
+      this.restart();
+    } else if (ice === 'disconnected') {
+      this._options.onState('disconnected');
+      this._restartTimer ||= window.setTimeout(() => this.restart(), RESTART_AFTER_MS);
+    }
+  }
+
+  /** New ICE credentials over the same DTLS: what a changed network needs. */
+  restart() {
+    window.clearTimeout(this._restartTimer);
+    this._restartTimer = 0;
+    if (this._closed || (this._open && this._revision > 1)) return;
+    this._restarts += 1;
+    if (this._restarts > MAX_RESTARTS) {
+      this._options.onFailed();
+      return;
+    }
+    this._wantsRestart = true;
+    void this.offer();
+    this._restartTimer = window.setTimeout(() => {
+      if (this._pc.connectionState !== 'connected') this.restart();
+    }, 2 * RESTART_AFTER_MS);
+  }
+
+  /** Since the last call. @returns {Promise<LineStats>} */
+  async stats() {
+    const report = await this._pc.getStats();
+    /** @type {LineStats} */
+    const stats = { rttMs: null, lossIn: 0, lossOut: 0, framesPerSecond: null };
+    const sum = { at: performance.now(), received: 0, lost: 0, frames: 0 };
+    report.forEach((/** @type {any} */ entry) => {
+      if (entry.type === 'candidate-pair' && entry.nominated && entry.currentRoundTripTime !== undefined) {
+        stats.rttMs = entry.currentRoundTripTime * 1000;
+      } else if (entry.type === 'inbound-rtp') {
+        sum.received += entry.packetsReceived || 0;
+        sum.lost += Math.max(0, entry.packetsLost || 0);
+        if (entry.kind === 'video') sum.frames += entry.framesDecoded || 0;
+      } else if (entry.type === 'remote-inbound-rtp') {
+        stats.lossOut = Math.max(stats.lossOut, entry.fractionLost || 0);
+      }
+    });
+    const last = this._lastStats;
+    this._lastStats = sum;
+    if (last) {
+      const received = Math.max(0, sum.received - last.received);
+      const lost = Math.max(0, sum.lost - last.lost);
+      stats.lossIn = received + lost ? lost / (received + lost) : 0;
+      stats.framesPerSecond = ((sum.frames - last.frames) * 1000) / Math.max(1, sum.at - last.at);
+    }
+    return stats;
+  }
+
+  close() {
+    this._closed = true;
+    window.clearTimeout(this._restartTimer);
+    this._pc.close();
+  }
+}
+
+/** 1 poor … 4 excellent, by what is felt first: loss, then delay. @param {LineStats} stats */
+export function quality(stats) {
+  const loss = Math.max(stats.lossIn, stats.lossOut);
+  const rtt = stats.rttMs ?? 0;
+  if (loss > 0.1 || rtt > 800) return 1;
+  if (loss > 0.04 || rtt > 400) return 2;
+  if (loss > 0.01 || rtt > 180) return 3;
+  return 4;
+}
