@@ -1,0 +1,151 @@
+//! Payload descriptors of the codecs we forward.
+
+mod common;
+
+use common::bytes;
+use holdspace_wire::codec::{read_frame_mark, red, vp8, Codec, FrameMark};
+use proptest::prelude::*;
+
+const CODECS: [Codec; 6] = [
+    Codec::Vp8,
+    Codec::Vp9,
+    Codec::H264,
+    Codec::Av1,
+    Codec::Opus,
+    Codec::Red,
+];
+
+#[test]
+fn vp8_keyframe_with_everything_in_its_descriptor_is_read() {
+    let payload = bytes("90 f0 8123 45 60 10 02 00 9d012a 8002 e001 aa");
+    let descriptor = vp8::parse_untrusted(&payload).unwrap();
+    assert_eq!(descriptor.len, 6);
+    assert_eq!(
+        descriptor.picture_id,
+        Some(vp8::PictureId {
+            value: 0x123,
+            long: true
+        })
+    );
+    assert_eq!(descriptor.tl0_pic_idx, Some(0x45));
+    assert_eq!(
+        (descriptor.temporal_id, descriptor.layer_sync),
+        (Some(1), true)
+    );
+    assert_eq!(descriptor.key_idx, Some(0));
+    assert!(descriptor.starts_keyframe);
+    assert_eq!(vp8::keyframe_size(&payload, &descriptor), Some((640, 480)));
+}
+
+#[test]
+fn vp8_picture_ids_are_rewritten_in_the_width_they_have() {
+    let mut long = bytes("90 c0 8123 45 10");
+    vp8::rewrite(&mut long, 0x7fff, 9).unwrap();
+    assert_eq!(long, bytes("90 c0 ffff 09 10"));
+    let mut short = bytes("90 80 12 10");
+    vp8::rewrite(&mut short, 0x7fff, 9).unwrap();
+    assert_eq!(short, bytes("90 80 7f 10"));
+    let mut none = bytes("10 00");
+    vp8::rewrite(&mut none, 5, 9).unwrap();
+    assert_eq!(none, bytes("10 00"));
+}
+
+#[test]
+fn frames_and_keyframes_are_told_apart_for_each_codec() {
+    let cases = [
+        (Codec::Vp8, "10 00", true, true),
+        (Codec::Vp8, "10 01", true, false),
+        (Codec::Vp8, "00 00", false, false),
+        (Codec::Vp8, "11 00", false, false),
+        (Codec::Vp9, "88 01 aa", true, true),
+        (Codec::Vp9, "c8 01 aa", true, false),
+        (Codec::Vp9, "a8 01 02 05", false, false),
+        (Codec::H264, "67 42", true, true),
+        (Codec::H264, "65 88", true, true),
+        (Codec::H264, "65 48", false, false),
+        (Codec::H264, "41 9a", true, false),
+        (Codec::H264, "7c 85 88", true, true),
+        (Codec::H264, "7c 05 88", false, false),
+        (Codec::H264, "78 0002 6742 0002 68ce", true, true),
+        (Codec::Av1, "18 0a", true, true),
+        (Codec::Av1, "10 0a", true, false),
+        (Codec::Av1, "90 0a", false, false),
+        (Codec::Opus, "", true, true),
+    ];
+    for (codec, payload, starts_frame, starts_keyframe) in cases {
+        let mark = read_frame_mark(codec, &bytes(payload)).unwrap();
+        assert_eq!(
+            (mark.starts_frame, mark.starts_keyframe),
+            (starts_frame, starts_keyframe),
+            "{codec:?} {payload}"
+        );
+    }
+}
+
+#[test]
+fn red_blocks_come_oldest_first_and_the_primary_last() {
+    // One redundant block of 2 bytes, 960 ticks old, then the primary.
+    let payload = bytes("ef 0f00 02 6f aabb ccddee");
+    let mut blocks = Vec::new();
+    red::parse_untrusted(&payload, |block| {
+        blocks.push((block.timestamp_offset, block.data.to_vec()))
+    })
+    .unwrap();
+    assert_eq!(
+        blocks,
+        [(960, vec![0xaa, 0xbb]), (0, vec![0xcc, 0xdd, 0xee])]
+    );
+    assert_eq!(
+        red::parse_untrusted_primary(&payload).unwrap().payload_type,
+        0x6f
+    );
+}
+
+#[test]
+fn red_payload_types_are_rewritten_or_left_alone() {
+    let mut payload = bytes("ef 0f00 02 6f aabb cc");
+    red::rewrite_payload_types(&mut payload, |old| (old == 0x6f).then_some(0x70)).unwrap();
+    assert_eq!(payload, bytes("f0 0f00 02 70 aabb cc"));
+    assert!(red::rewrite_payload_types(&mut payload, |_| None).is_err());
+    assert_eq!(payload, bytes("f0 0f00 02 70 aabb cc"));
+}
+
+#[test]
+fn red_that_claims_more_than_it_has_is_malformed() {
+    assert!(red::parse_untrusted_primary(&bytes("ef 0f03 ff 6f aabb")).is_err());
+    assert!(red::parse_untrusted_primary(&[0xef; 80]).is_err());
+    assert!(red::parse_untrusted_primary(&[]).is_err());
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_mark_or_malformed(payload in prop::collection::vec(any::<u8>(), 0..60)) {
+        for codec in CODECS {
+            let mark = read_frame_mark(codec, &payload);
+            let consistent = mark.is_err()
+                || matches!(mark, Ok(FrameMark { starts_frame, starts_keyframe, .. })
+                    if starts_frame || !starts_keyframe);
+            prop_assert!(consistent);
+        }
+        let _ = red::parse_untrusted(&payload, |_| {});
+        let _ = red::rewrite_payload_types(&mut payload.clone(), |old| Some(old ^ 1));
+        if let Ok(descriptor) = vp8::parse_untrusted(&payload) {
+            let _ = vp8::keyframe_size(&payload, &descriptor);
+        }
+    }
+
+    #[test]
+    fn rewriting_vp8_changes_only_the_numbers(
+        payload in prop::collection::vec(any::<u8>(), 1..40), picture_id in any::<u16>(), tl0 in any::<u8>(),
+    ) {
+        let Ok(before) = vp8::parse_untrusted(&payload) else { return Ok(()) };
+        let mut rewritten = payload.clone();
+        vp8::rewrite(&mut rewritten, picture_id, tl0).unwrap();
+        let after = vp8::parse_untrusted(&rewritten).unwrap();
+        prop_assert_eq!(&payload[before.len..], &rewritten[after.len..]);
+        prop_assert_eq!(after.tl0_pic_idx, before.tl0_pic_idx.map(|_| tl0));
+        let mask = |id: vp8::PictureId| if id.long { picture_id & 0x7fff } else { picture_id & 0x7f };
+        prop_assert_eq!(after.picture_id.map(|id| id.value), before.picture_id.map(mask));
+        prop_assert_eq!((after.temporal_id, after.key_idx), (before.temporal_id, before.key_idx));
+    }
+}
