@@ -6,6 +6,7 @@ tests/media/test_dtls.py guards the seam. Always the passive side, DTLS 1.2 only
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -171,7 +172,7 @@ class _Pipe:
         raise AssertionError("flights leave by _Transport._write_ssl")
 
     async def stop(self) -> None:
-        self.close()
+        raise AssertionError("transports end by say_goodbye")
 
 
 class _Transport(RTCDtlsTransport):
@@ -204,6 +205,9 @@ class _Transport(RTCDtlsTransport):
         self._set_state(State.FAILED)
 
     async def _write_ssl(self) -> None:
+        self._flush()
+
+    def _flush(self) -> None:
         """Send everything OpenSSL wrote, cut at records (aiortc would cut after 1,500 bytes)."""
         written = b""
         while True:
@@ -215,6 +219,16 @@ class _Transport(RTCDtlsTransport):
         if records:
             only_alerts = all(record[0] == ALERT for record in records)
             self._send_datagrams(pack_records(records), not self.encrypted and not only_alerts)
+
+    def say_goodbye(self) -> None:
+        """aiortc's `stop` without its being a coroutine: the core's transport is removed right after."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        if self._state is State.CONNECTED:
+            with contextlib.suppress(SSL.Error):
+                self._ssl.shutdown()
+            self._flush()
 
 
 SendDatagrams = Callable[[Sequence[bytes], bool], None]
@@ -262,13 +276,13 @@ class DtlsSession:
         if self._handshake is None:
             self._handshake = asyncio.get_running_loop().create_task(self._shake_hands())
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Say close_notify if there is anybody to say it to."""
         self._ended = True
         if self._handshake is not None and not self._handshake.done():
             self._handshake.cancel()
         if self._transport is not None:
-            await self._transport.stop()
+            self._transport.say_goodbye()
         self._pipe.close()
 
     async def _shake_hands(self) -> None:

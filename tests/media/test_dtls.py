@@ -104,7 +104,7 @@ class Link:
     async def close(self) -> None:
         if self._repeat is not None:
             self._repeat.cancel()
-        await self.session.close()
+        self.session.close()
         await self.client.stop()
         await self.pipe.stop()
 
@@ -200,7 +200,7 @@ async def test_garbage_and_floods_leave_the_handshake_alone(link: Link) -> None:
 
 async def test_no_datagram_is_longer_than_a_safe_mtu(link: Link) -> None:
     await link.connect()
-    await link.session.close()
+    link.session.close()
     datagrams = [datagram for datagrams, _ in link.sent for datagram in datagrams]
     assert datagrams
     assert max(map(len, datagrams)) <= MAX_DATAGRAM_BYTES
@@ -216,7 +216,7 @@ async def test_close_notify_from_the_peer_ends_the_session(link: Link) -> None:
 async def test_closing_says_close_notify_and_reports_nothing(link: Link) -> None:
     await link.connect()
     before = len(link.sent)
-    await link.session.close()
+    link.session.close()
     (datagrams, flight) = link.sent[before]
     assert datagrams[0][0] == ALERT
     assert not flight
