@@ -1,0 +1,203 @@
+//! The handle Python's threads hold: opens files, adds and revokes keys, closes. The disk work is the thread's.
+
+use crate::format::{encode_event, preamble, Sealer, FILE_ID_BYTES};
+use crate::lane::{JournalGate, Lane, Message, NewJournal, Registered, Shared, QUEUE_LENGTH};
+use crate::sink::JournalSink;
+use crate::thread::WriterThread;
+use crate::{JournalError, JournalNotice, EVENT_KEY, MAX_HEADER_BYTES, MAX_RECORD_BYTES};
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+const KEY_BYTES: usize = 32;
+
+/// The writer thread and the registry of open journals. `Send + Sync`; one per process.
+pub struct JournalWriter {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl JournalWriter {
+    /// `notify` is called on the writer thread and must only queue.
+    pub fn start(notify: impl Fn(JournalNotice) + Send + 'static) -> io::Result<JournalWriter> {
+        let (queue, messages) = sync_channel(QUEUE_LENGTH);
+        let shared = Arc::new(Shared::new(queue));
+        let writer = WriterThread::new(Arc::clone(&shared), messages, notify);
+        let thread = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || writer.run())?;
+        Ok(JournalWriter {
+            shared,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Creates the file (exclusively, mode 0600) in the caller's thread, so that its error is answered at once.
+    pub fn open(
+        &self,
+        journal: u64,
+        path: &Path,
+        key: &[u8],
+        header: &[u8],
+    ) -> Result<(), JournalError> {
+        check_key(key)?;
+        if header.len() > MAX_HEADER_BYTES {
+            return Err(JournalError::Refused("header too long"));
+        }
+        let mut registry = self.shared.registry();
+        if registry.contains_key(&journal) {
+            return Err(JournalError::Duplicate);
+        }
+        let mut file_id = [0; FILE_ID_BYTES];
+        aws_lc_rs::rand::fill(&mut file_id).map_err(|_| JournalError::Refused("no randomness"))?;
+        let preamble = preamble(&file_id, header);
+        let sealer = Sealer::new(file_id, &preamble);
+        let event_key = sealer.derive_key(EVENT_KEY, key)?;
+        let file = create(path, &preamble).map_err(JournalError::Io)?;
+        let gate = Arc::new(JournalGate::default());
+        let keys = Sealer::new(file_id, &preamble);
+        registry.insert(
+            journal,
+            Registered {
+                gate: Arc::clone(&gate),
+                keys,
+                lanes: HashMap::new(),
+            },
+        );
+        drop(registry);
+        let written = preamble.len() as u64;
+        let path = path.to_owned();
+        let new = NewJournal {
+            journal,
+            file,
+            path,
+            written,
+            sealer,
+            event_key,
+            gate,
+        };
+        self.shared.send(Message::Open(Box::new(new)))
+    }
+
+    /// 32-byte key of one participant; repeating it is fine, and lifts an earlier `revoke_key`. One key id has one
+    /// key for the life of the journal: another key under a used id has no effect.
+    pub fn add_key(&self, journal: u64, key_id: u32, key: &[u8]) -> Result<(), JournalError> {
+        check_key(key)?;
+        if key_id == EVENT_KEY {
+            return Err(JournalError::Refused("key 0 is for events"));
+        }
+        let derived = {
+            let registry = self.shared.registry();
+            let registered = registry.get(&journal).ok_or(JournalError::UnknownJournal)?;
+            if let Some(lane) = registered.lanes.get(&key_id) {
+                lane.set_revoked(false);
+                return Ok(());
+            }
+            Box::new(registered.keys.derive_key(key_id, key)?)
+        };
+        // Before the lane is visible, so that no record overtakes its key; without the lock, because the queue may
+        // be full and the writer thread needs the lock to forget a failed journal.
+        self.shared.send(Message::Key {
+            journal,
+            key_id,
+            key: derived,
+        })?;
+        if let Some(registered) = self.shared.registry().get_mut(&journal) {
+            let gate = Arc::clone(&registered.gate);
+            registered
+                .lanes
+                .entry(key_id)
+                .or_insert_with(|| Arc::new(Lane::new(gate)));
+        }
+        Ok(())
+    }
+
+    /// From the moment this returns every sink refuses records under that key; earlier ones stay.
+    pub fn revoke_key(&self, journal: u64, key_id: u32) -> Result<(), JournalError> {
+        let lane = self
+            .shared
+            .lane(journal, key_id)
+            .ok_or(JournalError::UnknownJournal)?;
+        lane.set_revoked(true);
+        Ok(())
+    }
+
+    /// Appends an event under the journal's own key.
+    pub fn event(&self, journal: u64, arrival_us: u64, event: &[u8]) -> Result<(), JournalError> {
+        if event.len() > MAX_RECORD_BYTES {
+            return Err(JournalError::Refused("event too long"));
+        }
+        let known = self
+            .shared
+            .registry()
+            .get(&journal)
+            .is_some_and(|r| !r.gate.is_closed());
+        if !known {
+            return Err(JournalError::UnknownJournal);
+        }
+        let mut plain = Vec::with_capacity(event.len() + 32);
+        encode_event(&mut plain, arrival_us, event);
+        self.shared.send_records(journal, EVENT_KEY, plain)
+    }
+
+    /// Refuses further records at once; what the sinks still hold is sealed when they next flush (≤ 300 ms),
+    /// then synced and closed, told by `Closed`.
+    pub fn close(&self, journal: u64) -> Result<(), JournalError> {
+        match self.shared.registry().get(&journal) {
+            Some(registered) => registered.gate.close(),
+            None => return Err(JournalError::UnknownJournal),
+        }
+        self.shared.send(Message::Close { journal })
+    }
+
+    /// A sink for one runtime thread. Each thread has its own.
+    pub fn sink(&self) -> JournalSink {
+        JournalSink::new(Arc::clone(&self.shared))
+    }
+
+    /// Seals and closes everything that was handed over; joins the thread. Safe to call twice.
+    pub fn shutdown(&self) {
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            let _ = self.shared.send(Message::Shutdown);
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for JournalWriter {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+fn check_key(key: &[u8]) -> Result<(), JournalError> {
+    if key.len() == KEY_BYTES {
+        Ok(())
+    } else {
+        Err(JournalError::Refused("a journal key has 32 bytes"))
+    }
+}
+
+fn create(path: &Path, preamble: &[u8]) -> io::Result<File> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    if let Err(error) = file.write_all(preamble) {
+        // It is ours (create_new) and holds nothing yet.
+        let _ = std::fs::remove_file(path);
+        return Err(error);
+    }
+    Ok(file)
+}
