@@ -46,7 +46,7 @@ def _person(name: str, *, nullable: bool = False, cascade: bool = False) -> sa.C
 
 def _reference(name: str, target: str, *, nullable: bool = False, cascade: bool = False) -> sa.Column[str]:
     reference = sa.ForeignKey(target, ondelete="CASCADE" if cascade else None)
-    return sa.Column(name, sa.String(64), reference, nullable=nullable)
+    return sa.Column(name, sa.String(64 if name == "account_code" else 32), reference, nullable=nullable)
 
 
 def _moment(name: str, *, nullable: bool = False) -> sa.Column[object]:
@@ -162,6 +162,11 @@ def _appointments() -> None:
         _number("late_window_minutes"),
         _number("late_fee_bp"),
         _number("no_show_fee_bp"),
+        _number("opens_before_s"),
+        _number("no_show_after_s"),
+        _number("present_for_s"),
+        _number("grace_s"),
+        _moment("due_at", nullable=True),
         _moment("hold_expires_at", nullable=True),
         _text("booking_key", 200, nullable=True),
         _moment("created_at"),
@@ -191,7 +196,7 @@ def _appointments() -> None:
     )
     op.create_index("ix_appointments_practitioner_start", "appointments", ["practitioner_id", "starts_at"])
     op.create_index("ix_appointments_client_start", "appointments", ["client_id", "starts_at"])
-    op.create_index("ix_appointments_state_start", "appointments", ["state", "starts_at"])
+    op.create_index("ix_appointments_due", "appointments", ["due_at"])
     _unique_where("uq_appointments_one_in_progress", "appointments", "practitioner_id", "state = 'in_progress'")
 
 

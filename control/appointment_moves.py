@@ -1,0 +1,231 @@
+"""The one way an appointment changes its state: load, move by the table, settle its money, tell people.
+
+Everything here works on the caller's open transaction; the action functions (booking.py, appointments.py) and the
+scheduler compose it. `move` is a conditional update on state and version: whoever loses a race changes nothing.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from control.accounts import Actor
+from control.appointment_states import Event, State, next_state
+from control.audit import record
+from control.database import publish
+from control.errors import NotFound
+from control.lifecycle import Bounds, Facts, Party, Seen, due_event, due_since, was_present
+from control.models.appointments import Appointment, Presence
+from control.models.people import Person, Role
+from control.money import payments
+from control.money.policy import Outcome, Policy, is_late
+from control.money.words import money_words
+from control.notices.outbox import Notice, NoticeKind, SessionFacts, enqueue
+from control.session_events import SessionChanged
+from control.slots import Span
+
+OUTCOME_OF: dict[State, Outcome] = {
+    State.COMPLETED: Outcome.COMPLETED,
+    State.NO_SHOW_CLIENT: Outcome.CLIENT_NO_SHOW,
+    State.NO_SHOW_PRACTITIONER: Outcome.RELEASED,
+    State.EXPIRED: Outcome.RELEASED,
+}
+"""A cancellation is not here: whether it is late depends on who and when."""
+
+INVITES = frozenset({State.SCHEDULED, State.CONFIRMED})
+"""States in which people have the session in their calendars."""
+
+
+async def load(session: AsyncSession, appointment_id: str) -> Appointment:
+    row = await session.get(Appointment, appointment_id, populate_existing=True)
+    if row is None:
+        raise NotFound
+    return row
+
+
+def party_of(actor: Actor, row: Appointment) -> Party:
+    """Raises NotFound for a stranger: that the appointment exists is not theirs to know."""
+    if actor.person_id == row.practitioner_id:
+        return Party.PRACTITIONER
+    if actor.person_id == row.client_id:
+        return Party.CLIENT
+    if actor.is_any(Role.ADMIN):
+        return Party.ADMIN
+    raise NotFound
+
+
+def facts_of(row: Appointment) -> Facts:
+    return Facts(
+        state=State(row.state),
+        starts_at=row.starts_at,
+        ends_at=row.ends_at,
+        started_at=row.started_at,
+        client_admitted=row.client_admitted_at is not None,
+        practitioner_admitted=row.practitioner_admitted_at is not None,
+        hold_expires_at=row.hold_expires_at,
+        bounds=Bounds(
+            opens_before=timedelta(seconds=row.opens_before_s),
+            no_show_after=timedelta(seconds=row.no_show_after_s),
+            present_for=timedelta(seconds=row.present_for_s),
+            grace=timedelta(seconds=row.grace_s),
+        ),
+    )
+
+
+def policy_of(row: Appointment) -> Policy:
+    return Policy(
+        late_window=timedelta(minutes=row.late_window_minutes),
+        late_fee_bp=row.late_fee_bp,
+        no_show_fee_bp=row.no_show_fee_bp,
+        platform_fee_bp=row.platform_fee_bp,
+    )
+
+
+_STAMPS: dict[State, str] = {
+    State.SCHEDULED: "scheduled_at",
+    State.CONFIRMED: "confirmed_at",
+    State.IN_PROGRESS: "started_at",
+}
+
+
+async def move(
+    session: AsyncSession,
+    row: Appointment,
+    event: Event,
+    *,
+    actor: Actor | None,
+    party: Party | None,
+    now: datetime,
+    reason: str | None = None,
+) -> bool:
+    """Apply `event`; False if the table knows no such step or somebody was faster. `row` is fresh either way.
+
+    Steps, all in the caller's transaction: state and version; money at an end; notices; audit; the event for
+    listeners. `actor` and `party` None: time itself.
+    """
+    before = State(row.state)
+    after = next_state(before, event)
+    if after is None:
+        return False
+    values: dict[str, Any] = {"state": after, "version": row.version + 1}
+    if after in _STAMPS:
+        values[_STAMPS[after]] = now
+    else:
+        values |= {"ended_at": now, "ended_by": party or "system", "end_reason": reason}
+        if before in INVITES:
+            values["calendar_sequence"] = row.calendar_sequence + 1
+    started_at = now if after is State.IN_PROGRESS else row.started_at
+    values["due_at"] = due_since(replace(facts_of(row), state=after, started_at=started_at))
+    changed = await session.execute(
+        update(Appointment)
+        .where(Appointment.id == row.id, Appointment.state == before, Appointment.version == row.version)
+        .values(values)
+        .execution_options(synchronize_session=False)
+    )
+    if cast(CursorResult[Any], changed).rowcount == 1 and after not in _STAMPS:
+        await payments.settle(session, row, _outcome(row, before, after, party, now), policy_of(row), now=now)
+    await session.refresh(row)
+    if cast(CursorResult[Any], changed).rowcount != 1:
+        return False
+    await _tell(session, row, before, now)
+    record(session, actor, f"appointment.{event}", f"appointment:{row.id}", {"from": before, "to": after}, now=now)
+    publish(session, SessionChanged(row.id, row.practitioner_id, row.client_id, after))
+    return True
+
+
+def _outcome(row: Appointment, before: State, after: State, party: Party | None, now: datetime) -> Outcome:
+    if after is not State.CANCELLED:
+        return OUTCOME_OF[after]
+    late = before is not State.PENDING and is_late(row.starts_at, now, policy_of(row))
+    return Outcome.CANCELLED_LATE if late and party is Party.CLIENT else Outcome.RELEASED
+
+
+async def advance(session: AsyncSession, row: Appointment, *, now: datetime) -> bool:
+    """Do everything that time alone has made due, one step after the other. True if anything changed."""
+    changed = False
+    for _ in State:  # each step leads to another state, so there are never more steps than states
+        facts = facts_of(row)
+        since = due_since(facts)
+        if since is None or now < since:
+            break
+        event = due_event(facts, await _seen(session, row, now))
+        if not await move(session, row, event, actor=None, party=None, now=now):
+            break
+        changed = True
+    return changed
+
+
+async def _seen(session: AsyncSession, row: Appointment, now: datetime) -> Seen:
+    if row.state != State.CONFIRMED:
+        return Seen(practitioner=False, client=False)
+    stays = await session.execute(
+        select(Presence.person_id, Presence.connected_at, Presence.disconnected_at).where(
+            Presence.appointment_id == row.id
+        )
+    )
+    spans: dict[str, list[Span]] = {}
+    for person_id, since, until in stays:
+        spans.setdefault(person_id, []).append(Span(since, until or now))
+    facts = facts_of(row)
+    return Seen(
+        practitioner=was_present(spans.get(row.practitioner_id, ()), facts),
+        client=was_present(spans.get(row.client_id, ()), facts),
+    )
+
+
+async def session_facts(session: AsyncSession, row: Appointment, *, amount_minor: int = 0) -> SessionFacts:
+    """What the notices about this appointment are told."""
+    client, practitioner = aliased(Person), aliased(Person)
+    names = await session.execute(
+        select(client.name, practitioner.name).where(
+            client.id == row.client_id, practitioner.id == row.practitioner_id
+        )
+    )
+    client_name, practitioner_name = names.one()
+    return SessionFacts(
+        appointment_id=row.id,
+        service_name=row.service_name,
+        practitioner_name=practitioner_name,
+        client_name=client_name,
+        starts_at=row.starts_at,
+        ends_at=row.ends_at,
+        mode=row.mode,
+        sequence=row.calendar_sequence,
+        reason=row.end_reason or "",
+        amount=money_words(amount_minor, row.currency) if amount_minor else "",
+    )
+
+
+_CLIENT_HEARS: dict[State, tuple[NoticeKind, ...]] = {
+    State.SCHEDULED: (NoticeKind.BOOKING_CONFIRMED,),
+    State.IN_PROGRESS: (NoticeKind.SESSION_STARTED,),
+    State.COMPLETED: (NoticeKind.SESSION_COMPLETED,),
+    State.CANCELLED: (NoticeKind.SESSION_CANCELLED,),
+    State.NO_SHOW_PRACTITIONER: (NoticeKind.SORRY_CANCELLED,),
+}
+_PRACTITIONER_HEARS: dict[State, tuple[NoticeKind, ...]] = {
+    State.SCHEDULED: (NoticeKind.NEW_BOOKING,),
+    State.CANCELLED: (NoticeKind.SESSION_CANCELLED,),
+}
+
+
+async def _tell(session: AsyncSession, row: Appointment, before: State, now: datetime) -> None:
+    """Owe the notices of the state just reached. Leaving a checkout concerns nobody else."""
+    state = State(row.state)
+    if before is State.PENDING and state is not State.SCHEDULED:
+        return
+    kinds = _CLIENT_HEARS.get(state, ())
+    refund = row.refund_minor or 0
+    if refund and state in (State.CANCELLED, State.NO_SHOW_PRACTITIONER, State.NO_SHOW_CLIENT):
+        kinds = (*kinds, NoticeKind.REFUND_CONFIRMED)
+    if kinds:
+        amount = row.price_minor if state is State.SCHEDULED else refund
+        about = await session_facts(session, row, amount_minor=amount)
+        for kind in kinds:
+            await enqueue(session, Notice(kind, row.client_id, about), now=now)
+    for kind in _PRACTITIONER_HEARS.get(state, ()):
+        about = await session_facts(session, row)
+        await enqueue(session, Notice(kind, row.practitioner_id, about), now=now)

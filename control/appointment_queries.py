@@ -1,0 +1,183 @@
+"""Reading appointments: one shape for pages, API and command line, one query each, whatever the number of rows.
+
+Changes nothing. Who may see what is decided here too: a stranger gets NotFound, a practitioner never sees a hold.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, and_, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from control.accounts import Actor
+from control.appointment_states import ENDED, OPEN, State
+from control.database import Database
+from control.errors import NotFound
+from control.lifecycle import Party
+from control.models.appointments import Appointment
+from control.models.money import Payment
+from control.models.people import Person, Role
+from control.money.payments import LIVE
+
+MOST_ROWS = 200
+"""Rows of one answer; paging starts after them."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """An appointment as one of its people sees it. "party" says which of them is looking."""
+
+    id: str
+    party: Party
+    state: State
+    version: int
+    service_id: str
+    service_name: str
+    mode: str
+    recording_offered: bool
+    practitioner_id: str
+    practitioner_name: str
+    practitioner_time_zone: str
+    client_id: str
+    client_name: str
+    client_time_zone: str
+    starts_at: datetime
+    ends_at: datetime
+    created_at: datetime
+    hold_expires_at: datetime | None
+    confirmed_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    ended_by: str | None
+    end_reason: str | None
+    price_minor: int
+    currency: str
+    kept_minor: int | None
+    refund_minor: int | None
+    late_window_minutes: int
+    late_fee_bp: int
+    no_show_fee_bp: int
+    platform_fee_bp: int
+    client_waiting_since: datetime | None
+    payment_method: str | None
+    payment_state: str | None
+
+
+_client = aliased(Person)
+_practitioner = aliased(Person)
+
+
+def _select() -> Select[*tuple[Any, ...]]:
+    return (
+        select(
+            Appointment,
+            _client.name.label("client_name"),
+            _practitioner.name.label("practitioner_name"),
+            _practitioner.time_zone.label("practitioner_time_zone"),
+            Payment.method.label("payment_method"),
+            Payment.state.label("payment_state"),
+        )
+        .join(_client, _client.id == Appointment.client_id)
+        .join(_practitioner, _practitioner.id == Appointment.practitioner_id)
+        .outerjoin(Payment, and_(Payment.appointment_id == Appointment.id, Payment.state.in_(LIVE)))
+    )
+
+
+def _view(found: Row[Any], actor: Actor) -> SessionView:
+    row: Appointment = found[0]
+    if actor.person_id == row.practitioner_id:
+        party = Party.PRACTITIONER
+    elif actor.person_id == row.client_id:
+        party = Party.CLIENT
+    else:
+        party = Party.ADMIN
+    copied = {
+        name: getattr(row, name) for name in SessionView.__dataclass_fields__ if hasattr(Appointment, name)
+    }
+    return SessionView(
+        **(copied | {"state": State(row.state)}),
+        party=party,
+        client_name=found.client_name,
+        practitioner_name=found.practitioner_name,
+        practitioner_time_zone=found.practitioner_time_zone,
+        client_waiting_since=row.client_waiting_told_at if row.state == State.CONFIRMED else None,
+        payment_method=found.payment_method,
+        payment_state=found.payment_state,
+    )
+
+
+async def view(session: AsyncSession, actor: Actor, appointment_id: str) -> SessionView:
+    """One appointment inside the caller's session. Raises NotFound for a stranger."""
+    query = _select().where(Appointment.id == appointment_id).execution_options(populate_existing=True)
+    found = (await session.execute(query)).one_or_none()
+    if found is None:
+        raise NotFound
+    seen = _view(found, actor)
+    if seen.party is Party.ADMIN and not actor.is_any(Role.ADMIN):
+        raise NotFound
+    return seen
+
+
+async def get_for(db: Database, actor: Actor, appointment_id: str) -> SessionView:
+    async with db.reading() as session:
+        return await view(session, actor, appointment_id)
+
+
+def _mine(actor: Actor) -> Any:
+    """Appointments of the person; as practitioner those somebody has at least secured."""
+    paid = Appointment.state.not_in((State.PENDING, State.EXPIRED))
+    return or_(
+        Appointment.client_id == actor.person_id,
+        and_(Appointment.practitioner_id == actor.person_id, paid),
+    )
+
+
+async def _views(db: Database, actor: Actor, query: Select[*tuple[Any, ...]]) -> tuple[SessionView, ...]:
+    async with db.reading() as session:
+        rows: Sequence[Row[Any]] = (await session.execute(query)).all()
+        return tuple(_view(row, actor) for row in rows)
+
+
+async def upcoming_for(db: Database, actor: Actor, now: datetime) -> tuple[SessionView, ...]:
+    """What is open for this person, in both roles, the next first. A hold that ran out is not open."""
+    alive = or_(Appointment.state != State.PENDING, Appointment.hold_expires_at > now)
+    query = _select().where(_mine(actor), Appointment.state.in_(OPEN), alive)
+    query = query.order_by(Appointment.starts_at, Appointment.id).limit(MOST_ROWS)
+    return await _views(db, actor, query)
+
+
+async def past_for(db: Database, actor: Actor, now: datetime) -> tuple[SessionView, ...]:
+    """What has ended for this person, the newest first; bookings that were never paid are left out."""
+    del now  # an appointment is past because it ended, not because of the hour
+    ended = [state for state in ENDED if state is not State.EXPIRED]
+    query = _select().where(_mine(actor), Appointment.state.in_(ended))
+    query = query.order_by(Appointment.starts_at.desc(), Appointment.id).limit(MOST_ROWS)
+    return await _views(db, actor, query)
+
+
+async def for_admin(db: Database, actor: Actor) -> tuple[SessionView, ...]:
+    """Every appointment, the newest start first. Raises NotFound for anyone but an admin."""
+    if not actor.is_any(Role.ADMIN):
+        raise NotFound
+    query = _select().order_by(Appointment.starts_at.desc(), Appointment.id).limit(MOST_ROWS)
+    return await _views(db, actor, query)
+
+
+async def page_for(
+    db: Database, actor: Actor, party: Party, *, after: tuple[datetime, str] | None, limit: int
+) -> tuple[SessionView, ...]:
+    """One page of a person's appointments in one role, newest start first, after a (start, id) cursor."""
+    column = Appointment.practitioner_id if party is Party.PRACTITIONER else Appointment.client_id
+    query = _select().where(column == actor.person_id, _mine(actor))
+    if after is not None:
+        start, appointment_id = after
+        query = query.where(
+            or_(
+                Appointment.starts_at < start,
+                and_(Appointment.starts_at == start, Appointment.id > appointment_id),
+            )
+        )
+    return await _views(db, actor, query.order_by(Appointment.starts_at.desc(), Appointment.id).limit(limit))

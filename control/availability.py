@@ -1,0 +1,362 @@
+"""Availability: a practitioner's windows, and the slots they leave free. Reads for pages, two actions for windows.
+
+The arithmetic is control/slots.py; here rows become its arguments. `windows_between` is the seam at which weekly
+rules and exceptions will join the one-off windows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import delete, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control.accounts import Actor
+from control.appointment_states import SLOT_HOLDING, State
+from control.audit import record
+from control.database import Database, new_id
+from control.errors import Conflict, Forbidden, Invalid, NotFound
+from control.models.appointments import Appointment
+from control.models.people import Person, Role
+from control.models.practice import AvailabilityWindow, PractitionerProfile, Service
+from control.money.policy import price_allowed
+from control.slots import Slot, SlotRules, Span, Window, all_slots, day_in, free_slots, nearest, wall_to_utc
+
+NEAREST_COUNT = 5
+NEAREST_WITHIN = timedelta(days=21)  # how far from a lost slot others are looked for
+FARTHEST_WINDOW = timedelta(days=400)
+MOST_DAYS = 62  # two months of slots in one answer
+LONGEST_WINDOW = timedelta(days=1, hours=1)
+LONGEST_SERVICE = timedelta(hours=8)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A service with what booking it needs to know."""
+
+    service: Service
+    profile: PractitionerProfile
+    rules: SlotRules
+
+
+@dataclass(frozen=True, slots=True)
+class WindowView:
+    id: str
+    service_id: str | None
+    local_date: str
+    local_start: str
+    local_end: str
+    time_zone: str
+    starts_at: datetime
+    ends_at: datetime
+    price_minor: int | None
+    slots: tuple["SlotView", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SlotView:
+    """A slot as a practitioner sees it: with what became of it."""
+
+    service_id: str
+    start: datetime
+    end: datetime
+    price_minor: int
+    currency: str
+    free: bool
+
+
+def rules_of(service: Service) -> SlotRules:
+    return SlotRules(
+        service_id=service.id,
+        length=timedelta(minutes=service.length_minutes),
+        buffer_before=timedelta(minutes=service.buffer_before_minutes),
+        buffer_after=timedelta(minutes=service.buffer_after_minutes),
+        minimum_notice=timedelta(minutes=service.minimum_notice_minutes),
+        booking_window=timedelta(days=service.booking_window_days),
+        price_minor=service.price_minor,
+        currency=service.currency,
+    )
+
+
+async def offer_of(session: AsyncSession, service_id: str) -> Offer:
+    """A service that may be booked at all. Raises NotFound for one that is unknown, inactive or unpublished."""
+    found = (
+        await session.execute(
+            select(Service, PractitionerProfile)
+            .join(PractitionerProfile, PractitionerProfile.person_id == Service.practitioner_id)
+            .where(
+                Service.id == service_id, Service.active.is_(True), PractitionerProfile.published.is_(True)
+            )
+        )
+    ).one_or_none()
+    if found is None:
+        raise NotFound("service_not_found", "This service is not offered.")
+    return Offer(found[0], found[1], rules_of(found[0]))
+
+
+async def windows_between(session: AsyncSession, practitioner_id: str, span: Span) -> list[Window]:
+    """Every window that touches `span`, whole."""
+    rows = await session.execute(
+        select(
+            AvailabilityWindow.id,
+            AvailabilityWindow.starts_at,
+            AvailabilityWindow.ends_at,
+            AvailabilityWindow.service_id,
+            AvailabilityWindow.price_minor,
+        )
+        .where(
+            AvailabilityWindow.practitioner_id == practitioner_id,
+            AvailabilityWindow.starts_at < span.end,
+            AvailabilityWindow.starts_at > span.start - LONGEST_WINDOW,
+            AvailabilityWindow.ends_at > span.start,
+        )
+        .order_by(AvailabilityWindow.starts_at)
+    )
+    return [Window(row.id, Span(row.starts_at, row.ends_at), row.service_id, row.price_minor) for row in rows]
+
+
+async def taken_between(session: AsyncSession, practitioner_id: str, span: Span, now: datetime) -> list[Span]:
+    """The practitioner's busy spans that touch `span`. A hold that ran out keeps nothing."""
+    rows = await session.execute(
+        select(Appointment.busy_from, Appointment.busy_until).where(
+            Appointment.practitioner_id == practitioner_id,
+            Appointment.state.in_(SLOT_HOLDING),
+            or_(Appointment.state != State.PENDING, Appointment.hold_expires_at > now),
+            # The index is on starts_at; buffers and lengths are bounded, so this loses none.
+            Appointment.starts_at > span.start - 2 * LONGEST_SERVICE,
+            Appointment.starts_at < span.end + LONGEST_SERVICE,
+            Appointment.busy_from < span.end,
+            Appointment.busy_until > span.start,
+        )
+    )
+    return [Span(row.busy_from, row.busy_until) for row in rows]
+
+
+async def free_between(session: AsyncSession, offer: Offer, span: Span, now: datetime) -> list[Slot]:
+    """Free slots that start inside `span`, in order."""
+    practitioner_id = offer.service.practitioner_id
+    windows = await windows_between(session, practitioner_id, span)
+    wide = Span(span.start - offer.rules.step, span.end + offer.rules.step)
+    taken = await taken_between(session, practitioner_id, wide, now)
+    free = free_slots(windows, offer.rules, taken, now)
+    return [slot for slot in free if span.start <= slot.start < span.end]
+
+
+async def nearest_free(session: AsyncSession, offer: Offer, wanted: datetime, now: datetime) -> list[Slot]:
+    span = Span(wanted - NEAREST_WITHIN, wanted + NEAREST_WITHIN)
+    return nearest(await free_between(session, offer, span, now), wanted, NEAREST_COUNT)
+
+
+async def month_of_slots(
+    db: Database, service_id: str, first: date, last: date, zone: ZoneInfo, now: datetime
+) -> dict[date, tuple[Slot, ...]]:
+    """Free slots of the days `first` to `last` of a calendar in `zone`, each day present, empty ones too."""
+    if not first <= last <= first + timedelta(days=MOST_DAYS) or last >= date.max:
+        raise Invalid("dates_out_of_range", f"Ask for at most {MOST_DAYS} days, the first of them first.")
+    days: dict[date, list[Slot]] = {
+        first + timedelta(days=n): [] for n in range((last - first).days + 1)
+    }
+    span = Span(day_in(first, zone).start, day_in(last, zone).end)
+    async with db.reading() as session:
+        offer = await offer_of(session, service_id)
+        for slot in await free_between(session, offer, span, now):
+            days[slot.start.astimezone(zone).date()].append(slot)
+    return {day: tuple(slots) for day, slots in days.items()}
+
+
+async def day_of_practitioner(
+    db: Database, practitioner_id: str, day: date, now: datetime
+) -> tuple[str, list[tuple[Service, list[Slot]]]]:
+    """The practitioner's zone, and each bookable service with its free slots on that day there."""
+    async with db.reading() as session:
+        zone_name = await session.scalar(
+            select(Person.time_zone)
+            .join(PractitionerProfile, PractitionerProfile.person_id == Person.id)
+            .where(Person.id == practitioner_id, PractitionerProfile.published.is_(True))
+        )
+        if zone_name is None:
+            raise NotFound("practitioner_not_found", "There is no such practitioner.")
+        services = (
+            await session.scalars(
+                select(Service)
+                .where(Service.practitioner_id == practitioner_id, Service.active.is_(True))
+                .order_by(Service.name)
+            )
+        ).all()
+        span = day_in(day, ZoneInfo(zone_name))
+        windows = await windows_between(session, practitioner_id, span)
+        wide = Span(span.start - LONGEST_SERVICE, span.end + LONGEST_SERVICE)
+        taken = await taken_between(session, practitioner_id, wide, now)
+    offered = []
+    for service in services:
+        free = free_slots(windows, rules_of(service), taken, now)
+        offered.append((service, [slot for slot in free if span.start <= slot.start < span.end]))
+    return zone_name, offered
+
+
+# -- windows of a practitioner -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NewWindow:
+    day: date
+    start: time
+    end: time
+    service_id: str | None = None
+    price_minor: int | None = None
+
+
+async def add_window(db: Database, actor: Actor, wanted: NewWindow, *, now: datetime) -> WindowView:
+    """A one-off window in the practitioner's zone. An end of 00:00 is the midnight that ends the day."""
+    if not actor.is_any(Role.PRACTITIONER):
+        raise Forbidden("not_practitioner", "Only a practitioner offers time.")
+    zone = ZoneInfo(actor.time_zone)
+    if wanted.day >= date.max:
+        raise Invalid("date_out_of_range", "This date is too far away.")
+    midnight = wanted.end == time(0, 0)
+    last_day = wanted.day + timedelta(days=1) if midnight else wanted.day
+    span = Span(wall_to_utc(wanted.day, wanted.start, zone), wall_to_utc(last_day, wanted.end, zone))
+    if span.end <= span.start:
+        raise Invalid("window_empty", "The end must be after the start.")
+    if span.end <= now:
+        raise Invalid("window_past", "This time has passed.")
+    if span.start > now + FARTHEST_WINDOW:
+        raise Invalid("date_out_of_range", "This date is too far away.")
+    async with db.transaction() as session:
+        services = await _services(session, actor.person_id)
+        concerned = [one for one in services if wanted.service_id in (None, one.id)]
+        if wanted.service_id is not None and not concerned:
+            raise NotFound("service_not_found", "You offer no such service.")
+        if wanted.price_minor is not None and not all(
+            price_allowed(wanted.price_minor, one.currency) for one in concerned
+        ):
+            raise Invalid("price_out_of_range", "This price is outside of what can be charged.")
+        row = AvailabilityWindow(
+            id=new_id(),
+            practitioner_id=actor.person_id,
+            service_id=wanted.service_id,
+            local_date=wanted.day.isoformat(),
+            local_start=f"{wanted.start:%H:%M}",
+            local_end=f"{wanted.end:%H:%M}",
+            time_zone=actor.time_zone,
+            starts_at=span.start,
+            ends_at=span.end,
+            price_minor=wanted.price_minor,
+            created_at=now,
+        )
+        await _require_profile(session, actor.person_id)
+        session.add(row)
+        record(session, actor, "availability.added", f"window:{row.id}", now=now)
+        await session.flush()
+        return (await _window_views(session, actor.person_id, [row], services, now))[0]
+
+
+async def my_windows(db: Database, actor: Actor, *, now: datetime) -> tuple[WindowView, ...]:
+    """The practitioner's windows that are not over, with their slots and whether those are free."""
+    async with db.reading() as session:
+        rows = (
+            await session.scalars(
+                select(AvailabilityWindow)
+                .where(AvailabilityWindow.practitioner_id == actor.person_id, AvailabilityWindow.ends_at > now)
+                .order_by(AvailabilityWindow.starts_at, AvailabilityWindow.id)
+                .limit(500)
+            )
+        ).all()
+        services = await _services(session, actor.person_id)
+        return tuple(await _window_views(session, actor.person_id, rows, services, now))
+
+
+async def delete_window(db: Database, actor: Actor, window_id: str, *, now: datetime) -> None:
+    """Take a window back. Conflict("window_booked") if anything in it is booked; NotFound if it is not theirs."""
+    async with db.transaction() as session:
+        await lock_calendar(session, actor.person_id)
+        row = await session.get(AvailabilityWindow, window_id)
+        if row is None or row.practitioner_id != actor.person_id:
+            raise NotFound
+        booked = await session.scalar(
+            select(func.count())
+            .select_from(Appointment)
+            .where(
+                Appointment.practitioner_id == actor.person_id,
+                Appointment.state.in_(SLOT_HOLDING),
+                or_(Appointment.state != State.PENDING, Appointment.hold_expires_at > now),
+                Appointment.starts_at < row.ends_at,
+                Appointment.ends_at > row.starts_at,
+            )
+        )
+        if booked:
+            raise Conflict("window_booked", "Something in this window is booked. Cancel that first.")
+        await session.execute(delete(AvailabilityWindow).where(AvailabilityWindow.id == window_id))
+        record(session, actor, "availability.deleted", f"window:{window_id}", now=now)
+
+
+async def lock_calendar(session: AsyncSession, practitioner_id: str) -> None:
+    """One change of a practitioner's time after the other, until the commit.
+
+    PostgreSQL's exclusion constraint alone would stop overlaps too, but parallel inserts that wait for each other
+    there end as deadlocks. SQLite has one writer anyway and ignores the lock.
+    """
+    await session.execute(
+        select(PractitionerProfile.person_id)
+        .where(PractitionerProfile.person_id == practitioner_id)
+        .with_for_update(key_share=True)
+    )
+
+
+async def _require_profile(session: AsyncSession, practitioner_id: str) -> None:
+    if await session.get(PractitionerProfile, practitioner_id) is None:
+        raise Conflict("profile_missing", "Fill in your profile first.")
+
+
+async def _services(session: AsyncSession, practitioner_id: str) -> Sequence[Service]:
+    rows = await session.scalars(
+        select(Service)
+        .where(Service.practitioner_id == practitioner_id, Service.active.is_(True))
+        .order_by(Service.name)
+    )
+    return rows.all()
+
+
+async def _window_views(
+    session: AsyncSession,
+    practitioner_id: str,
+    rows: Sequence[AvailabilityWindow],
+    services: Sequence[Service],
+    now: datetime,
+) -> list[WindowView]:
+    if not rows:
+        return []
+    span = Span(min(row.starts_at for row in rows), max(row.ends_at for row in rows))
+    wide = Span(span.start - LONGEST_SERVICE, span.end + LONGEST_SERVICE)
+    taken = await taken_between(session, practitioner_id, wide, now)
+    views = []
+    for row in rows:
+        window = Window(row.id, Span(row.starts_at, row.ends_at), row.service_id, row.price_minor)
+        slots = [
+            SlotView(
+                service.id,
+                slot.start,
+                slot.end,
+                slot.price_minor,
+                slot.currency,
+                free=not any(rules_of(service).busy(slot.start).overlaps(span) for span in taken),
+            )
+            for service in services
+            for slot in all_slots([window], rules_of(service))
+        ]
+        views.append(
+            WindowView(
+                row.id,
+                row.service_id,
+                row.local_date,
+                row.local_start,
+                row.local_end,
+                row.time_zone,
+                row.starts_at,
+                row.ends_at,
+                row.price_minor,
+                tuple(slots),
+            )
+        )
+    return views

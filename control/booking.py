@@ -1,0 +1,258 @@
+"""Booking: a free slot becomes a pending appointment that holds it while the client pays; paying schedules it.
+
+    book ──▶ pending ──pay──▶ scheduled         free services: book ──▶ scheduled
+               └─ hold runs out ─▶ expired      (sweep, or the next booker of that time)
+
+Two people never hold overlapping time, whatever the load: bookings of one practitioner take turns, and the
+database refuses an overlap besides (migration 0002). Each action is one transaction.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control.accounts import Actor
+from control.appointment_moves import advance, load, move, party_of
+from control.appointment_queries import SessionView, view
+from control.appointment_states import SLOT_HOLDING, Event, State
+from control.audit import record
+from control.availability import (
+    Offer,
+    lock_calendar,
+    nearest_free,
+    offer_of,
+    taken_between,
+    windows_between,
+)
+from control.database import Database, new_id
+from control.errors import Conflict, Forbidden, Invalid, Problem
+from control.lifecycle import BOUNDS, Bounds, Party
+from control.models.appointments import Appointment
+from control.models.people import Role
+from control.money import payments
+from control.money.payments import Method
+from control.money.policy import PLATFORM_FEE_BP
+from control.slots import Slot, Span, all_slots
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What somebody asks for; `key` is their Idempotency-Key, under which the same booking is found again."""
+
+    service_id: str
+    start: datetime
+    zone: ZoneInfo
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What this install says about every booking; from its settings."""
+
+    bounds: Bounds = BOUNDS
+    platform_fee_bp: int = PLATFORM_FEE_BP
+
+
+TERMS = Terms()
+
+
+async def book(
+    db: Database, actor: Actor, wanted: Wanted, *, terms: Terms = TERMS, now: datetime
+) -> SessionView:
+    """Hold a slot for the client. Raises Conflict("slot_taken" | "slot_not_offered") with the nearest free slots.
+
+    The first look is without any lock, so that a crowd on a slot just taken is answered without queueing.
+    """
+    if not actor.is_any(Role.CLIENT):
+        raise Forbidden("not_client", "Book with a client's account.")
+    async with db.reading() as session:
+        earlier = await _booked_under(session, actor, wanted.key)
+        if earlier is not None:
+            return earlier
+        offer = await offer_of(session, wanted.service_id)
+        if offer.service.practitioner_id == actor.person_id:
+            raise Forbidden("own_service", "This is your own service.")
+        slot = await _offered_slot(session, offer, wanted, now)
+        busy = offer.rules.busy(slot.start)
+        if await taken_between(session, offer.service.practitioner_id, busy, now):
+            raise await _taken(session, offer, slot.start, now)
+    try:
+        async with db.transaction() as session:
+            return await _hold(session, actor, offer, wanted, terms, now)
+    except IntegrityError as error:
+        return await _after_refusal(db, actor, offer, wanted, error, now)
+
+
+async def _booked_under(session: AsyncSession, actor: Actor, key: str | None) -> SessionView | None:
+    if key is None:
+        return None
+    found = await session.scalar(
+        select(Appointment.id).where(Appointment.client_id == actor.person_id, Appointment.booking_key == key)
+    )
+    return None if found is None else await view(session, actor, found)
+
+
+async def _offered_slot(session: AsyncSession, offer: Offer, wanted: Wanted, now: datetime) -> Slot:
+    if wanted.start <= now:
+        raise Invalid("start_past", "This time has passed.", pointer="/start")
+    span = Span(wanted.start, wanted.start + offer.rules.length)
+    windows = await windows_between(session, offer.service.practitioner_id, span)
+    slot = next((one for one in all_slots(windows, offer.rules) if one.start == wanted.start), None)
+    if slot is None:
+        raise await _refused(
+            session, offer, wanted.start, now, "slot_not_offered", "This time is not offered."
+        )
+    if not offer.rules.allows(slot.start, now):
+        code, words = (
+            ("too_soon", "This time is too soon to be booked.")
+            if slot.start < offer.rules.bookable(now).start
+            else ("too_far", "This time can't be booked yet.")
+        )
+        raise await _refused(session, offer, wanted.start, now, code, words)
+    return slot
+
+
+async def _refused(
+    session: AsyncSession, offer: Offer, start: datetime, now: datetime, code: str, words: str
+) -> Problem:
+    free = await nearest_free(session, offer, start, now)
+    nearest = [{"start": slot.start.isoformat(), "end": slot.end.isoformat()} for slot in free]
+    return Conflict(code, words, nearest_free_slots=nearest)
+
+
+async def _taken(session: AsyncSession, offer: Offer, start: datetime, now: datetime) -> Problem:
+    return await _refused(session, offer, start, now, "slot_taken", "Somebody has just taken this time.")
+
+
+async def _hold(
+    session: AsyncSession, actor: Actor, offer: Offer, wanted: Wanted, terms: Terms, now: datetime
+) -> SessionView:
+    """Turn, stale holds, offer and overlap again, row. Any of it failing undoes all of it."""
+    practitioner_id = offer.service.practitioner_id
+    await lock_calendar(session, practitioner_id)
+    offer = await offer_of(session, wanted.service_id)
+    slot = await _offered_slot(session, offer, wanted, now)
+    busy = offer.rules.busy(slot.start)
+    await _expire_stale(session, practitioner_id, busy, now)
+    if await taken_between(session, practitioner_id, busy, now):
+        raise await _taken(session, offer, slot.start, now)
+    row = _new_row(actor, offer, slot, wanted, terms, now)
+    session.add(row)
+    await session.flush()
+    record(session, actor, "appointment.book", f"appointment:{row.id}", {"to": State.PENDING}, now=now)
+    if row.price_minor == 0:
+        await payments.hold(session, row, Method.FREE, now=now)
+        await move(session, row, Event.SECURE, actor=actor, party=Party.CLIENT, now=now)
+    return await view(session, actor, row.id)
+
+
+def _new_row(
+    actor: Actor, offer: Offer, slot: Slot, wanted: Wanted, terms: Terms, now: datetime
+) -> Appointment:
+    service, profile = offer.service, offer.profile
+    busy = offer.rules.busy(slot.start)
+    return Appointment(
+        id=new_id(),
+        practitioner_id=service.practitioner_id,
+        client_id=actor.person_id,
+        service_id=service.id,
+        state=State.PENDING,
+        version=1,
+        starts_at=slot.start,
+        ends_at=slot.end,
+        busy_from=busy.start,
+        busy_until=busy.end,
+        client_time_zone=wanted.zone.key,
+        service_name=service.name,
+        mode=service.mode,
+        recording_offered=service.recording_offered,
+        price_minor=slot.price_minor,
+        currency=service.currency,
+        platform_fee_bp=terms.platform_fee_bp,
+        late_window_minutes=profile.late_window_minutes,
+        late_fee_bp=profile.late_fee_bp,
+        no_show_fee_bp=profile.no_show_fee_bp,
+        opens_before_s=_seconds(terms.bounds.opens_before),
+        no_show_after_s=_seconds(terms.bounds.no_show_after),
+        present_for_s=_seconds(terms.bounds.present_for),
+        grace_s=_seconds(terms.bounds.grace),
+        due_at=now + terms.bounds.hold,
+        hold_expires_at=now + terms.bounds.hold,
+        booking_key=wanted.key,
+        created_at=now,
+    )
+
+
+def _seconds(span: timedelta) -> int:
+    return round(span.total_seconds())
+
+
+async def _expire_stale(session: AsyncSession, practitioner_id: str, busy: Span, now: datetime) -> None:
+    """Holds that ran out still stand in the way of the database's overlap rule."""
+    stale = await session.scalars(
+        select(Appointment).where(
+            Appointment.practitioner_id == practitioner_id,
+            Appointment.state == State.PENDING,
+            Appointment.hold_expires_at <= now,
+            Appointment.busy_from < busy.end,
+            Appointment.busy_until > busy.start,
+        )
+    )
+    for row in stale.all():
+        await advance(session, row, now=now)
+
+
+async def _after_refusal(
+    db: Database, actor: Actor, offer: Offer, wanted: Wanted, error: IntegrityError, now: datetime
+) -> SessionView:
+    """What the database said: an overlap after all, or the same request arriving twice at once."""
+    async with db.reading() as session:
+        earlier = await _booked_under(session, actor, wanted.key)
+        if earlier is not None:
+            return earlier
+        if is_overlap(error):
+            raise await _taken(session, offer, wanted.start, now) from error
+    raise error
+
+
+def is_overlap(error: IntegrityError) -> bool:
+    """The exclusion constraint (SQLSTATE 23P01) or SQLite's trigger."""
+    return getattr(error.orig, "sqlstate", None) == "23P01" or "appointments_no_overlap" in str(error.orig)
+
+
+async def pay(
+    db: Database, actor: Actor, appointment_id: str, method: Method, *, now: datetime
+) -> SessionView:
+    """Secure the price and schedule the appointment; paying again returns it as it is.
+
+    Raises Conflict("hold_expired" | "not_payable" | "insufficient_funds"). A failed attempt is kept as a row.
+    """
+    try:
+        async with db.transaction() as session:
+            row = await load(session, appointment_id)
+            if party_of(actor, row) is not Party.CLIENT:
+                raise Forbidden("not_client", "The client pays for this session.")
+            return await _pay(session, actor, row, method, now)
+    except Conflict as refusal:
+        if refusal.code == "insufficient_funds":
+            await payments.note_failure(db, appointment_id, method, refusal.code, now=now)
+        raise
+
+
+async def _pay(
+    session: AsyncSession, actor: Actor, row: Appointment, method: Method, now: datetime
+) -> SessionView:
+    if row.state == State.PENDING:
+        if row.hold_expires_at is not None and row.hold_expires_at <= now:
+            raise Conflict("hold_expired", "The time was held for 10 minutes and is free again. Choose it once more.")
+        if (method is Method.FREE) != (row.price_minor == 0):
+            raise Invalid("payment_method_invalid", "This session can't be paid in this way.")
+        if await move(session, row, Event.SECURE, actor=actor, party=Party.CLIENT, now=now):
+            await payments.hold(session, row, method, now=now)
+    if row.state in SLOT_HOLDING and row.state != State.PENDING:
+        return await view(session, actor, row.id)
+    raise Conflict("not_payable", "There is nothing to pay for this session any more.", status_now=row.state)

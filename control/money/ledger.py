@@ -1,0 +1,209 @@
+"""The ledger: double entry, append-only, integer minor units, one currency per account (PRODUCT.md §3).
+
+`post` is the only writer. Every transaction sums to zero in its one currency and carries a key saying what it books;
+a key is booked once, so an action that runs again books nothing. The database refuses changing or deleting rows.
+
+    outside:EUR ──top up──▶ wallet:<client>:EUR ──hold──▶ escrow:EUR ──settle──┬─▶ earnings:<practitioner>:EUR
+                                     ▲──────────────── released ───────────────┼─▶ platform:EUR
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control.database import Database, new_id
+from control.errors import Conflict
+from control.models.money import LedgerAccount, LedgerEntry, LedgerTransaction
+
+
+class Kind(StrEnum):
+    OUTSIDE = "outside"  # money before it came here
+    WALLET = "wallet"  # a client's balance
+    ESCROW = "escrow"  # secured at booking, nobody's yet
+    EARNINGS = "earnings"  # a practitioner's
+    PLATFORM = "platform"  # the practice's fee
+
+
+OWNED = frozenset({Kind.WALLET, Kind.EARNINGS})
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    kind: Kind
+    currency: str
+    owner_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.kind in OWNED) != (self.owner_id is not None):
+            raise ValueError(f"{self.kind} account with owner {self.owner_id}")
+
+    @property
+    def code(self) -> str:
+        return ":".join(part for part in (self.kind, self.owner_id, self.currency) if part is not None)
+
+
+def wallet(person_id: str, currency: str) -> Account:
+    return Account(Kind.WALLET, currency, person_id)
+
+
+def earnings(person_id: str, currency: str) -> Account:
+    return Account(Kind.EARNINGS, currency, person_id)
+
+
+def escrow(currency: str) -> Account:
+    return Account(Kind.ESCROW, currency)
+
+
+def platform(currency: str) -> Account:
+    return Account(Kind.PLATFORM, currency)
+
+
+def outside(currency: str) -> Account:
+    return Account(Kind.OUTSIDE, currency)
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    kind: Kind
+    currency: str
+    amount_minor: int
+
+
+def balanced(lines: Mapping[Account, int]) -> dict[Account, int]:
+    """`lines` without zeros. ValueError if they don't sum to zero or mix currencies: that is our bug."""
+    entries = {account: amount for account, amount in lines.items() if amount}
+    if sum(entries.values()) != 0 or len({account.currency for account in entries}) > 1:
+        raise ValueError(f"ledger transaction does not balance: {entries}")
+    return entries
+
+
+async def post(
+    session: AsyncSession,
+    key: str,
+    lines: Mapping[Account, int],
+    *,
+    appointment_id: str | None,
+    now: datetime,
+) -> bool:
+    """Book `lines` under `key`; False, and nothing booked, if the key was booked before.
+
+    Raises Conflict("insufficient_funds") if a wallet would go below zero. Owned accounts are locked in the order of
+    their codes until the commit, so that two postings never wait for each other.
+    """
+    entries = balanced(lines)
+    if not entries:
+        return False
+    transaction_id = new_id()
+    if not await _insert_once(
+        session,
+        LedgerTransaction,
+        {"id": transaction_id, "key": key, "appointment_id": appointment_id, "created_at": now},
+    ):
+        return False
+    await _open_accounts(session, entries)
+    for account in sorted(entries, key=lambda account: account.code):
+        if account.kind in OWNED:
+            await _move_balance(session, account, entries[account])
+    session.add_all(
+        LedgerEntry(
+            transaction_id=transaction_id,
+            account_code=account.code,
+            amount_minor=amount,
+            currency=account.currency,
+        )
+        for account, amount in entries.items()
+    )
+    await session.flush()
+    return True
+
+
+async def _move_balance(session: AsyncSession, account: Account, amount_minor: int) -> None:
+    change = update(LedgerAccount).where(LedgerAccount.code == account.code)
+    if account.kind is Kind.WALLET:
+        change = change.where(LedgerAccount.balance_minor + amount_minor >= 0)
+    moved = await session.execute(change.values(balance_minor=LedgerAccount.balance_minor + amount_minor))
+    if cast(CursorResult[Any], moved).rowcount != 1:
+        raise Conflict("insufficient_funds", "There is not enough in the wallet for this.")
+
+
+async def _open_accounts(session: AsyncSession, accounts: Iterable[Account]) -> None:
+    wanted = {account.code: account for account in accounts}
+    known = set(await session.scalars(select(LedgerAccount.code).where(LedgerAccount.code.in_(wanted))))
+    for code in sorted(wanted.keys() - known):
+        account = wanted[code]
+        values = {
+            "code": code,
+            "kind": account.kind,
+            "owner_id": account.owner_id,
+            "currency": account.currency,
+            "balance_minor": 0,
+        }
+        await _insert_once(session, LedgerAccount, values)
+
+
+async def _insert_once(
+    session: AsyncSession, table: type[LedgerAccount] | type[LedgerTransaction], values: Mapping[str, Any]
+) -> bool:
+    """INSERT … ON CONFLICT DO NOTHING; a parallel insert of the same key is waited for."""
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    done = await session.execute(insert(table).values(**values).on_conflict_do_nothing())
+    return cast(CursorResult[Any], done).rowcount == 1
+
+
+async def balance_of(session: AsyncSession, account: Account) -> int:
+    """What an account holds by its entries; for an owned account this equals its kept balance."""
+    total = await session.scalar(
+        select(func.coalesce(func.sum(LedgerEntry.amount_minor), 0)).where(
+            LedgerEntry.account_code == account.code
+        )
+    )
+    return int(total or 0)
+
+
+async def balances(db: Database, person_id: str) -> tuple[Balance, ...]:
+    """What a person has here: wallets and earnings, by kind and currency."""
+    async with db.reading() as session:
+        rows = await session.scalars(
+            select(LedgerAccount)
+            .where(LedgerAccount.owner_id == person_id)
+            .order_by(LedgerAccount.kind, LedgerAccount.currency)
+        )
+        return tuple(Balance(Kind(row.kind), row.currency, row.balance_minor) for row in rows)
+
+
+async def wallet_balance(session: AsyncSession, person_id: str, currency: str) -> int:
+    held = await session.scalar(
+        select(LedgerAccount.balance_minor).where(LedgerAccount.code == wallet(person_id, currency).code)
+    )
+    return int(held or 0)
+
+
+async def discrepancies(db: Database) -> list[str]:
+    """What is wrong with the books: transactions that don't sum to zero, balances that aren't their entries' sum."""
+    async with db.reading() as session:
+        amount = func.sum(LedgerEntry.amount_minor)
+        unbalanced = await session.scalars(
+            select(LedgerEntry.transaction_id)
+            .group_by(LedgerEntry.transaction_id, LedgerEntry.currency)
+            .having(amount != 0)
+        )
+        summed = (
+            select(LedgerEntry.account_code, amount.label("total")).group_by(LedgerEntry.account_code).subquery()
+        )
+        drifted = await session.scalars(
+            select(LedgerAccount.code)
+            .outerjoin(summed, summed.c.account_code == LedgerAccount.code)
+            .where(
+                LedgerAccount.owner_id.is_not(None),
+                LedgerAccount.balance_minor != func.coalesce(summed.c.total, 0),
+            )
+        )
+        return [f"transaction {row} does not sum to zero" for row in unbalanced] + [
+            f"account {code} differs from its entries" for code in drifted
+        ]

@@ -1,0 +1,147 @@
+"""Paying an appointment: one row per attempt, moved by conditional updates, each with its ledger transaction.
+
+    held ──┬─▶ earned    something was kept: completed, late, no-show
+           └─▶ released  everything went back
+    failed               an attempt that secured nothing
+
+Payee, amount, currency and fee come from the appointment, never from a request. Everything works in the caller's
+transaction, so a payment and what it pays for happen together or not at all.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control.accounts import Actor
+from control.audit import record
+from control.database import Database, new_id
+from control.errors import Invalid
+from control.models.appointments import Appointment
+from control.models.money import Payment
+from control.models.people import Person
+from control.money import ledger
+from control.money.policy import PRICE_LIMITS_MINOR, Outcome, Policy, settle as shares
+
+MOST_TOP_UP_MINOR = 10_000_000  # a slipped key, not a policy
+
+
+class Method(StrEnum):
+    WALLET = "wallet"
+    FREE = "free"
+
+
+class PaymentState(StrEnum):
+    HELD = "held"
+    EARNED = "earned"
+    RELEASED = "released"
+    FAILED = "failed"
+
+
+LIVE = (PaymentState.HELD, PaymentState.EARNED, PaymentState.RELEASED)
+"""The states of which an appointment has at most one; a partial unique index says the same."""
+
+
+async def hold(session: AsyncSession, row: Appointment, method: Method, *, now: datetime) -> Payment:
+    """Secure the price of `row`. Raises Conflict("insufficient_funds")."""
+    payment = Payment(
+        id=new_id(),
+        appointment_id=row.id,
+        payer_id=row.client_id,
+        method=method,
+        state=PaymentState.HELD,
+        amount_minor=row.price_minor,
+        currency=row.currency,
+        created_at=now,
+        changed_at=now,
+    )
+    session.add(payment)
+    await session.flush()
+    lines = {
+        ledger.wallet(row.client_id, row.currency): -row.price_minor,
+        ledger.escrow(row.currency): row.price_minor,
+    }
+    await ledger.post(session, f"hold:{payment.id}", lines, appointment_id=row.id, now=now)
+    return payment
+
+
+async def note_failure(db: Database, appointment_id: str, method: Method, code: str, *, now: datetime) -> None:
+    """Keep that an attempt was made and why it secured nothing."""
+    async with db.transaction() as session:
+        row = await session.get_one(Appointment, appointment_id)
+        session.add(
+            Payment(
+                appointment_id=row.id,
+                payer_id=row.client_id,
+                method=method,
+                state=PaymentState.FAILED,
+                amount_minor=row.price_minor,
+                currency=row.currency,
+                failure_code=code,
+                created_at=now,
+                changed_at=now,
+            )
+        )
+
+
+async def settle(
+    session: AsyncSession, row: Appointment, outcome: Outcome, policy: Policy, *, now: datetime
+) -> None:
+    """Divide what `row` holds between client, practitioner and platform; nothing if nothing is held."""
+    payment = await session.scalar(
+        select(Payment).where(Payment.appointment_id == row.id, Payment.state == PaymentState.HELD)
+    )
+    if payment is None:
+        return
+    parts = shares(payment.amount_minor, outcome, policy)
+    kept = outcome is Outcome.COMPLETED or parts.kept_minor > 0
+    changed = await session.execute(
+        update(Payment)
+        .where(Payment.id == payment.id, Payment.state == PaymentState.HELD)
+        .values(
+            state=PaymentState.EARNED if kept else PaymentState.RELEASED,
+            kept_minor=parts.kept_minor,
+            refunded_minor=parts.refund_minor,
+            changed_at=now,
+        )
+    )
+    if cast(CursorResult[Any], changed).rowcount != 1:
+        return
+    lines = {
+        ledger.escrow(row.currency): -payment.amount_minor,
+        ledger.wallet(row.client_id, row.currency): parts.refund_minor,
+        ledger.earnings(row.practitioner_id, row.currency): parts.practitioner_minor,
+        ledger.platform(row.currency): parts.platform_minor,
+    }
+    await ledger.post(session, f"settle:{payment.id}", lines, appointment_id=row.id, now=now)
+    await session.execute(
+        update(Appointment)
+        .where(Appointment.id == row.id)
+        .values(kept_minor=parts.kept_minor, refund_minor=parts.refund_minor)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def top_up(
+    session: AsyncSession,
+    actor: Actor | None,
+    person_id: str,
+    amount_minor: int,
+    currency: str,
+    *,
+    key: str,
+    now: datetime,
+) -> bool:
+    """Put demo or goodwill money into a wallet, once per `key`: by the demo loader (actor None) or an admin."""
+    if currency not in PRICE_LIMITS_MINOR or not 0 < amount_minor <= MOST_TOP_UP_MINOR:
+        raise Invalid("amount_invalid", "This amount can't be put into a wallet.")
+    if await session.get(Person, person_id) is None:
+        raise Invalid("person_unknown", "There is nobody with this id.")
+    lines = {ledger.wallet(person_id, currency): amount_minor, ledger.outside(currency): -amount_minor}
+    done = await ledger.post(session, f"top_up:{key}", lines, appointment_id=None, now=now)
+    if done:
+        detail = {"amount_minor": amount_minor, "currency": currency}
+        record(session, actor, "wallet.top_up", f"person:{person_id}", detail, now=now)
+    return done

@@ -1,0 +1,12 @@
+"""Money as people read it in notices and problems: "€50.00", "¥4,000". Pages format by the reader's locale."""
+
+from control.money.policy import MINOR_DIGITS
+
+_SIGNS = {"EUR": "€", "USD": "$", "GBP": "£", "INR": "₹", "JPY": "¥"}
+
+
+def money_words(amount_minor: int, currency: str) -> str:
+    digits = MINOR_DIGITS.get(currency, 2)
+    whole, fraction = divmod(abs(amount_minor), 10**digits)
+    text = f"{whole:,}" + (f".{fraction:0{digits}d}" if digits else "")
+    return f"{'−' if amount_minor < 0 else ''}{_SIGNS.get(currency, currency + ' ')}{text}"

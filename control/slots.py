@@ -1,0 +1,165 @@
+"""Slots: which starts a practitioner's windows offer for a service. Pure; the first thing a booking meets.
+
+A window is a span of one practitioner's real time. Slots start every service length plus buffers from the
+window's start (PRODUCT.md §1), counted in elapsed time, so a clock change inside a window moves no slot's length.
+Times people write are wall times of a zone; `wall_to_utc` is the only place where they become moments.
+No database and no clock here: taken time and `now` are arguments.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from control.errors import Invalid
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """Half-open: what ends at 10:00 and what begins at 10:00 do not overlap."""
+
+    start: datetime
+    end: datetime
+
+    def overlaps(self, other: "Span") -> bool:
+        return self.start < other.end and other.start < self.end
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Time a practitioner offers. `service_id` none: for every service; `price_minor` none: the service's own."""
+
+    id: str
+    span: Span
+    service_id: str | None = None
+    price_minor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRules:
+    service_id: str
+    length: timedelta
+    buffer_before: timedelta
+    buffer_after: timedelta
+    minimum_notice: timedelta
+    booking_window: timedelta
+    price_minor: int
+    currency: str
+
+    @property
+    def step(self) -> timedelta:
+        return self.buffer_before + self.length + self.buffer_after
+
+    def busy(self, start: datetime) -> Span:
+        """What an appointment at `start` keeps the practitioner from, buffers included."""
+        return Span(start - self.buffer_before, start + self.length + self.buffer_after)
+
+    def bookable(self, now: datetime) -> Span:
+        """The starts somebody may book at `now`; the end is included by callers through `allows`."""
+        return Span(now + self.minimum_notice, now + self.booking_window)
+
+    def allows(self, start: datetime, now: datetime) -> bool:
+        limits = self.bookable(now)
+        return limits.start <= start <= limits.end
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    start: datetime
+    end: datetime
+    price_minor: int
+    currency: str
+    window_id: str
+
+
+def slots_of_window(window: Window, rules: SlotRules) -> Iterator[Slot]:
+    """Every slot of one window, free or not, in order."""
+    price = rules.price_minor if window.price_minor is None else window.price_minor
+    start = window.span.start
+    while start + rules.length <= window.span.end:
+        yield Slot(start, start + rules.length, price, rules.currency, window.id)
+        start += rules.step
+
+
+def all_slots(windows: Iterable[Window], rules: SlotRules) -> list[Slot]:
+    """The slots of several windows by start; where two windows offer the same start the dearer one gives way."""
+    by_start: dict[datetime, Slot] = {}
+    for window in windows:
+        if window.service_id not in (None, rules.service_id):
+            continue
+        for slot in slots_of_window(window, rules):
+            other = by_start.get(slot.start)
+            if other is None or (slot.price_minor, slot.window_id) < (other.price_minor, other.window_id):
+                by_start[slot.start] = slot
+    return [by_start[start] for start in sorted(by_start)]
+
+
+def free_slots(windows: Iterable[Window], rules: SlotRules, taken: Sequence[Span], now: datetime) -> list[Slot]:
+    """The slots that may be booked at `now`. `taken` are busy spans with their buffers, in any order."""
+    candidates = [slot for slot in all_slots(windows, rules) if rules.allows(slot.start, now)]
+    busy = sorted(taken)
+    free: list[Slot] = []
+    first = 0  # spans before it end before every later candidate begins
+    for slot in candidates:
+        wanted = rules.busy(slot.start)
+        while first < len(busy) and busy[first].end <= wanted.start:
+            first += 1
+        if not any(span.overlaps(wanted) for span in _starting_before(busy, first, wanted.end)):
+            free.append(slot)
+    return free
+
+
+def _starting_before(busy: Sequence[Span], first: int, end: datetime) -> Iterator[Span]:
+    for index in range(first, len(busy)):
+        if busy[index].start >= end:
+            return
+        yield busy[index]
+
+
+def nearest(slots: Iterable[Slot], wanted: datetime, count: int) -> list[Slot]:
+    """The `count` slots closest to `wanted`, in the order of the calendar."""
+    closest = sorted(slots, key=lambda slot: (abs(slot.start - wanted), slot.start))[:count]
+    return sorted(closest, key=lambda slot: slot.start)
+
+
+def zone_named_untrusted(name: str) -> ZoneInfo:
+    """Raises Invalid("unknown_time_zone"). A name is never used as a path: ZoneInfo refuses those with ValueError."""
+    try:
+        if not name or len(name) > 64:
+            raise ValueError("length")
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise Invalid("unknown_time_zone", "This time zone is not known here.") from error
+
+
+def wall_to_utc(day: date, clock: time, zone: ZoneInfo) -> datetime:
+    """The moment at which a wall clock in `zone` shows `clock` on `day`; never decreasing in the wall time.
+
+    A time the clock shows twice is its first showing. A time it skips is the moment of the jump, so a window
+    from 02:30 on a night that jumps from 02:00 to 03:00 begins at 03:00, and one until 02:30 ends at 02:00.
+    """
+    wall = datetime.combine(day, clock.replace(tzinfo=None, fold=0))
+    late = wall.replace(tzinfo=zone).astimezone(UTC)
+    if late.astimezone(zone).replace(tzinfo=None, fold=0) == wall:
+        return late
+    early = wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
+    return _jump_between(early, late, zone)
+
+
+def _jump_between(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
+    """The first second in (before, after] at which the zone's offset has changed."""
+    offset = before.astimezone(zone).utcoffset()
+    low, high = 0, int((after - before).total_seconds())
+    while high - low > 1:
+        middle = (low + high) // 2
+        if (before + timedelta(seconds=middle)).astimezone(zone).utcoffset() == offset:
+            low = middle
+        else:
+            high = middle
+    return before + timedelta(seconds=high)
+
+
+def day_in(day: date, zone: ZoneInfo) -> Span:
+    """The span of one calendar day there: 23, 24 or 25 hours, or less where a zone skipped a day."""
+    midnight = time(0, 0)
+    return Span(wall_to_utc(day, midnight, zone), wall_to_utc(day + timedelta(days=1), midnight, zone))
