@@ -1,0 +1,1 @@
+//! Fake participants for benchmarks; nothing of it runs in a server.

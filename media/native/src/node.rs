@@ -1,0 +1,386 @@
+//! Every call of `media/_forwarder.pyi` without Python: checked against the registry, then sent to its thread.
+//!
+//! The registry's lock is held from the check until the command is queued, so that commands of one room arrive in
+//! the order in which they were allowed. No call waits for a runtime thread, except `close`.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use holdspace_engine::{
+    Command, Event, ExtensionIds, SlotId, SlotSpec, TapId, TrackId, TrackSpec, TransportId,
+};
+use holdspace_journal::{JournalError, MAX_RECORD_BYTES};
+use holdspace_wire::srtp::Profile;
+
+use crate::errors::CoreError;
+use crate::registry::{Limits, Registry, StreamPlace, TapRequest, Verdict};
+use crate::runtime::command::{TapPlace, ThreadCommand};
+use crate::runtime::counters::ThreadCounts;
+use crate::runtime::events::Notice;
+use crate::runtime::{BoundAddress, Runtime, RuntimeOptions};
+use crate::sys::clock;
+
+/// Longest DTLS datagram sent; the contract with media/dtls.py is 1,200 bytes per datagram.
+const MAX_DTLS_BYTES: usize = 1_500;
+const MAX_DTLS_DATAGRAMS: usize = 16;
+
+/// What a transport and a room weigh against a packet per second when the least busy thread is sought: an ordinary
+/// participant's packets, so that rooms made in one go spread before their media flows.
+const TRANSPORT_WEIGHT: u64 = 200;
+const ROOM_WEIGHT: u64 = 50;
+
+pub struct Node {
+    runtime: Runtime,
+    registry: Mutex<Registry>,
+    is_closed: AtomicBool,
+}
+
+fn journal_error(error: JournalError) -> CoreError {
+    match error {
+        JournalError::UnknownJournal => CoreError::UnknownId(error.to_string()),
+        JournalError::Duplicate => CoreError::DuplicateId(error.to_string()),
+        JournalError::Refused(_) => CoreError::Refused(error.to_string()),
+        JournalError::Io(ref cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => {
+            CoreError::Refused("the journal's file is there already".to_owned())
+        }
+        JournalError::Io(_) | JournalError::Gone => CoreError::Failed(error.to_string()),
+    }
+}
+
+impl Node {
+    pub fn start(options: RuntimeOptions) -> Result<Self, CoreError> {
+        if options.threads == 0 || options.bind.is_empty() {
+            return Err(CoreError::BadArgument("at least one thread and one address are needed".to_owned()));
+        }
+        let limits = Limits {
+            transports_per_room: options.engine.max_transports,
+            tracks_per_transport: options.engine.max_tracks_per_transport,
+            slots_per_transport: options.engine.max_slots_per_transport,
+            taps_per_room: options.engine.max_taps,
+        };
+        Ok(Self {
+            runtime: Runtime::start(options)?,
+            registry: Mutex::new(Registry::new(limits)),
+            is_closed: AtomicBool::new(false),
+        })
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, Registry>, CoreError> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(CoreError::Failed("the node is closed".to_owned()));
+        }
+        Ok(self.registry.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn tell(&self, thread: usize, room: u64, command: Command) -> Result<(), CoreError> {
+        self.runtime.send(thread, ThreadCommand::Room { room, command })
+    }
+
+    fn tell_if_new(&self, verdict: Verdict, room: u64, command: Command) -> Result<(), CoreError> {
+        match verdict {
+            Verdict::Go { thread } => self.tell(thread, room, command),
+            Verdict::Same { .. } => Ok(()),
+        }
+    }
+
+    pub fn event_fd(&self) -> std::os::fd::RawFd {
+        self.runtime.event_fd()
+    }
+
+    pub fn addresses(&self) -> &[BoundAddress] {
+        self.runtime.addresses()
+    }
+
+    pub fn counts(&self) -> Vec<ThreadCounts> {
+        self.runtime.counts()
+    }
+
+    /// All waiting notices; what ended by itself leaves the registry here.
+    pub fn drain(&self) -> Vec<Notice> {
+        let notices = self.runtime.take_events();
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        for notice in &notices {
+            match notice {
+                Notice::RoomFailed { room, .. } => {
+                    registry.remove_room(*room);
+                }
+                Notice::Room { room, event: Event::TapEnded { tap, .. } } => {
+                    registry.remove_tap(*room, tap.0);
+                }
+                _ => {}
+            }
+        }
+        notices
+    }
+
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.runtime.stop();
+    }
+
+    pub fn add_room(&self, room: u64) -> Result<usize, CoreError> {
+        let mut registry = self.open()?;
+        let thread = self.least_busy(&registry);
+        match registry.add_room(room, thread) {
+            Verdict::Same { thread } => Ok(thread),
+            Verdict::Go { thread } => {
+                self.runtime.send(thread, ThreadCommand::AddRoom { room })?;
+                Ok(thread)
+            }
+        }
+    }
+
+    fn least_busy(&self, registry: &Registry) -> usize {
+        let load = registry.load(self.runtime.thread_count());
+        let rates = self.runtime.counts();
+        let weight = |(index, (transports, rooms)): &(usize, (usize, usize))| {
+            let rate = rates.get(*index).map_or(0, |counts| counts.packets_per_second);
+            rate + TRANSPORT_WEIGHT * *transports as u64 + ROOM_WEIGHT * *rooms as u64
+        };
+        load.into_iter().enumerate().min_by_key(weight).map_or(0, |(index, _)| index)
+    }
+
+    pub fn remove_room(&self, room: u64) -> Result<(), CoreError> {
+        match self.open()?.remove_room(room) {
+            Some(thread) => self.runtime.send(thread, ThreadCommand::RemoveRoom { room }),
+            None => Ok(()),
+        }
+    }
+
+    pub fn add_transport(
+        &self,
+        room: u64,
+        transport: u64,
+        participant: String,
+        ice: (String, String),
+    ) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        let verdict = registry.add_transport(room, transport, &participant, (&ice.0, &ice.1))?;
+        let command = Command::AddTransport {
+            transport: TransportId(transport),
+            participant,
+            ice_ufrag: ice.0,
+            ice_pwd: ice.1,
+        };
+        self.tell_if_new(verdict, room, command)
+    }
+
+    pub fn restart_ice(&self, room: u64, transport: u64, ice: (String, String)) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        let thread = registry.restart_ice(room, transport, (&ice.0, &ice.1))?;
+        let transport = TransportId(transport);
+        self.tell(thread, room, Command::RestartIce { transport, ice_ufrag: ice.0, ice_pwd: ice.1 })
+    }
+
+    pub fn remove_transport(&self, room: u64, transport: u64) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        match registry.remove_transport(room, transport) {
+            Some(thread) => {
+                self.tell(thread, room, Command::RemoveTransport { transport: TransportId(transport) })
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub fn send_dtls(
+        &self,
+        room: u64,
+        transport: u64,
+        datagrams: Vec<Vec<u8>>,
+        flight: bool,
+    ) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        let thread = registry.check_transport(room, transport)?;
+        if datagrams.len() > MAX_DTLS_DATAGRAMS || datagrams.iter().any(|one| one.len() > MAX_DTLS_BYTES) {
+            return Err(CoreError::Refused(format!(
+                "a flight has at most {MAX_DTLS_DATAGRAMS} datagrams of {MAX_DTLS_BYTES} bytes"
+            )));
+        }
+        self.tell(thread, room, Command::SendDtls { transport: TransportId(transport), datagrams, flight })
+    }
+
+    pub fn set_srtp(
+        &self,
+        room: u64,
+        transport: u64,
+        profile: Profile,
+        keys: (Vec<u8>, Vec<u8>),
+    ) -> Result<(), CoreError> {
+        let wanted = profile.key_bytes() + profile.salt_bytes();
+        if keys.0.len() != wanted || keys.1.len() != wanted {
+            return Err(CoreError::BadArgument(format!(
+                "this profile has keys of {wanted} bytes, salt included"
+            )));
+        }
+        let mut registry = self.open()?;
+        let verdict =
+            registry.set_keys(room, transport, (profile.key_bytes(), profile.rtp_overhead(), &keys))?;
+        let (inbound_key, outbound_key) = keys;
+        let transport = TransportId(transport);
+        self.tell_if_new(verdict, room, Command::SetSrtp { transport, profile, inbound_key, outbound_key })
+    }
+
+    pub fn set_extensions(&self, room: u64, transport: u64, ids: ExtensionIds) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        let thread = registry.check_transport(room, transport)?;
+        let transport = TransportId(transport);
+        self.tell(thread, room, Command::SetExtensions { transport, extensions: ids })
+    }
+
+    pub fn set_track(&self, room: u64, transport: u64, track: u64, spec: TrackSpec) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        let place = StreamPlace { room, transport, mid: &spec.mid, kind: spec.kind };
+        let thread = registry.set_track(place, track)?;
+        let (transport, track) = (TransportId(transport), TrackId(track));
+        self.tell(thread, room, Command::SetTrack { transport, track, spec })
+    }
+
+    pub fn remove_track(&self, room: u64, track: u64) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        match registry.remove_track(room, track) {
+            Some(thread) => self.tell(thread, room, Command::RemoveTrack { track: TrackId(track) }),
+            None => Ok(()),
+        }
+    }
+
+    pub fn set_slot(&self, room: u64, transport: u64, slot: u64, spec: SlotSpec) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        let place = StreamPlace { room, transport, mid: &spec.mid, kind: spec.kind };
+        let ssrcs: Vec<u32> = std::iter::once(spec.ssrc).chain(spec.rtx_ssrc).collect();
+        let thread = registry.set_slot(place, slot, &ssrcs)?;
+        let (transport, slot) = (TransportId(transport), SlotId(slot));
+        self.tell(thread, room, Command::SetSlot { transport, slot, spec })
+    }
+
+    pub fn set_slot_source(&self, room: u64, slot: u64, track: Option<u64>) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        let thread = registry.check_source(room, slot, track)?;
+        let command = Command::SetSlotSource { slot: SlotId(slot), track: track.map(TrackId) };
+        self.tell(thread, room, command)
+    }
+
+    pub fn set_layer(&self, room: u64, slot: u64, rid: Option<String>) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        let thread = registry.check_slot(room, slot)?;
+        self.tell(thread, room, Command::SetLayer { slot: SlotId(slot), rid })
+    }
+
+    pub fn set_track_muted(&self, room: u64, track: u64, muted: bool) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        let thread = registry.check_track(room, track)?;
+        self.tell(thread, room, Command::SetTrackMuted { track: TrackId(track), muted })
+    }
+
+    pub fn request_keyframe(&self, room: u64, track: u64) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        let thread = registry.check_track(room, track)?;
+        self.tell(thread, room, Command::RequestKeyframe { track: TrackId(track) })
+    }
+
+    pub fn set_max_bitrate(&self, room: u64, transport: u64, bps: Option<u64>) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        let thread = registry.check_transport(room, transport)?;
+        self.tell(thread, room, Command::SetMaxBitrate { transport: TransportId(transport), bps })
+    }
+
+    pub fn request_stats(&self, room: u64, transport: u64, ticket: u64) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        let thread = registry.check_transport(room, transport)?;
+        let transport = TransportId(transport);
+        self.runtime.send(thread, ThreadCommand::ReportTransport { room, transport, ticket })
+    }
+
+    pub fn request_dump(&self, room: u64, ticket: u64) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        let thread = registry.check_room(room)?;
+        self.runtime.send(thread, ThreadCommand::ReportRoom { room, ticket })
+    }
+}
+
+/// Recording: who may be recorded, and where it goes.
+impl Node {
+    pub fn open_journal(
+        &self,
+        journal: u64,
+        path: &Path,
+        key: &[u8],
+        header: &[u8],
+    ) -> Result<(), CoreError> {
+        if !self.open()?.open_journal(journal, (path, key, header))? {
+            return Ok(());
+        }
+        // The file is made without the lock: a slow disk must not hold up calls about other rooms.
+        let opened = self.runtime.journals.open(journal, path, key, header).map_err(journal_error);
+        if opened.is_err() {
+            self.open()?.forget_journal(journal);
+        }
+        opened
+    }
+
+    pub fn journal_event(&self, journal: u64, event: &[u8]) -> Result<(), CoreError> {
+        self.open()?.check_journal(journal)?;
+        if event.len() > MAX_RECORD_BYTES {
+            return Err(CoreError::BadArgument(format!("an event has at most {MAX_RECORD_BYTES} bytes")));
+        }
+        self.runtime.journals.event(journal, clock::monotonic_ns() / 1_000, event).map_err(journal_error)
+    }
+
+    pub fn close_journal(&self, journal: u64) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        let Some(taps) = registry.forget_journal(journal) else {
+            return Ok(());
+        };
+        for (thread, room, tap) in taps {
+            self.tell(thread, room, Command::RemoveTap { tap: TapId(tap) })?;
+        }
+        self.runtime.journals.close(journal).map_err(journal_error)
+    }
+
+    pub fn grant_recording(&self, room: u64, grant: String, participant: String) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        let verdict = registry.grant(room, &grant, &participant)?;
+        self.tell_if_new(verdict, room, Command::GrantRecording { grant, participant })
+    }
+
+    /// The keys are revoked at the journal before this returns, so nothing that a runtime thread still has in hand
+    /// is written; the taps end when their thread reads the command.
+    pub fn revoke_recording(&self, room: u64, grant: String) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        let Some((thread, keys)) = registry.revoke(room, &grant) else {
+            return Ok(());
+        };
+        let mut failed = None;
+        for key in keys {
+            match self.runtime.journals.revoke_key(key.journal, key.key_id) {
+                Ok(()) | Err(JournalError::UnknownJournal) => {} // closed already: nothing more is written to it
+                Err(error) => failed = Some(journal_error(error)),
+            }
+        }
+        self.tell(thread, room, Command::RevokeRecording { grant })?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    pub fn add_tap(&self, room: u64, tap: u64, request: &TapRequest<'_>) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        let Verdict::Go { thread } = registry.add_tap(room, tap, request)? else {
+            return Ok(());
+        };
+        let added = self.runtime.journals.add_key(request.journal, request.key_id, request.key);
+        if let Err(error) = added {
+            registry.remove_tap(room, tap);
+            return Err(journal_error(error));
+        }
+        let place = TapPlace { journal: request.journal, key_id: request.key_id };
+        let (tap, track, grant) = (TapId(tap), TrackId(request.track), request.grant.to_owned());
+        self.runtime.send(thread, ThreadCommand::AddTap { room, tap, track, grant, place })
+    }
+
+    pub fn remove_tap(&self, room: u64, tap: u64) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        match registry.remove_tap(room, tap) {
+            Some(thread) => self.tell(thread, room, Command::RemoveTap { tap: TapId(tap) }),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The I/O around the engines: N threads, each with its own sockets, rooms and tables (DESIGN.md §2, Threads).
+//!
+//! Place in the flow: the binding sends commands here and reads events and counters; everything between a received
+//! datagram and a sent one happens on one thread without a lock.
+
+pub mod command;
+pub mod counters;
+pub mod events;
+
+mod demux;
+mod outbox;
+mod room;
+mod thread;
+
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use holdspace_engine::EngineConfig;
+use holdspace_journal::{JournalNotice, JournalWriter};
+
+use crate::errors::{panic_message, CoreError};
+use crate::sys::clock;
+use crate::sys::socket::UdpSocket;
+use crate::sys::wake::Wake;
+use command::ThreadCommand;
+use counters::{Published, ThreadCounts};
+use events::{EventQueue, Notice};
+use outbox::Outbox;
+use thread::{Worker, WorkerParts};
+
+#[derive(Clone, Debug)]
+pub struct RuntimeOptions {
+    pub threads: usize,
+    pub bind: Vec<IpAddr>,
+    pub udp_port: u16,
+    pub gso: bool,
+    pub socket_buffer_bytes: usize,
+    pub engine: EngineConfig,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BoundAddress {
+    pub thread: usize,
+    pub address: SocketAddr,
+    pub receive_buffer_bytes: usize,
+}
+
+/// What a thread shares with the rest of the node.
+struct ThreadShared {
+    wake: Wake,
+    /// The thread's wake-up has been given and not yet taken.
+    is_signalled: AtomicBool,
+    events: EventQueue,
+    published: Published,
+}
+
+struct ThreadHandle {
+    shared: Arc<ThreadShared>,
+    commands: Sender<ThreadCommand>,
+    joiner: Mutex<Option<JoinHandle<()>>>,
+}
+
+pub struct Runtime {
+    threads: Vec<ThreadHandle>,
+    addresses: Vec<BoundAddress>,
+    wake: Arc<Wake>,
+    announced: Arc<AtomicBool>,
+    journal_events: Arc<EventQueue>,
+    pub journals: JournalWriter,
+}
+
+impl Runtime {
+    /// Binds every socket before the first thread starts: an address that cannot be had is an error here.
+    pub fn start(mut options: RuntimeOptions) -> Result<Self, CoreError> {
+        let failed = |what: &str, error: std::io::Error| CoreError::Failed(format!("{what}: {error}"));
+        options.engine.wall_offset_us = wall_offset_us();
+        let wake = Arc::new(Wake::new().map_err(|error| failed("eventfd", error))?);
+        let announced = Arc::new(AtomicBool::new(false));
+        let journal_events = Arc::new(EventQueue::new(wake.clone(), announced.clone()));
+        let notices = journal_events.clone();
+        let journals = JournalWriter::start(move |notice| tell_journal(&notices, notice))
+            .map_err(|error| failed("journal writer", error))?;
+        let mut runtime =
+            Self { threads: Vec::new(), addresses: Vec::new(), wake, announced, journal_events, journals };
+        let mut sockets = Vec::new();
+        for index in 0..options.threads {
+            sockets.push(runtime.bind(&options, index)?);
+        }
+        for (index, outboxes) in sockets.into_iter().enumerate() {
+            let handle = runtime.spawn(&options, index, outboxes)?;
+            runtime.threads.push(handle);
+        }
+        Ok(runtime)
+    }
+
+    fn bind(&mut self, options: &RuntimeOptions, index: usize) -> Result<Vec<Outbox>, CoreError> {
+        let port = match options.udp_port {
+            0 => 0,
+            first => u16::try_from(usize::from(first) + index)
+                .map_err(|_| CoreError::BadArgument("udp_port + threads exceeds 65535".to_owned()))?,
+        };
+        let mut outboxes = Vec::new();
+        for ip in &options.bind {
+            let address = SocketAddr::new(*ip, port);
+            let socket = UdpSocket::open(address, options.socket_buffer_bytes)
+                .map_err(|error| CoreError::Failed(format!("cannot bind {address}: {error}")))?;
+            self.addresses.push(BoundAddress {
+                thread: index,
+                address: socket.local(),
+                receive_buffer_bytes: socket.receive_buffer_bytes(),
+            });
+            outboxes.push(Outbox::new(socket, options.gso));
+        }
+        Ok(outboxes)
+    }
+
+    fn spawn(
+        &self,
+        options: &RuntimeOptions,
+        index: usize,
+        outboxes: Vec<Outbox>,
+    ) -> Result<ThreadHandle, CoreError> {
+        let (commands, receiver) = mpsc::channel();
+        let shared = Arc::new(ThreadShared {
+            wake: Wake::new().map_err(|error| CoreError::Failed(format!("eventfd: {error}")))?,
+            is_signalled: AtomicBool::new(false),
+            events: EventQueue::new(self.wake.clone(), self.announced.clone()),
+            published: Published::default(),
+        });
+        let parts = WorkerParts {
+            index,
+            shared: shared.clone(),
+            commands: receiver,
+            config: options.engine.clone(),
+            outboxes,
+            sink: self.journals.sink(),
+        };
+        let events = shared.clone();
+        let joiner = std::thread::Builder::new()
+            .name(format!("holdspace-rt{index}"))
+            .spawn(move || {
+                let mut worker = Worker::new(parts);
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
+                    let message = panic_message(&*payload);
+                    events.events.push(Notice::ThreadFailed { thread: index, message });
+                }
+            })
+            .map_err(|error| CoreError::Failed(format!("cannot start a thread: {error}")))?;
+        Ok(ThreadHandle { shared, commands, joiner: Mutex::new(Some(joiner)) })
+    }
+
+    pub fn event_fd(&self) -> std::os::fd::RawFd {
+        self.wake.raw()
+    }
+
+    pub fn addresses(&self) -> &[BoundAddress] {
+        &self.addresses
+    }
+
+    pub fn thread_count(&self) -> usize {
+        self.threads.len()
+    }
+
+    pub fn counts(&self) -> Vec<ThreadCounts> {
+        self.threads.iter().map(|thread| thread.shared.published.read()).collect()
+    }
+
+    /// Queues a command and wakes the thread; never waits for it.
+    pub fn send(&self, thread: usize, command: ThreadCommand) -> Result<(), CoreError> {
+        let gone = || CoreError::Failed(format!("runtime thread {thread} is gone"));
+        let handle = self.threads.get(thread).ok_or_else(gone)?;
+        handle.commands.send(command).map_err(|_| gone())?;
+        if !handle.shared.is_signalled.swap(true, Ordering::AcqRel) {
+            handle.shared.wake.wake();
+        }
+        Ok(())
+    }
+
+    /// All waiting notices, in order per room; clears the eventfd first, so that a later one wakes again.
+    pub fn take_events(&self) -> Vec<Notice> {
+        self.wake.clear();
+        self.announced.store(false, Ordering::Release);
+        let mut notices = self.journal_events.take();
+        for thread in &self.threads {
+            notices.extend(thread.shared.events.take());
+        }
+        notices
+    }
+
+    /// Lets the threads work off their commands, joins them, and seals what their taps wrote. Safe to call twice.
+    pub fn stop(&self) {
+        for thread in 0..self.threads.len() {
+            let _ = self.send(thread, ThreadCommand::Stop); // a thread that is gone needs no telling
+        }
+        for thread in &self.threads {
+            let joiner = thread.joiner.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(joiner) = joiner {
+                let _ = joiner.join(); // its panic, if any, has been told as an event
+            }
+        }
+        self.journals.shutdown();
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn tell_journal(events: &EventQueue, notice: JournalNotice) {
+    events.push(match notice {
+        JournalNotice::Synced { journal, bytes } => Notice::JournalSynced { journal, bytes },
+        JournalNotice::Failed { journal, why } => Notice::JournalFailed { journal, why },
+        JournalNotice::Closed { journal } => Notice::JournalClosed { journal },
+        JournalNotice::Overflowed { records, .. } => Notice::Dropped { count: records },
+    });
+}
+
+/// Unix time in µs at the engine's `Time(0)`.
+fn wall_offset_us() -> u64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (wall.as_micros() as u64).saturating_sub(clock::monotonic_ns() / 1_000)
+}

@@ -1,0 +1,480 @@
+//! One runtime thread: its sockets, its rooms, and the loop that turns datagrams, commands and deadlines into sends.
+//!
+//! Nothing here is shared with another thread except the command queue, the event queue and the published counters.
+//! Every call into an engine is one room's turn behind `catch_unwind`: a panic ends that room and nothing else.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::mpsc::Receiver;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use holdspace_engine::{Command, Engine, EngineConfig, Local, Outputs, Path, TapEnd, TapId, Time};
+use holdspace_journal::JournalSink;
+
+use super::command::ThreadCommand;
+use super::counters::{add_totals, retire_totals, ThreadCounts};
+use super::demux::{Demux, Owner, Unclaimed};
+use super::events::{Answer, Notice};
+use super::outbox::Outbox;
+use super::room::Room;
+use super::ThreadShared;
+use crate::errors::panic_message;
+use crate::sys::clock::{self, ClockBridge};
+use crate::sys::poll::Poller;
+use crate::sys::receive::{ReceiveBatch, BATCH_DATAGRAMS, DATAGRAM_BYTES};
+use crate::sys::send::Route;
+
+/// How often a working thread publishes its counters: a reader of `stats` is at most this far behind.
+const PUBLISH_EVERY_US: u64 = 50_000;
+
+/// The journal's sink wants to be flushed at least this often.
+const SINK_FLUSH_US: u64 = 100_000;
+
+/// A room whose deadline has not moved on after its tick is looked at again after this long: a bound on wasted
+/// turns, far under every timer of the engine.
+const SHORTEST_TIMER_US: u64 = 200;
+
+pub(super) struct Worker {
+    index: usize,
+    shared: Arc<ThreadShared>,
+    commands: Receiver<ThreadCommand>,
+    config: EngineConfig,
+    outboxes: Vec<Outbox>,
+    overflow: Vec<u32>,
+    rooms: HashMap<u64, Room, RandomState>,
+    demux: Demux,
+    timers: BinaryHeap<Reverse<(Time, u64)>>,
+    outputs: Outputs,
+    touched: Vec<u64>,
+    sink: JournalSink,
+    sink_flushed_us: u64,
+    has_taps: bool,
+    counts: ThreadCounts,
+    is_dirty: bool,
+    published_us: u64,
+    published_packets: u64,
+}
+
+/// What a thread is started with.
+pub(super) struct WorkerParts {
+    pub(super) index: usize,
+    pub(super) shared: Arc<ThreadShared>,
+    pub(super) commands: Receiver<ThreadCommand>,
+    pub(super) config: EngineConfig,
+    pub(super) outboxes: Vec<Outbox>,
+    pub(super) sink: JournalSink,
+}
+
+fn now() -> Time {
+    Time(clock::monotonic_ns() / 1_000)
+}
+
+/// One room's turn: the engine's answer, or what the panic said.
+fn guarded<T>(turn: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(turn)).map_err(|payload| panic_message(&*payload))
+}
+
+impl Worker {
+    pub(super) fn new(parts: WorkerParts) -> Self {
+        Self {
+            index: parts.index,
+            shared: parts.shared,
+            commands: parts.commands,
+            config: parts.config,
+            overflow: vec![0; parts.outboxes.len()],
+            outboxes: parts.outboxes,
+            rooms: HashMap::default(),
+            demux: Demux::default(),
+            timers: BinaryHeap::new(),
+            outputs: Outputs::new(),
+            touched: Vec::new(),
+            sink: parts.sink,
+            sink_flushed_us: 0,
+            has_taps: false,
+            counts: ThreadCounts::default(),
+            is_dirty: true,
+            published_us: 0,
+            published_packets: 0,
+        }
+    }
+
+    /// Works until told to stop. Whatever ends it, what taps wrote is handed over.
+    pub(super) fn run(&mut self) {
+        let descriptors = std::iter::once(self.shared.wake.raw());
+        let mut poller =
+            Poller::new(descriptors.chain(self.outboxes.iter().map(|outbox| outbox.socket.raw())));
+        let mut batch = ReceiveBatch::new(DATAGRAM_BYTES, BATCH_DATAGRAMS);
+        loop {
+            poller.wait(self.idle_ns());
+            if poller.is_readable(0) {
+                self.shared.wake.clear();
+                if !self.take_commands() {
+                    break;
+                }
+                self.flush_touched();
+            }
+            for socket in 0..self.outboxes.len() {
+                if poller.is_writable(socket + 1) {
+                    self.outboxes[socket].send_waiting();
+                }
+                if poller.is_readable(socket + 1) && !self.receive_batch(&mut batch, socket) {
+                    return;
+                }
+            }
+            self.run_timers();
+            self.flush_touched();
+            for (socket, outbox) in self.outboxes.iter().enumerate() {
+                poller.watch_writable(socket + 1, outbox.has_waiting());
+            }
+            self.do_housekeeping();
+        }
+        self.flush_touched();
+        self.sink.flush(u64::MAX);
+        self.publish(now().0);
+    }
+
+    /// How long poll may sleep; None: until something comes.
+    fn idle_ns(&self) -> Option<u64> {
+        let mut deadline = self.timers.peek().map(|Reverse((time, _))| time.0);
+        let mut at_latest = |us: u64| deadline = Some(deadline.map_or(us, |earlier| earlier.min(us)));
+        if self.is_dirty {
+            at_latest(self.published_us + PUBLISH_EVERY_US);
+        }
+        if self.has_taps {
+            at_latest(self.sink_flushed_us + SINK_FLUSH_US);
+        }
+        deadline.map(|us| us.saturating_sub(now().0) * 1_000)
+    }
+
+    fn receive_batch(&mut self, batch: &mut ReceiveBatch, socket: usize) -> bool {
+        let count = match batch.receive(&self.outboxes[socket].socket) {
+            Ok(count) => count,
+            Err(error) => return self.survives(&error),
+        };
+        let bridge = ClockBridge::read();
+        let unspecified = self.outboxes[socket].socket.unspecified_ip();
+        for index in 0..count {
+            let Some((arrival, datagram)) = batch.datagram(index) else {
+                continue;
+            };
+            if let Some(dropped) = arrival.overflow {
+                let more = dropped.wrapping_sub(std::mem::replace(&mut self.overflow[socket], dropped));
+                self.counts.socket_overflow += u64::from(more);
+            }
+            if arrival.truncated {
+                self.counts.unclaimed.malformed += 1;
+                continue;
+            }
+            let local = Local { socket: socket as u32, ip: arrival.destination.unwrap_or(unspecified) };
+            let path = Path { local, remote: arrival.source };
+            let time_ns = arrival.realtime_ns.map_or(bridge.monotonic_ns, |stamp| bridge.to_monotonic(stamp));
+            self.receive(path, datagram, Time(time_ns / 1_000));
+        }
+        self.is_dirty |= count > 0;
+        self.flush_touched();
+        true
+    }
+
+    /// Whether the thread can go on after a failed receive; tells Python when it cannot.
+    fn survives(&mut self, error: &std::io::Error) -> bool {
+        if matches!(
+            error.raw_os_error(),
+            Some(libc::ENOMEM | libc::ENOBUFS | libc::EPERM | libc::ECONNREFUSED)
+        ) {
+            return true;
+        }
+        let message = format!("receiving failed: {error}");
+        self.shared.events.push(Notice::ThreadFailed { thread: self.index, message });
+        false
+    }
+
+    fn receive(&mut self, path: Path, datagram: &mut [u8], at: Time) {
+        let owner = match self.demux.find(&path, datagram) {
+            Ok(owner) => owner,
+            Err(Unclaimed::Malformed) => return self.counts.unclaimed.malformed += 1,
+            Err(Unclaimed::UnknownUfrag) => return self.counts.unclaimed.unknown_ufrag += 1,
+            Err(Unclaimed::UnknownAddress) => return self.counts.unclaimed.unknown_address += 1,
+        };
+        let Some(room) = self.rooms.get_mut(&owner.room) else {
+            return;
+        };
+        let outputs = &mut self.outputs;
+        match guarded(|| room.engine.receive(owner.transport, path, datagram, at, outputs)) {
+            Ok(()) => self.after_turn(owner.room),
+            Err(message) => self.fail_room(owner.room, message),
+        }
+    }
+
+    /// Takes every waiting command; false when one of them was `Stop`.
+    fn take_commands(&mut self) -> bool {
+        self.shared.is_signalled.store(false, std::sync::atomic::Ordering::Release);
+        self.is_dirty = true;
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                ThreadCommand::AddRoom { room } => self.add_room(room),
+                ThreadCommand::RemoveRoom { room } => self.remove_room(room),
+                ThreadCommand::Room { room, command } => {
+                    self.apply(room, command);
+                }
+                ThreadCommand::AddTap { room, tap, track, grant, place } => {
+                    if let Some(there) = self.rooms.get_mut(&room) {
+                        there.add_tap(tap, track, place);
+                        self.has_taps = true;
+                    }
+                    if !self.apply(room, Command::AddTap { tap, track, grant }) {
+                        let event = holdspace_engine::Event::TapEnded { tap, reason: TapEnd::Removed };
+                        self.outputs.events.push(event);
+                        self.after_turn(room);
+                    }
+                }
+                ThreadCommand::ReportTransport { room, transport, ticket } => {
+                    let there = self.rooms.get(&room).map(|room| &room.engine);
+                    let stats =
+                        guarded(|| there.and_then(|engine| engine.transport_stats(transport, now()).ok()));
+                    self.answer(
+                        room,
+                        ticket,
+                        stats.map(|stats| stats.map_or(Answer::Gone, Answer::Transport)),
+                    );
+                }
+                ThreadCommand::ReportRoom { room, ticket } => {
+                    let there = self.rooms.get(&room).map(|room| &room.engine);
+                    let dump = guarded(|| there.map(|engine| engine.dump(now())));
+                    self.answer(room, ticket, dump.map(|dump| dump.map_or(Answer::Gone, Answer::Room)));
+                }
+                ThreadCommand::Stop => return false,
+                #[cfg(test)]
+                ThreadCommand::PanicInRoom { room } => {
+                    if let Err(message) = guarded(|| panic!("asked to")) {
+                        self.fail_room(room, message);
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    fn answer(&mut self, room: u64, ticket: u64, answer: Result<Answer, String>) {
+        match answer {
+            Ok(answer) => self.shared.events.push(Notice::Answer { ticket, answer }),
+            Err(message) => {
+                self.fail_room(room, message);
+                self.shared.events.push(Notice::Answer { ticket, answer: Answer::Gone });
+            }
+        }
+    }
+
+    fn add_room(&mut self, room: u64) {
+        let mut config = self.config.clone();
+        config.seed ^= room.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ clock::monotonic_ns();
+        self.rooms.insert(room, Room::new(Engine::new(config)));
+    }
+
+    fn remove_room(&mut self, room: u64) {
+        let Some(gone) = self.rooms.remove(&room) else {
+            return;
+        };
+        self.demux.forget_room(room);
+        let totals = &mut self.counts.totals;
+        if guarded(|| retire_totals(totals, &gone.engine.totals())).is_ok() {
+            drop(gone);
+        }
+    }
+
+    /// Whether the engine carried it out. The registry has checked before, so a refusal is counted as odd.
+    fn apply(&mut self, room: u64, command: Command) -> bool {
+        let Some(there) = self.rooms.get_mut(&room) else {
+            return false;
+        };
+        let outputs = &mut self.outputs;
+        match guarded(|| there.engine.apply(command, now(), outputs)) {
+            Ok(result) => {
+                self.counts.commands_refused += u64::from(result.is_err());
+                self.after_turn(room);
+                result.is_ok()
+            }
+            Err(message) => {
+                self.fail_room(room, message);
+                false
+            }
+        }
+    }
+
+    /// Takes routes and events out of the outputs and remembers that the room has something to flush.
+    fn after_turn(&mut self, room_id: u64) {
+        let Some(room) = self.rooms.get_mut(&room_id) else {
+            return;
+        };
+        if !room.touched {
+            room.touched = true;
+            self.touched.push(room_id);
+        }
+        if !self.outputs.events.is_empty() {
+            room.observe(&self.outputs.events);
+            self.shared.events.push_room(room_id, &mut self.outputs.events);
+        }
+        if self.outputs.routes.is_empty() {
+            return;
+        }
+        let mut taken: Vec<(Owner, Path)> = Vec::new();
+        for route in self.outputs.routes.drain(..) {
+            taken.extend(self.demux.apply(room_id, route));
+        }
+        for (former, path) in taken {
+            self.forget_path(former, path);
+        }
+    }
+
+    fn forget_path(&mut self, former: Owner, path: Path) {
+        if let Some(room) = self.rooms.get_mut(&former.room) {
+            if let Err(message) = guarded(|| room.engine.forget_path(former.transport, path)) {
+                self.fail_room(former.room, message);
+            }
+        }
+    }
+
+    fn fail_room(&mut self, room: u64, message: String) {
+        if let Some(gone) = self.rooms.remove(&room) {
+            // Its state is suspect: neither asked for counters nor trusted to drop in peace.
+            let _ = guarded(|| drop(gone));
+        }
+        self.demux.forget_room(room);
+        self.outputs = Outputs::new();
+        self.shared.events.push(Notice::RoomFailed { room, message });
+    }
+
+    fn run_timers(&mut self) {
+        let time = now();
+        while let Some(Reverse((due, room_id))) = self.timers.peek().copied() {
+            if due > time {
+                break;
+            }
+            self.timers.pop();
+            let Some(room) = self.rooms.get_mut(&room_id) else {
+                continue;
+            };
+            if room.queued != Some(due) {
+                continue; // an earlier deadline took this one's place
+            }
+            room.queued = None;
+            let outputs = &mut self.outputs;
+            match guarded(|| room.engine.tick(time, outputs)) {
+                Ok(()) => self.after_turn(room_id),
+                Err(message) => self.fail_room(room_id, message),
+            }
+            self.is_dirty = true;
+        }
+    }
+
+    fn flush_touched(&mut self) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for room in touched.drain(..) {
+            if let Err(message) = self.flush_room(room) {
+                self.fail_room(room, message);
+            }
+        }
+        // Rooms that were touched while others were flushed (a path moved) wait for the next round.
+        touched.append(&mut self.touched);
+        self.touched = touched;
+    }
+
+    fn flush_room(&mut self, room_id: u64) -> Result<(), String> {
+        loop {
+            let Some(room) = self.rooms.get_mut(&room_id) else {
+                return Ok(());
+            };
+            room.touched = false;
+            let outputs = &mut self.outputs;
+            let more = guarded(|| room.engine.flush(now(), outputs))?;
+            self.send_transmits();
+            let Some(room) = self.rooms.get_mut(&room_id) else {
+                return Ok(());
+            };
+            room.observe(&self.outputs.events);
+            let refused = room.write_taps(&mut self.outputs, &mut self.sink);
+            self.shared.events.push_room(room_id, &mut self.outputs.events);
+            self.fail_taps(room_id, refused);
+            if !more {
+                break;
+            }
+        }
+        self.queue_deadline(room_id);
+        Ok(())
+    }
+
+    fn fail_taps(&mut self, room: u64, refused: Vec<TapId>) {
+        for tap in refused {
+            self.apply(room, Command::FailTap { tap });
+        }
+    }
+
+    fn send_transmits(&mut self) {
+        for (transmit, bytes) in self.outputs.transmits() {
+            let Some(outbox) = self.outboxes.get_mut(transmit.path.local.socket as usize) else {
+                continue;
+            };
+            let from = outbox.socket.is_wildcard().then_some(transmit.path.local.ip);
+            let route = Route { to: transmit.path.remote, from: from.filter(|ip| !ip.is_unspecified()) };
+            let calls = outbox.send(route, bytes, transmit.segment_bytes);
+            if transmit.media_packets > 0 {
+                self.counts.sends += u64::from(calls);
+            }
+            if let Some(arrival) = transmit.arrival {
+                self.counts.delay.record(arrival, now(), transmit.media_packets);
+            }
+        }
+        self.outputs.clear_transmits();
+    }
+
+    fn queue_deadline(&mut self, room_id: u64) {
+        let Some(room) = self.rooms.get_mut(&room_id) else {
+            return;
+        };
+        let Ok(Some(deadline)) = guarded(|| room.engine.next_deadline()) else {
+            return;
+        };
+        let deadline = deadline.max(now().plus_us(SHORTEST_TIMER_US));
+        if room.queued.is_none_or(|queued| deadline < queued) {
+            room.queued = Some(deadline);
+            self.timers.push(Reverse((deadline, room_id)));
+        }
+    }
+
+    fn do_housekeeping(&mut self) {
+        if !self.is_dirty && !self.has_taps {
+            return;
+        }
+        let time_us = now().0;
+        if self.has_taps && time_us >= self.sink_flushed_us + SINK_FLUSH_US {
+            self.sink.flush(time_us);
+            self.sink_flushed_us = time_us;
+        }
+        if self.is_dirty && time_us >= self.published_us + PUBLISH_EVERY_US {
+            self.publish(time_us);
+        }
+    }
+
+    fn publish(&mut self, time_us: u64) {
+        let mut counts = self.counts;
+        counts.rooms = self.rooms.len();
+        for room in self.rooms.values() {
+            if let Ok(totals) = guarded(|| room.engine.totals()) {
+                add_totals(&mut counts.totals, &totals);
+            }
+        }
+        for outbox in &self.outboxes {
+            counts.gso_refused += outbox.counts.gso_refused;
+            counts.unsent += outbox.counts.unsent;
+        }
+        counts.cpu_ns = clock::thread_cpu_ns();
+        let packets = counts.totals.packets_in + counts.totals.packets_out;
+        let elapsed_us = time_us.saturating_sub(self.published_us).max(1);
+        counts.packets_per_second = packets.saturating_sub(self.published_packets) * 1_000_000 / elapsed_us;
+        self.published_packets = packets;
+        self.published_us = time_us;
+        self.is_dirty = false;
+        self.shared.published.write(counts);
+    }
+}
