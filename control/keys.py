@@ -10,9 +10,12 @@ if TYPE_CHECKING:
     from control.accounts import Actor
     from control.config import Settings
     from control.database import Database
+    from control.errors import Problem
+    from control.keyfiles import InstallKeys
     from control.limits import Limits
+    from control.measures import LoopWatch
     from control.notices.live import LiveBus
-    from control.notices.outbox import OutboxWorker
+    from control.notices.worker import OutboxWorker
     from media.node import MediaNode
     from signaling.hub import Hub
 
@@ -24,9 +27,15 @@ HUB: web.AppKey["Hub"] = web.AppKey("holdspace.hub")
 RECORDER: web.AppKey[Any] = web.AppKey("holdspace.recorder")
 OUTBOX: web.AppKey["OutboxWorker"] = web.AppKey("holdspace.outbox")
 LIVE: web.AppKey["LiveBus"] = web.AppKey("holdspace.live")
+LOOP_WATCH: web.AppKey["LoopWatch"] = web.AppKey("holdspace.loop_watch")
+SCHEDULER: web.AppKey[Any] = web.AppKey("holdspace.scheduler")
 LIMITS: web.AppKey["Limits"] = web.AppKey("holdspace.limits")
+INSTALL_KEYS: web.AppKey["InstallKeys"] = web.AppKey("holdspace.install_keys")
+# Draws a Problem as a page; set by the pages' setup(app). Without it requests.py writes a plain one.
+ERROR_PAGE: web.AppKey[Callable[[web.Request, "Problem"], web.Response]] = web.AppKey("holdspace.error_page")
 
 # Per request, set by the middleware in control/requests.py.
 ACTOR: web.RequestKey["Actor | None"] = web.RequestKey("holdspace.actor")
 SESSION_ID: web.RequestKey["str | None"] = web.RequestKey("holdspace.session_id")
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("holdspace.request_id")
+VISITOR: web.RequestKey[str] = web.RequestKey("holdspace.visitor")

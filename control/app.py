@@ -1,0 +1,138 @@
+"""Composes the application: every resource with its beginning and end, every route, and who listens to whom.
+
+    database ─▶ outbox worker, live bus ─▶ media node ─▶ recorder ─▶ hub (signaling) ─▶ scheduler ─▶ pages and API
+
+Resources start from left to right and end from right to left. This file and __main__.py are the only ones that may
+import every package; nothing here decides anything about people or sessions.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from importlib import import_module
+from typing import Any
+
+from aiohttp import web
+
+from control import keyfiles
+from control.config import Settings
+from control.database import Database, upgrade
+from control.keys import (
+    CLOCK,
+    DATABASE,
+    INSTALL_KEYS,
+    LIMITS,
+    LIVE,
+    LOOP_WATCH,
+    MEDIA,
+    OUTBOX,
+    SETTINGS,
+)
+from control.limits import Limits
+from control.measures import LoopWatch
+from control.notices.live import LiveBus
+from control.notices.worker import OutboxWorker
+from control.requests import MIDDLEWARES
+from control.security import add_security_headers
+from media.node import MediaNode
+
+log = logging.getLogger(__name__)
+
+API_NOUNS = (
+    "accounts",
+    "live",
+    "health",
+    "outbox",
+    "availability",
+    "appointments",
+    "consents",
+    "ratings",
+    "practitioners",
+    "recordings",
+)
+YEAR_S = 31_536_000
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def create_app(
+    settings: Settings, *, clock: Callable[[], datetime] = utc_now, media: Any | None = None
+) -> web.Application:
+    """The whole application. `media` replaces the media node in tests that need none."""
+    app = web.Application(middlewares=MIDDLEWARES, client_max_size=settings.server.max_body_bytes)
+    app[SETTINGS] = settings
+    app[CLOCK] = clock
+    app[INSTALL_KEYS] = keyfiles.load(settings)
+    app[DATABASE] = Database(settings.database_url)
+    app[LIMITS] = Limits()
+    app[LIVE] = LiveBus()
+    app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock)
+    app[MEDIA] = media if media is not None else MediaNode(settings.media)
+    app[LOOP_WATCH] = LoopWatch()
+    app.cleanup_ctx.extend((_database, _notices, _media, _loop_watch))
+    app.on_shutdown.append(_close_sockets)
+    app.on_response_prepare.append(add_security_headers)
+    app.on_response_prepare.append(_cache_static)
+    _add_routes(app)
+    return app
+
+
+def _add_routes(app: web.Application) -> None:
+    for noun in API_NOUNS:
+        try:
+            app.add_routes(import_module(f"control.api.{noun}").routes)
+        except ModuleNotFoundError as missing:
+            log.warning("not there yet api=%s missing=%s", noun, missing.name)
+    try:
+        import_module("web.views").setup(app)
+    except (ModuleNotFoundError, AttributeError) as missing:
+        log.warning("not there yet pages reason=%s", missing)
+    try:
+        app.router.add_static("/static/", import_module("web.render").STATIC)
+    except ModuleNotFoundError as missing:
+        log.warning("not there yet static missing=%s", missing.name)
+
+
+async def _database(app: web.Application) -> AsyncIterator[None]:
+    settings = app[SETTINGS]
+    if settings.database.upgrade_on_start:
+        await asyncio.to_thread(upgrade, settings.database_url)
+    await app[DATABASE].connect()
+    yield
+    await app[DATABASE].close()
+
+
+async def _notices(app: web.Application) -> AsyncIterator[None]:
+    app[DATABASE].subscribe(app[LIVE].after_commit)
+    app[DATABASE].subscribe(app[OUTBOX].after_commit)
+    await app[OUTBOX].start()
+    yield
+    await app[OUTBOX].close()
+
+
+async def _media(app: web.Application) -> AsyncIterator[None]:
+    await app[MEDIA].start()
+    yield
+    await app[MEDIA].close()
+
+
+async def _loop_watch(app: web.Application) -> AsyncIterator[None]:
+    app[LOOP_WATCH].start()
+    yield
+    await app[LOOP_WATCH].close()
+
+
+async def _close_sockets(app: web.Application) -> None:
+    """Before aiohttp waits for handlers: pages with open sockets are told to come back."""
+    app[LIVE].close()
+
+
+async def _cache_static(request: web.Request, response: web.StreamResponse) -> None:
+    """A file asked for with its version never changes; the others are asked for again by their ETag."""
+    if request.path.startswith("/static/") and response.status in {200, 206, 304}:
+        response.headers["Cache-Control"] = (
+            f"public, max-age={YEAR_S}, immutable" if "v" in request.query else "no-cache"
+        )

@@ -1,0 +1,200 @@
+"""The settings tree: every value an operator may set, with its default, bounds and one sentence on what it does.
+
+Read once at start by control/config_reading.py and never changed after. The sample file and the README's table are
+made from these definitions by control/config_sample.py: the sentence under a field is the documentation.
+"""
+
+import ipaddress
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from media.config import MediaSettings
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def _network(text: str) -> str:
+    ipaddress.ip_network(text)
+    return text
+
+
+def _origin(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"} or parts.query:
+        raise ValueError("wanted an address like https://sessions.example.org, without a path")
+    return text.rstrip("/")
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+
+class ServerSettings(Section):
+    host: str = "localhost"
+    """Address to listen on; `0.0.0.0` for every interface."""
+    port: int = Field(8080, ge=1, le=65535)
+    """TCP port of pages, API and signaling."""
+    base_url: Annotated[str, AfterValidator(_origin)] | None = None
+    """Address people type, for links and the Origin check; by default `http://localhost:<port>`."""
+    tls_cert: Path | None = None
+    """Certificate chain (PEM) to serve HTTPS without a proxy."""
+    tls_key: Path | None = None
+    """Private key (PEM) of `tls_cert`."""
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
+    """Networks whose X-Forwarded-For is believed, such as `127.0.0.1/32`."""
+    data_dir: Path = Path("var")
+    """Folder of the database, recordings and keys."""
+    metrics_token: SecretStr | None = None
+    """Bearer token for `/metrics` from other hosts; without one only this host may read it."""
+    max_body_bytes: int = Field(1_048_576, ge=65_536, le=67_108_864)
+    """Largest request body of the API."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least level of log lines."""
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> "ServerSettings":
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key come together")
+        return self
+
+    @property
+    def public_url(self) -> str:
+        """Without a slash at its end."""
+        if self.base_url is not None:
+            return self.base_url
+        return f"{'https' if self.tls_cert else 'http'}://localhost:{self.port}"
+
+    @property
+    def is_https(self) -> bool:
+        return self.public_url.startswith("https:")
+
+    @property
+    def is_loopback(self) -> bool:
+        return urlsplit(self.public_url).hostname in LOOPBACK_NAMES
+
+
+class DatabaseSettings(Section):
+    url: str | None = None
+    """`sqlite:///path` or `postgresql://user:password@host/name`; by default `holdspace.db` in the data folder."""
+    upgrade_on_start: bool = True
+    """Bring the schema up to date when the server starts; off: run `holdspace db upgrade`."""
+
+
+class PracticeSettings(Section):
+    name: str = Field("Holdspace", min_length=1, max_length=80)
+    """Name of the practice, on every page and e-mail."""
+    address: str = Field("", max_length=200)
+    """Postal address, in the footer."""
+    time_zone: str = "UTC"
+    """IANA zone for people who have not chosen one."""
+    contact_email: str = Field("", max_length=254)
+    """Where people can write to."""
+
+
+class MailSettings(Section):
+    host: str | None = None
+    """SMTP server; without one, e-mails are kept on the outbox page."""
+    port: int = Field(587, ge=1, le=65535)
+    """Port of the SMTP server."""
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    """How the connection is encrypted; `none` only for a server on this machine."""
+    username: str | None = None
+    """Name to sign in to the SMTP server."""
+    password: SecretStr | None = None
+    """Password to sign in to the SMTP server."""
+    sender: str = Field("holdspace@localhost", max_length=254)
+    """From address of every e-mail."""
+    timeout_s: float = Field(20, gt=0, le=120)
+    """How long one delivery may take before it is tried again later."""
+
+
+class RecordingSettings(Section):
+    dir: Path | None = None
+    """Folder of recordings; by default `recordings` in the data folder."""
+    master_key: SecretStr | None = None
+    """32 bytes in base64 that unlock every recording; by default made in the data folder on the first start."""
+    master_key_backed_up: bool = False
+    """Say true once a copy of the master key is kept elsewhere: without the key no recording can be played."""
+    retention_days: int = Field(90, ge=1, le=3650)
+    """How long recordings are kept."""
+
+
+class BookingSettings(Section):
+    hold_minutes: int = Field(10, ge=1, le=120)
+    """How long an unpaid booking keeps its slot."""
+    minimum_notice_minutes: int = Field(120, ge=0, le=43_200)
+    """Least time from booking to start, for services that say nothing else."""
+    window_days: int = Field(60, ge=1, le=730)
+    """How far ahead can be booked, for services that say nothing else."""
+    opens_before_minutes: int = Field(5, ge=0, le=120)
+    """How long before the start a session can be joined."""
+    no_show_after_minutes: int = Field(15, ge=1, le=240)
+    """How long after the start an absence counts as not coming."""
+    grace_minutes: int = Field(10, ge=0, le=120)
+    """How long after the booked end a session is ended by itself."""
+    present_after_seconds: int = Field(30, ge=0, le=600)
+    """Least connected time that counts as having been present."""
+    require_admin_activation: bool = False
+    """Paid sessions wait for an admin before the practitioner sees them."""
+    platform_fee_basis_points: int = Field(1000, ge=0, le=10_000)
+    """The practice's part of each payment, in hundredths of a percent."""
+
+    @property
+    def hold(self) -> timedelta:
+        return timedelta(minutes=self.hold_minutes)
+
+    @property
+    def opens_before(self) -> timedelta:
+        return timedelta(minutes=self.opens_before_minutes)
+
+    @property
+    def no_show_after(self) -> timedelta:
+        return timedelta(minutes=self.no_show_after_minutes)
+
+    @property
+    def grace(self) -> timedelta:
+        return timedelta(minutes=self.grace_minutes)
+
+
+class SecuritySettings(Section):
+    session_secret: SecretStr | None = None
+    """At least 32 characters that sign join tokens and CSRF tokens; by default made in the data folder."""
+    sign_in_tries_per_account: int = Field(10, ge=1)
+    """Sign-in tries and links for one e-mail address in 15 minutes."""
+    sign_in_tries_per_address: int = Field(100, ge=1)
+    """Sign-in tries, links and sign-ups from one network address in 15 minutes."""
+    writes_per_person: int = Field(240, ge=10)
+    """Changes one signed-in person may make in a minute."""
+    answer_floor_ms: int = Field(250, ge=0, le=5000)
+    """Least time of a sign-in answer, so that its length tells nothing."""
+
+
+class Settings(Section):
+    server: ServerSettings = ServerSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    practice: PracticeSettings = PracticeSettings()
+    media: MediaSettings = MediaSettings()
+    mail: MailSettings = MailSettings()
+    recording: RecordingSettings = RecordingSettings()
+    booking: BookingSettings = BookingSettings()
+    security: SecuritySettings = SecuritySettings()
+    demo: bool = False
+    """Load the demo practice at the start and show its sign-ins. Never on a server with real people."""
+
+    @model_validator(mode="after")
+    def _demo_stays_at_home(self) -> "Settings":
+        if self.demo and not self.server.is_loopback:
+            raise ValueError("the demo practice has published passwords, so demo needs a base_url on localhost")
+        return self
+
+    @property
+    def database_url(self) -> str:
+        return self.database.url or f"sqlite:///{(self.server.data_dir / 'holdspace.db').absolute()}"
+
+    @property
+    def recordings_dir(self) -> Path:
+        return self.recording.dir or self.server.data_dir / "recordings"

@@ -1,0 +1,78 @@
+"""The two keys an install makes for itself on its first start, each in a file of the data folder that only we read.
+
+    session.key   signs CSRF, join and resume tokens. Lost: everybody signs in again, nothing else.
+    master.key    unlocks every recording. Lost: no recording can ever be played again, so back it up.
+
+A key given in the settings is used instead and never written. Nothing here is ever logged.
+"""
+
+import base64
+import binascii
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from control.config import Settings
+from control.config_reading import SettingsError
+
+KEY_BYTES = 32
+
+
+@dataclass(frozen=True)
+class InstallKeys:
+    session_secret: bytes = field(repr=False)
+    master_key: bytes = field(repr=False)
+
+
+def load(settings: Settings) -> InstallKeys:
+    """Read both keys, making those that are missing. SettingsError if one can't be read or has a wrong length."""
+    data_dir = settings.server.data_dir
+    data_dir.mkdir(parents=True, exist_ok=True)
+    given = settings.security.session_secret
+    if given is not None and len(given.get_secret_value()) < KEY_BYTES:
+        raise SettingsError([f"security.session_secret = …: wanted at least {KEY_BYTES} characters"])
+    session_secret = given.get_secret_value().encode() if given else _from_file(data_dir / "session.key")
+    master = settings.recording.master_key
+    master_key = (
+        _decoded(master.get_secret_value(), "recording.master_key") if master else _from_file(data_dir / "master.key")
+    )
+    return InstallKeys(session_secret, master_key)
+
+
+def _from_file(path: Path) -> bytes:
+    try:
+        text = path.read_text(encoding="ascii")
+    except FileNotFoundError:
+        return _made(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f"key file {path}: can't be read ({error})"]) from None
+    return _decoded(text, f"key file {path}")
+
+
+def _made(path: Path) -> bytes:
+    """Written whole under another name first: a crash leaves no half a key, a second process makes no second one."""
+    key = secrets.token_bytes(KEY_BYTES)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(base64.b64encode(key).decode() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return _from_file(path)
+    finally:
+        draft.unlink()
+    return key
+
+
+def _decoded(text: str, what: str) -> bytes:
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise SettingsError([f"{what} = …: wanted {KEY_BYTES} bytes in base64 (openssl rand -base64 32)"])
+    return key

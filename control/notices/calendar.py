@@ -1,0 +1,66 @@
+"""Calendar invites (RFC 5545, iTIP RFC 5546) for one appointment.
+
+The UID stays for the appointment's life and SEQUENCE grows with each change, so that calendars replace the entry
+instead of adding one. Pure: facts in, text out.
+"""
+
+from datetime import datetime, timedelta
+from urllib.parse import urlsplit
+
+from icalendar import Alarm, Calendar, Event, vCalAddress, vText
+
+from control.notices.kinds import SessionFacts
+
+REMINDER = timedelta(minutes=15)
+
+
+def invite(about: SessionFacts, *, practice_name: str, base_url: str, organizer: str, attendee: str, now: datetime) -> str:
+    """METHOD:REQUEST, to be put into the attendee's calendar."""
+    return _calendar(about, "REQUEST", practice_name, base_url, organizer, attendee, now)
+
+
+def cancellation(
+    about: SessionFacts, *, practice_name: str, base_url: str, organizer: str, attendee: str, now: datetime
+) -> str:
+    """METHOD:CANCEL, which takes the entry out again."""
+    return _calendar(about, "CANCEL", practice_name, base_url, organizer, attendee, now)
+
+
+def _calendar(
+    about: SessionFacts, method: str, practice_name: str, base_url: str, organizer: str, attendee: str, now: datetime
+) -> str:
+    link = f"{base_url}/sessions/{about.appointment_id}"
+    event = Event()
+    event.add("uid", f"session-{about.appointment_id}@{urlsplit(base_url).hostname}")
+    event.add("sequence", about.sequence)
+    event.add("dtstamp", now)
+    event.add("dtstart", about.starts_at)
+    event.add("dtend", about.ends_at)
+    # A calendar is often shared or shown on a lock screen: the practice's name, not what the session is for.
+    event.add("summary", f"Session at {practice_name}")
+    event.add("description", f"Open your session: {link}")
+    event.add("location", link)
+    event.add("url", link)
+    event.add("status", "CANCELLED" if method == "CANCEL" else "CONFIRMED")
+    event.add("class", "PRIVATE")
+    event["organizer"] = _address(organizer, practice_name)
+    event.add("attendee", _address(attendee, ""), encode=False)
+    if method == "REQUEST":
+        alarm = Alarm()
+        alarm.add("action", "DISPLAY")
+        alarm.add("description", f"Session at {practice_name}")
+        alarm.add("trigger", -REMINDER)
+        event.add_component(alarm)
+    calendar = Calendar()
+    calendar.add("prodid", "-//Holdspace//Sessions//EN")
+    calendar.add("version", "2.0")
+    calendar.add("method", method)
+    calendar.add_component(event)
+    return calendar.to_ical().decode("utf-8")
+
+
+def _address(email: str, name: str) -> vCalAddress:
+    address = vCalAddress(f"mailto:{email}")
+    if name:
+        address.params["CN"] = vText(name)
+    return address

@@ -1,0 +1,249 @@
+"""The outbox worker: takes due rows, asks whether they are still wanted, writes the e-mail, sends or keeps it.
+
+    waiting ──claim──▶ sending ──▶ sent | kept | dropped
+       ▲                  │
+       └── back-off ──────┴──▶ dead (refused for good, or tried MOST_ATTEMPTS times)
+
+A claim is a conditional update with a lease, so any number of processes may run a worker. A crash between the mail
+server's "taken" and our commit sends a letter twice, with the same Message-ID: never zero times.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control.config import Settings
+from control.database import Database
+from control.models.outbox import OutboxRow, OutboxState
+from control.models.people import Person
+from control.notices import calendar, email, texts
+from control.notices.kinds import NoticeKind, SessionFacts
+from control.notices.outbox import OutboxFilled
+
+log = logging.getLogger(__name__)
+
+BATCH = 20
+LEASE = timedelta(minutes=2)  # longer than the longest delivery (mail.timeout_s ≤ 120 s)
+FIRST_BACK_OFF = timedelta(seconds=30)
+LONGEST_BACK_OFF = timedelta(hours=2)
+MOST_ATTEMPTS = 9  # 30 s doubling to 2 h: about 6 h in all
+POLL_S = 5.0  # for retries and for rows of other processes; new rows of this one wake the worker at once
+
+StillWanted = Callable[[AsyncSession, str | None, Mapping[str, Any], datetime], Awaitable[bool]]
+"""(session, subject id, facts, now) → is there still a reason to send this?"""
+
+Deliver = Callable[[email.Letter], Awaitable[None]]
+
+_INVITES = frozenset({NoticeKind.BOOKING_CONFIRMED, NoticeKind.NEW_BOOKING})
+_CANCELLATIONS = frozenset({NoticeKind.SESSION_CANCELLED, NoticeKind.SORRY_CANCELLED})
+
+
+@dataclass(frozen=True)
+class Backlog:
+    waiting: int
+    dead: int
+    lag_s: float
+    """Age of the oldest row that is due."""
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    state: OutboxState
+    error: str | None = None
+    retry_at: datetime | None = None
+    letter: email.Letter | None = None
+    without_secrets: texts.Mail | None = None
+
+
+class OutboxWorker:
+    def __init__(
+        self, db: Database, settings: Settings, clock: Callable[[], datetime], deliver: Deliver | None = None
+    ) -> None:
+        self._db = db
+        self._settings = settings
+        self._clock = clock
+        self._deliver = deliver or self._by_smtp
+        self._has_gateway = deliver is not None or settings.mail.host is not None
+        self._still_wanted: dict[NoticeKind, StillWanted] = {}
+        self._filled = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def check_before_sending(self, kind: NoticeKind, hook: StillWanted) -> None:
+        """Ask `hook` again when the turn of a notice of `kind` comes; False drops it."""
+        self._still_wanted[kind] = hook
+
+    def after_commit(self, events: Sequence[object]) -> None:
+        """The listener for `Database.subscribe`."""
+        if any(isinstance(happened, OutboxFilled) for happened in events):
+            self._filled.set()
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="outbox")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _run(self) -> None:
+        while True:
+            self._filled.clear()
+            try:
+                while await self.work_once():
+                    pass
+            except Exception:
+                log.exception("outbox round failed")
+            try:
+                async with asyncio.timeout(POLL_S):
+                    await self._filled.wait()
+            except TimeoutError:
+                pass
+
+    async def work_once(self) -> int:
+        """Bring every row that is due now one step further; how many there were."""
+        rows = await self._claim(self._clock())
+        for row in rows:
+            outcome = await self._try(row)
+            await self._settle(row, outcome)
+        return len(rows)
+
+    async def backlog(self) -> Backlog:
+        now = self._clock()
+        async with self._db.reading() as session:
+            counts = dict(
+                (await session.execute(select(OutboxRow.state, func.count()).group_by(OutboxRow.state))).tuples().all()
+            )
+            oldest = await session.scalar(
+                select(func.min(OutboxRow.next_attempt_at)).where(
+                    OutboxRow.state == OutboxState.WAITING, OutboxRow.next_attempt_at <= now
+                )
+            )
+        lag_s = (now - oldest).total_seconds() if oldest is not None else 0.0
+        return Backlog(counts.get(OutboxState.WAITING, 0), counts.get(OutboxState.DEAD, 0), lag_s)
+
+    async def _claim(self, now: datetime) -> Sequence[OutboxRow]:
+        due = or_(
+            and_(OutboxRow.state == OutboxState.WAITING, OutboxRow.next_attempt_at <= now),
+            and_(OutboxRow.state == OutboxState.SENDING, OutboxRow.claimed_until <= now),
+        )
+        async with self._db.reading() as session:
+            anything = await session.scalar(select(OutboxRow.id).where(due).limit(1))
+        if anything is None:
+            return ()
+        async with self._db.transaction() as session:
+            ids = select(OutboxRow.id).where(due).order_by(OutboxRow.next_attempt_at).limit(BATCH)
+            if not self._db.is_sqlite:
+                ids = ids.with_for_update(skip_locked=True)
+            claimed = await session.scalars(
+                update(OutboxRow)
+                .where(OutboxRow.id.in_(ids.scalar_subquery()))
+                .values(state=OutboxState.SENDING, claimed_until=now + LEASE, attempts=OutboxRow.attempts + 1)
+                .returning(OutboxRow)
+            )
+            return claimed.all()
+
+    async def _try(self, row: OutboxRow) -> _Outcome:
+        now = self._clock()
+        kind = NoticeKind(row.kind)
+        async with self._db.reading() as session:
+            person = await session.get(Person, row.person_id)
+            hook = self._still_wanted.get(kind)
+            if person is None:
+                return _Outcome(OutboxState.DROPPED, "the person is gone")
+            if hook is not None and not await hook(session, row.subject_id, row.facts, now):
+                return _Outcome(OutboxState.DROPPED, "no longer wanted")
+        letter, without_secrets = self._write(row, kind, person)
+        if not self._has_gateway:
+            return _Outcome(OutboxState.KEPT, letter=letter)
+        try:
+            await self._deliver(letter)
+        except email.NotDelivered as error:
+            log.info("mail not delivered row=%s attempt=%d reason=%s", row.id[:8], row.attempts, error)
+            if error.permanent or row.attempts >= MOST_ATTEMPTS:
+                return _Outcome(OutboxState.DEAD, str(error), letter=letter, without_secrets=without_secrets)
+            return _Outcome(OutboxState.WAITING, str(error), retry_at=now + back_off(row.attempts))
+        return _Outcome(OutboxState.SENT, letter=letter, without_secrets=without_secrets)
+
+    def _write(self, row: OutboxRow, kind: NoticeKind, person: Person) -> tuple[email.Letter, texts.Mail]:
+        reader = texts.Reader(
+            person.name, person.time_zone, self._settings.practice.name, self._settings.server.public_url
+        )
+        mail = texts.mail(kind, row.facts, row.secrets or {}, reader)
+        ics, method = self._invite(row, kind, person)
+        letter = email.Letter(
+            message_id=row.id,
+            to_address=person.email,
+            to_name=person.name,
+            from_name=self._settings.practice.name,
+            subject=mail.subject,
+            text=mail.text,
+            html=mail.html,
+            written_at=row.created_at,
+            calendar=ics,
+            calendar_method=method,
+        )
+        return letter, texts.mail(kind, row.facts, None, reader)
+
+    def _invite(self, row: OutboxRow, kind: NoticeKind, person: Person) -> tuple[str | None, str]:
+        if kind not in _INVITES | _CANCELLATIONS:
+            return None, "REQUEST"
+        make, method = (
+            (calendar.invite, "REQUEST") if kind in _INVITES else (calendar.cancellation, "CANCEL")
+        )
+        ics = make(
+            SessionFacts.from_json(row.facts["about"]),
+            practice_name=self._settings.practice.name,
+            base_url=self._settings.server.public_url,
+            organizer=self._settings.mail.sender,
+            attendee=person.email,
+            now=row.created_at,
+        )
+        return ics, method
+
+    async def _settle(self, row: OutboxRow, outcome: _Outcome) -> None:
+        """Only the claim's holder settles: a row whose lease another process took over is left to it."""
+        now = self._clock()
+        values: dict[str, Any] = {"state": outcome.state, "claimed_until": None, "last_error": outcome.error}
+        if outcome.retry_at is not None:
+            values["next_attempt_at"] = outcome.retry_at
+        if outcome.state in {OutboxState.SENT, OutboxState.KEPT}:
+            values["sent_at"] = now
+        if outcome.letter is not None:
+            kept = outcome.without_secrets or outcome.letter
+            values |= {
+                "to_address": outcome.letter.to_address,
+                "subject_line": outcome.letter.subject[:200],
+                "body_text": kept.text,
+                "body_html": kept.html,
+                "calendar": outcome.letter.calendar,
+            }
+        if outcome.state is not OutboxState.WAITING:
+            values["secrets"] = None  # a kept letter's text holds the link already; nothing else needs it
+        async with self._db.transaction() as session:
+            await session.execute(
+                update(OutboxRow)
+                .where(
+                    OutboxRow.id == row.id,
+                    OutboxRow.state == OutboxState.SENDING,
+                    OutboxRow.attempts == row.attempts,
+                )
+                .values(**values)
+            )
+        if outcome.state is OutboxState.DEAD:
+            log.warning("mail given up row=%s kind=%s reason=%s", row.id[:8], row.kind, outcome.error)
+
+    async def _by_smtp(self, letter: email.Letter) -> None:
+        settings = self._settings.mail
+        await email.deliver(email.put_together(letter, settings.sender), settings)
+
+
+def back_off(attempts: int) -> timedelta:
+    """How long to wait after that many tries: 30 s, doubling, up to 2 h."""
+    return min(FIRST_BACK_OFF * 2 ** (attempts - 1), LONGEST_BACK_OFF)

@@ -1,0 +1,158 @@
+"""What protects the pages of signed-in people: the cookies, the CSRF token, the Origin check, the headers.
+
+Used by the middleware in control/requests.py and by the sign-in handlers. Decides nothing about roles or rows.
+"""
+
+import hashlib
+import hmac
+import secrets
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from control.config import LOOPBACK_NAMES, ServerSettings
+from control.errors import Forbidden
+from control.keys import INSTALL_KEYS, SESSION_ID, SETTINGS, VISITOR
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+CSRF_HEADER = "X-CSRF-Token"
+HSTS = "max-age=31536000"
+
+
+# -- cookies -----------------------------------------------------------------------------------------------------
+
+
+def session_cookie_name(server: ServerSettings) -> str:
+    """`__Host-` wherever the browser allows it: it refuses that prefix without HTTPS."""
+    return "__Host-holdspace" if server.is_https else "holdspace"
+
+
+def visitor_cookie_name(server: ServerSettings) -> str:
+    return "__Host-holdspace-visitor" if server.is_https else "holdspace-visitor"
+
+
+def set_session_cookie(response: web.StreamResponse, server: ServerSettings, token: str, max_age_s: int) -> None:
+    _set_cookie(response, server, session_cookie_name(server), token, max_age_s)
+
+
+def clear_session_cookie(response: web.StreamResponse, server: ServerSettings) -> None:
+    _set_cookie(response, server, session_cookie_name(server), "", 0)
+
+
+def _set_cookie(
+    response: web.StreamResponse, server: ServerSettings, name: str, value: str, max_age_s: int | None
+) -> None:
+    response.set_cookie(
+        name, value, path="/", max_age=max_age_s, httponly=True, secure=server.is_https, samesite="Lax"
+    )
+
+
+def visitor_of(request: web.Request) -> str | None:
+    """The random name of a browser that is not signed in: what its CSRF token is bound to."""
+    cookie = request.cookies.get(visitor_cookie_name(request.app[SETTINGS].server), "")
+    return cookie if len(cookie) == 43 and cookie.isascii() else None
+
+
+# -- CSRF --------------------------------------------------------------------------------------------------------
+
+
+def csrf_token(request: web.Request) -> str:
+    """The token a page of this browser must send back with every change. May make a visitor cookie."""
+    session_id = request.get(SESSION_ID)
+    if session_id is not None:
+        return _csrf_for(request, f"session {session_id}")
+    visitor = request.get(VISITOR) or visitor_of(request)
+    if visitor is None:
+        visitor = secrets.token_urlsafe(32)
+    request[VISITOR] = visitor
+    return _csrf_for(request, f"visitor {visitor}")
+
+
+def check_csrf(request: web.Request) -> None:
+    session_id = request.get(SESSION_ID)
+    visitor = visitor_of(request)
+    bound_to = f"session {session_id}" if session_id is not None else f"visitor {visitor}"
+    sent = request.headers.get(CSRF_HEADER, "")
+    unbound = session_id is None and visitor is None
+    if unbound or not hmac.compare_digest(_csrf_for(request, bound_to).encode(), sent.encode("utf-8", "replace")):
+        raise Forbidden("csrf_token_wrong", "This page is out of date. Load it again and repeat what you did.")
+
+
+def _csrf_for(request: web.Request, bound_to: str) -> str:
+    key = hmac.digest(request.app[INSTALL_KEYS].session_secret, b"holdspace csrf 1", hashlib.sha256)
+    return hmac.new(key, bound_to.encode(), hashlib.sha256).hexdigest()
+
+
+# -- Origin ------------------------------------------------------------------------------------------------------
+
+
+def check_origin(request: web.Request) -> None:
+    """Only our own pages may change anything or open a socket. Browsers always say where a request comes from."""
+    server = request.app[SETTINGS].server
+    origin = request.headers.get("Origin")
+    if origin is None:
+        raise Forbidden("origin_missing", "A change needs the Origin header that browsers send.")
+    if origin not in own_origins(server):
+        raise Forbidden(
+            "origin_wrong", f"This server is known as {server.public_url}; the request came from a page elsewhere."
+        )
+
+
+def own_origins(server: ServerSettings) -> frozenset[str]:
+    """The public address; on this machine under all names of loopback, with the same scheme and port."""
+    origin = server.public_url
+    if not server.is_loopback:
+        return frozenset({origin})
+    parts = urlsplit(origin)
+    port = f":{parts.port}" if parts.port else ""
+    names = (f"[{name}]" if ":" in name else name for name in LOOPBACK_NAMES)
+    return frozenset(f"{parts.scheme}://{name}{port}" for name in names)
+
+
+# -- headers -----------------------------------------------------------------------------------------------------
+
+
+def content_security_policy(server: ServerSettings) -> str:
+    """No inline script or style anywhere. The socket's address is named because older Safari's 'self' leaves it out."""
+    sockets = " ".join(sorted(origin.replace("http", "ws", 1) for origin in own_origins(server)))
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "img-src 'self' data: blob:",
+            "media-src 'self' blob:",
+            "font-src 'self'",
+            f"connect-src 'self' {sockets}",
+            "worker-src 'self'",
+            "manifest-src 'self'",
+            "form-action 'self'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
+
+
+async def add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """on_response_prepare: every answer has them, errors, static files and sockets included."""
+    server = request.app[SETTINGS].server
+    headers = response.headers
+    headers.setdefault("Content-Security-Policy", content_security_policy(server))
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    headers.setdefault("Referrer-Policy", "same-origin")
+    headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+    headers.setdefault(
+        "Permissions-Policy",
+        "camera=(self), microphone=(self), display-capture=(self), fullscreen=(self), geolocation=(), payment=()",
+    )
+    if server.is_https:
+        headers.setdefault("Strict-Transport-Security", HSTS)
+    visitor = request.get(VISITOR)
+    if visitor is not None and visitor != visitor_of(request) and not response.prepared:
+        _set_cookie(response, server, visitor_cookie_name(server), visitor, None)
+
+
+def seconds_until(at: datetime, now: datetime) -> int:
+    return max(0, int((at - now).total_seconds()))
