@@ -238,9 +238,11 @@ async def test_a_handshake_waits_for_its_turn(link: Link) -> None:
     await link.session._limit.acquire()
     for _ in range(3):
         await link.session._limit.acquire()
+    arrived = asyncio.Event()
+    link.shape_upstream = lambda data: (arrived.set(), [data])[1]
     connecting = asyncio.create_task(link.connect())
-    while link.session._handshake is None:
-        await asyncio.sleep(0)
+    await arrived.wait()
+    await asyncio.sleep(0)
     assert link.sent == []
     link.session._limit.release()
     await connecting

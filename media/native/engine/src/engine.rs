@@ -1,70 +1,183 @@
-//! The room: its objects, and the calls of the runtime.
+//! The room: its objects, and the calls of the runtime. What a call does stands beside its subject:
+//! `control` (commands), `inbound` and `inbound_rtcp` (datagrams), `forward` (to slots and taps), `timers`, `dump`.
 
-use crate::command::{Command, TransportId};
+use crate::arena::{Arena, Rng};
+use crate::assemble;
+use crate::command::{SlotId, TapId, TrackId, TransportId};
 use crate::config::EngineConfig;
-use crate::output::{Outputs, Path};
-use crate::stats::{RoomTotals, TransportStats, Value};
+use crate::event::{Event, IceState};
+use crate::ice::Change;
+use crate::output::{Outputs, Path, Route, FLUSH_BYTES};
+use crate::slot::{Sent, Slot};
+use crate::stats::{DropCounts, RoomTotals};
+use crate::tap::Tap;
 use crate::time::Time;
-use crate::EngineError;
+use crate::track::Track;
+use crate::transport::{Counters, Transport};
+use holdspace_wire::seq::Seq;
+use std::collections::BTreeMap;
 
 pub struct Engine {
-    config: EngineConfig,
+    pub(crate) config: EngineConfig,
+    pub(crate) rng: Rng,
+    pub(crate) transports: Arena<TransportId, Transport>,
+    pub(crate) tracks: Arena<TrackId, Track>,
+    pub(crate) slots: Arena<SlotId, Slot>,
+    pub(crate) taps: Arena<TapId, Tap>,
+    /// Grant → participant.
+    pub(crate) grants: BTreeMap<String, String>,
+    pub(crate) next_stream_key: u64,
+    /// Slots with something to send; audio goes first.
+    pub(crate) waiting_audio: Vec<usize>,
+    pub(crate) waiting_video: Vec<usize>,
+    /// The earliest thing `tick` has to do.
+    pub(crate) wake: Option<Time>,
+    pub(crate) levels_at: Option<Time>,
+    /// Of transports that are gone.
+    pub(crate) past: Counters,
+    /// Input for transports that are not here.
+    pub(crate) stray: DropCounts,
+    pub(crate) plan: Vec<(Sent, usize)>,
+    pub(crate) ask: Vec<Seq>,
+    pub(crate) rtcp: Vec<u8>,
 }
 
 impl Engine {
     pub fn new(config: EngineConfig) -> Engine {
-        Engine { config }
+        Engine {
+            rng: Rng::new(config.seed),
+            config,
+            transports: Arena::new(),
+            tracks: Arena::new(),
+            slots: Arena::new(),
+            taps: Arena::new(),
+            grants: BTreeMap::new(),
+            next_stream_key: 1,
+            waiting_audio: Vec::new(),
+            waiting_video: Vec::new(),
+            wake: None,
+            levels_at: None,
+            past: Counters::default(),
+            stray: DropCounts::default(),
+            plan: Vec::new(),
+            ask: Vec::new(),
+            rtcp: Vec::new(),
+        }
     }
 
-    /// Idempotent, or an error that changes nothing.
-    pub fn apply(&mut self, command: Command, now: Time, out: &mut Outputs) -> Result<(), EngineError> {
-        let _ = (command, now, out, &self.config);
-        todo!()
-    }
-
-    /// One datagram, already resolved to a transport; decrypted in place. `now` is the kernel's receive time.
-    pub fn receive(&mut self, transport: TransportId, path: Path, datagram: &mut [u8], now: Time, out: &mut Outputs) {
-        let _ = (transport, path, datagram, now, out);
-    }
-
-    /// Timers: repeats, reports, feedback, liveness. Cheap when nothing is due.
-    pub fn tick(&mut self, now: Time, out: &mut Outputs) {
-        let _ = (now, out);
-    }
-
-    /// When `tick` should be called at the latest; asked after each batch.
+    /// When `flush` (or `tick`) should be called at the latest; asked after each batch.
     pub fn next_deadline(&self) -> Option<Time> {
-        None
+        self.wake
     }
 
-    /// Assembles what waits into `out`. True: more waits, send and clear the transmits and call again.
+    /// Does what is due, then assembles what waits into `out`. True: more waits; send and clear the transmits and
+    /// call again.
     #[must_use]
     pub fn flush(&mut self, now: Time, out: &mut Outputs) -> bool {
-        let _ = (now, out);
+        if self.wake.is_some_and(|at| at <= now) {
+            self.tick(now, out);
+        }
+        while let Some(at) = self.waiting_audio.last().or_else(|| self.waiting_video.last()).copied() {
+            if out.waiting_bytes() >= FLUSH_BYTES {
+                return true;
+            }
+            let more = match self.slots.get_mut(at) {
+                Some(slot) => match self.transports.get_mut(slot.transport) {
+                    Some(peer) => assemble::send_slot(slot, peer, &self.tracks, &mut self.plan, now, out),
+                    None => false,
+                },
+                None => false,
+            };
+            if !more && self.waiting_audio.pop().is_none() {
+                self.waiting_video.pop();
+            }
+        }
         false
+    }
+
+    pub(crate) fn wake_at(&mut self, at: Time) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    /// Writes down what a datagram changed about a transport's addresses and state.
+    pub(crate) fn settle_ice(&mut self, index: usize, change: Change, out: &mut Outputs) {
+        let Some(peer) = self.transports.get_mut(index) else { return };
+        let transport = peer.id;
+        if let Some(path) = change.learned {
+            out.routes.push(Route::AddressLearned { path, transport });
+        }
+        out.routes.extend(change.forgotten.into_iter().map(|path| Route::AddressForgotten { path, transport }));
+        out.routes.extend(change.dropped_ufrag.map(|ufrag| Route::UfragRemoved { ufrag }));
+        if change.moved {
+            peer.proof_from = peer.sent_packets.next_number();
+            for slot in &peer.slots {
+                if let Some(slot) = self.slots.get_mut(*slot) {
+                    slot.proof_from = slot.timeline.next_seq();
+                }
+            }
+        }
+        if let Some(deadline) = peer.ice.deadline() {
+            self.wake_at(deadline);
+        }
+        if let Some(state) = change.state {
+            out.events.push(Event::Ice { transport, state });
+            self.open_slots(index);
+        }
+    }
+
+    /// Slots send while their subscriber is connected and has keys; what waited for another time is let go.
+    pub(crate) fn open_slots(&mut self, index: usize) {
+        let Some(peer) = self.transports.get(index) else { return };
+        let open = peer.can_send_media();
+        for slot in &peer.slots {
+            let Some(slot) = self.slots.get_mut(*slot) else { continue };
+            if slot.open != open {
+                slot.open = open;
+                slot.queue.clear();
+                slot.resend.clear();
+                slot.timeline.detach();
+            }
+        }
     }
 
     /// The address now belongs to a transport of another room.
     pub fn forget_path(&mut self, transport: TransportId, path: Path) {
-        let _ = (transport, path);
+        if let Some(peer) = self.transports.by_id_mut(transport) {
+            peer.ice.forget(path);
+        }
     }
 
-    /// A stream connection (ICE-TCP) ended: like `forget_path`, and [`crate::IceState::Closed`] if it was the last.
+    /// A stream connection (ICE-TCP) ended: like `forget_path`, and [`IceState::Closed`] if it was the last.
     pub fn path_lost(&mut self, transport: TransportId, path: Path, out: &mut Outputs) {
-        let _ = (transport, path, out);
+        let Some(index) = self.transports.index_of(transport) else { return };
+        let Some(peer) = self.transports.get_mut(index) else { return };
+        if !peer.ice.knows(path) {
+            return;
+        }
+        peer.ice.forget(path);
+        out.routes.push(Route::AddressForgotten { path, transport });
+        if peer.ice.paths().next().is_none() && peer.ice.state() != Some(IceState::Closed) {
+            peer.ice.set_closed();
+            out.events.push(Event::Ice { transport, state: IceState::Closed });
+            self.open_slots(index);
+        }
     }
 
     pub fn totals(&self) -> RoomTotals {
-        RoomTotals::default()
-    }
-
-    pub fn transport_stats(&self, transport: TransportId, now: Time) -> Result<TransportStats, EngineError> {
-        let _ = (transport, now);
-        Err(EngineError::UnknownId)
-    }
-
-    pub fn dump(&self, now: Time) -> Value {
-        let _ = now;
-        Value::Null
+        let mut totals = RoomTotals {
+            transports: self.transports.len(),
+            tracks: self.tracks.len(),
+            dropped: self.stray,
+            ..RoomTotals::default()
+        };
+        for counters in self.transports.iter().map(|peer| &peer.counters).chain([&self.past]) {
+            totals.packets_in += counters.packets_in;
+            totals.packets_out += counters.packets_out;
+            totals.bytes_in += counters.bytes_in;
+            totals.bytes_out += counters.bytes_out;
+            totals.repeat_refused += counters.repeat_refused;
+            totals.dropped.add(&counters.dropped);
+        }
+        totals
     }
 }

@@ -47,6 +47,15 @@ pub struct Transmit {
     len: usize,
 }
 
+/// A [`Transmit`] before its bytes have a place.
+pub(crate) struct Run {
+    pub(crate) path: Path,
+    pub(crate) segment_bytes: usize,
+    pub(crate) segments: usize,
+    pub(crate) arrival: Option<Time>,
+    pub(crate) media_packets: u32,
+}
+
 pub const MAX_SEGMENTS: usize = 64;
 pub const MAX_SEND_BYTES: usize = 16_000;
 
@@ -82,7 +91,9 @@ pub struct Outputs {
     pub events: Vec<Event>,
     pub routes: Vec<Route>,
     transmits: Vec<Transmit>,
+    /// Grown once and kept; only the first `used` bytes mean anything.
     bytes: Vec<u8>,
+    used: usize,
     taps: Vec<TapEntry>,
     tap_bytes: Vec<u8>,
 }
@@ -98,7 +109,7 @@ impl Outputs {
 
     pub fn clear_transmits(&mut self) {
         self.transmits.clear();
-        self.bytes.clear();
+        self.used = 0;
     }
 
     pub fn tap_records(&self) -> impl Iterator<Item = TapRecord<'_>> {
@@ -117,5 +128,53 @@ impl Outputs {
 
     pub fn has_transmits(&self) -> bool {
         !self.transmits.is_empty()
+    }
+
+    /// Bytes waiting to be sent.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.used
+    }
+
+    /// Free space behind what waits, at least `bytes` long; [`Outputs::commit`] makes it part of a send.
+    pub(crate) fn space(&mut self, bytes: usize) -> &mut [u8] {
+        let end = self.used + bytes;
+        if self.bytes.len() < end {
+            self.bytes.resize(end.next_multiple_of(16 * 1024), 0);
+        }
+        &mut self.bytes[self.used..]
+    }
+
+    /// The first `len` bytes of the space are one send.
+    pub(crate) fn commit(&mut self, run: Run, len: usize) {
+        let Run { path, segment_bytes, segments, arrival, media_packets } = run;
+        let start = self.used;
+        self.transmits.push(Transmit { path, segment_bytes, segments, arrival, media_packets, start, len });
+        self.used += len;
+    }
+
+    /// One datagram that is not media.
+    pub(crate) fn send_one(&mut self, path: Path, bytes: &[u8]) {
+        self.space(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        self.commit_one(path, bytes.len());
+    }
+
+    pub(crate) fn commit_one(&mut self, path: Path, len: usize) {
+        let run = Run { path, segment_bytes: len, segments: 1, arrival: None, media_packets: 0 };
+        self.commit(run, len);
+    }
+
+    /// Space for one tap record of at most `bytes`; `commit_tap` keeps `len` of it.
+    pub(crate) fn tap_space(&mut self, bytes: usize) -> &mut [u8] {
+        let start = self.tap_bytes.len();
+        self.tap_bytes.resize(start + bytes, 0);
+        &mut self.tap_bytes[start..]
+    }
+
+    pub(crate) fn commit_tap(&mut self, tap: TapId, kind: TapKind, arrival: Time, space: usize, len: usize) {
+        let start = self.tap_bytes.len() - space;
+        self.tap_bytes.truncate(start + len);
+        if len > 0 {
+            self.taps.push(TapEntry { tap, kind, arrival, start, len });
+        }
     }
 }

@@ -227,3 +227,6 @@ fn wall_offset_us() -> u64 {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     (wall.as_micros() as u64).saturating_sub(clock::monotonic_ns() / 1_000)
 }
+
+#[cfg(test)]
+mod tests;

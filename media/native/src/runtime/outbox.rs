@@ -104,3 +104,77 @@ impl Outbox {
         self.waiting.push_back(Waiting { route, segment_bytes, bytes: bytes.to_vec() });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::receive::{ReceiveBatch, DATAGRAM_BYTES};
+
+    fn open() -> UdpSocket {
+        UdpSocket::open("127.0.0.1:0".parse().unwrap(), 1 << 20).unwrap()
+    }
+
+    /// The kernel sends no segments on a socket without checksums: a path without GSO, made at home.
+    fn refuse_gso(socket: &UdpSocket) {
+        let on: libc::c_int = 1;
+        // SAFETY: four readable bytes.
+        let result = unsafe {
+            libc::setsockopt(
+                socket.raw(),
+                libc::SOL_SOCKET,
+                libc::SO_NO_CHECK,
+                std::ptr::from_ref(&on).cast(),
+                4,
+            )
+        };
+        assert_eq!(result, 0);
+    }
+
+    fn received(socket: &UdpSocket) -> Vec<Vec<u8>> {
+        let mut batch = ReceiveBatch::new(DATAGRAM_BYTES, 64);
+        let count = batch.receive(socket).unwrap();
+        (0..count).map(|index| batch.datagram(index).unwrap().1.to_vec()).collect()
+    }
+
+    #[test]
+    fn a_path_without_gso_gets_the_same_bytes_one_by_one() {
+        let receiver = open();
+        let mut outbox = Outbox::new(open(), true);
+        refuse_gso(&outbox.socket);
+        let route = Route { to: receiver.local(), from: None };
+        let bytes: Vec<u8> = (0..250).collect();
+        assert_eq!(outbox.send(route, &bytes, 100), 2);
+        assert_eq!(outbox.counts.gso_refused, 1);
+        let expected: Vec<Vec<u8>> = bytes.chunks(100).map(<[u8]>::to_vec).collect();
+        assert_eq!(received(&receiver), expected);
+        assert_eq!(outbox.send(route, &bytes, 100), 1);
+        assert_eq!(outbox.counts.gso_refused, 1, "asked once, then known");
+        assert_eq!(received(&receiver), expected);
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_what_finds_no_place_is_counted() {
+        let mut outbox = Outbox::new(open(), true);
+        let route = Route { to: outbox.socket.local(), from: None };
+        outbox.keep(route, &[1; 1_000], 1_000);
+        assert!(outbox.has_waiting());
+        for _ in 0..5_000 {
+            outbox.send(route, &[2; 1_000], 500);
+        }
+        assert!(outbox.waiting_bytes <= MAX_WAITING_BYTES);
+        let kept = (MAX_WAITING_BYTES / 1_000) as u64;
+        assert_eq!(outbox.counts.unsent, (5_001 - kept) * 2);
+    }
+
+    #[test]
+    fn what_waited_leaves_first_and_unchanged() {
+        let receiver = open();
+        let mut outbox = Outbox::new(open(), true);
+        let route = Route { to: receiver.local(), from: None };
+        outbox.keep(route, b"aabb", 2);
+        assert_eq!(outbox.send(route, b"cc", 2), 0, "it must not overtake");
+        outbox.send_waiting();
+        assert_eq!(received(&receiver), [b"aa", b"bb", b"cc"]);
+        assert!(!outbox.has_waiting());
+    }
+}
