@@ -1,0 +1,336 @@
+// @ts-check
+// One person's part in a session: the line to the server, the devices and the peer connection, kept in step.
+// No DOM: waiting-room.js and main.js listen to `onChange` and draw. The same Call goes from the waiting room into
+// the room, so that nothing is opened twice and the first picture needs one round trip.
+
+import { ProblemError, post } from '../api.js';
+import { setServerNow } from '../time.js';
+import { chooseDevice, chosenDevices, causeOf, openDevices, openOne, openScreen } from './devices.js';
+import { Peer, quality } from './peer.js';
+import { RefusedError, Signaling } from './protocol.js';
+import { freshState, reduce } from './state.js';
+
+/** @typedef {import('./state.js').RoomState} RoomState */
+/** @typedef {import('./state.js').News} News */
+/** @typedef {import('./protocol.js').ServerMessage} ServerMessage */
+/** @typedef {import('./protocol.js').Refusal} Refusal */
+/** @typedef {import('./devices.js').DeviceKind} DeviceKind */
+/** @typedef {import('./peer.js').Tracks} Tracks */
+
+const STATS_MS = 2000;
+/** New connections in a row without one that held: then the person is told instead of looping. */
+const MAX_PEERS = 5;
+const KINDS = /** @type {DeviceKind[]} */ (['microphone', 'camera']);
+
+export class Call {
+  /** @param {string} sessionId @param {{camera: boolean}} options a session in audio mode has no camera */
+  constructor(sessionId, options) {
+    this.sessionId = sessionId;
+    /** @type {RoomState} */
+    this.state = freshState();
+    if (!options.camera) this.state = { ...this.state, camera: { on: false, ready: false, problem: null } };
+    /** @type {(state: RoomState, news: News) => void} */
+    this.onChange = () => {};
+    /** @type {(refusal: Refusal, extra: Record<string, any>) => void} */
+    this.onRefused = () => {};
+    /** @type {Record<DeviceKind, MediaStreamTrack|null>} */
+    this.devices = { microphone: null, camera: null };
+    /** @type {MediaStream|null} */
+    this._screen = null;
+    /** @type {Peer|null} */
+    this._peer = null;
+    this._peersInARow = 0;
+    /** @type {RTCIceServer[]} */
+    this._iceServers = [];
+    /** @type {Record<string, any>} */
+    this._refusalExtra = {};
+    const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
+    this.signaling = new Signaling({
+      url: `${scheme}://${location.host}/signaling`,
+      getToken: () => this._getToken(),
+      onMessage: (message) => this._heard(message),
+      onLine: (line) => this._news({ type: 'line', line }),
+      onRefused: (refusal) => {
+        this._closePeer();
+        this._news({ type: 'refused', ...refusal });
+        this.onRefused(refusal, this._refusalExtra);
+      },
+    });
+    this._measuring = window.setInterval(() => void this._measure(), STATS_MS);
+  }
+
+  /** Joins, and opens the devices meanwhile. */
+  join() {
+    this.signaling.connect();
+  }
+
+  retire() {
+    window.clearInterval(this._measuring);
+    this.onChange = () => {};
+  }
+
+  leave() {
+    this.retire();
+    this.signaling.leave();
+    this._closePeer();
+    for (const kind of KINDS) this._drop(kind);
+    for (const track of this._screen?.getTracks() || []) track.stop();
+  }
+
+  /** Take over another call's open devices and what the person wants of them. @param {Call} from */
+  adopt(from) {
+    for (const kind of KINDS) {
+      const track = from.devices[kind];
+      from.devices[kind] = null;
+      this._note({ type: 'device', kind, change: from.state[kind] });
+      if (track) this._take(kind, track);
+    }
+    from.retire();
+  }
+
+  /** What each person sends us now. @returns {Map<string, Tracks>} */
+  tracks() {
+    return this._peer ? this._peer.tracksBySlots(this.state.slots) : new Map();
+  }
+
+  // ---------------------------------------------------------------- devices
+
+  /** Opens what is wanted and not open yet. */
+  async openDevices() {
+    const wanted = { microphone: this._isMissing('microphone'), camera: this._isMissing('camera') };
+    if (!wanted.microphone && !wanted.camera) return;
+    const opened = await openDevices(wanted);
+    for (const kind of KINDS) {
+      const track = opened[kind];
+      if (track) this._take(kind, track);
+      else if (wanted[kind]) this._news({ type: 'device', kind, change: { ready: false, problem: opened.problems[kind] || 'failed' } });
+    }
+  }
+
+  /** @param {DeviceKind} kind */
+  _isMissing(kind) {
+    return this.state[kind].on && !this.devices[kind];
+  }
+
+  /** On or off, as the person wants it. The camera's light goes out with it. @param {DeviceKind} kind */
+  async toggle(kind) {
+    const device = this.state[kind];
+    const on = device.problem ? true : !device.on;
+    this._news({ type: 'device', kind, change: { on, problem: null } });
+    if (kind === 'microphone' && this.devices.microphone) {
+      this.devices.microphone.enabled = on;
+      this._tellMuted(kind);
+    } else if (on) await this._open(kind);
+    else this._drop(kind);
+  }
+
+  /** @param {DeviceKind} kind @param {string} deviceId */
+  async choose(kind, deviceId) {
+    chooseDevice(kind, deviceId);
+    this._drop(kind);
+    if (this.state[kind].on) await this._open(kind);
+  }
+
+  /** @param {DeviceKind} kind */
+  async _open(kind) {
+    try {
+      const track = await openOne(kind, chosenDevices()[kind]);
+      if (this.state[kind].on && !this.devices[kind]) this._take(kind, track);
+      else track.stop();
+    } catch (error) {
+      this._news({ type: 'device', kind, change: { ready: false, problem: causeOf(error) } });
+    }
+  }
+
+  /** @param {DeviceKind} kind @param {MediaStreamTrack} track */
+  _take(kind, track) {
+    this.devices[kind] = track;
+    if (kind === 'microphone') track.enabled = this.state.microphone.on;
+    if (kind === 'camera') track.contentHint = 'motion';
+    track.addEventListener('ended', () => {
+      // Unplugged, or taken away in the browser's own settings.
+      if (this.devices[kind] !== track) return;
+      this._drop(kind);
+      this._news({ type: 'device', kind, change: { problem: 'busy' } });
+    });
+    void this._peer?.setTrack(kind, track);
+    this._news({ type: 'device', kind, change: { ready: true, problem: null } });
+    this._tellMuted(kind);
+  }
+
+  /** @param {DeviceKind} kind */
+  _drop(kind) {
+    const track = this.devices[kind];
+    this.devices[kind] = null;
+    track?.stop();
+    void this._peer?.setTrack(kind, null);
+    this._news({ type: 'device', kind, change: { ready: false } });
+    this._tellMuted(kind);
+  }
+
+  /** @param {DeviceKind} kind */
+  _tellMuted(kind) {
+    const mid = this._peer?.midOf(kind);
+    const device = this.state[kind];
+    if (mid) this.signaling.send({ type: 'mute', mid, muted: !(device.on && device.ready) });
+  }
+
+  // ---------------------------------------------------------------- screen
+
+  async toggleScreen() {
+    if (this._screen) {
+      await this._stopScreen();
+      return;
+    }
+    const stream = await openScreen();
+    if (!stream || !this._peer) return;
+    this._screen = stream;
+    stream.getVideoTracks()[0]?.addEventListener('ended', () => void this._stopScreen());
+    this._news({ type: 'sharing', sharing: true });
+    await this._peer.shareScreen(stream);
+  }
+
+  async _stopScreen() {
+    const stream = this._screen;
+    if (!stream) return;
+    this._screen = null;
+    for (const track of stream.getTracks()) track.stop();
+    this._news({ type: 'sharing', sharing: false });
+    await this._peer?.stopScreen();
+  }
+
+  // ---------------------------------------------------------------- the line
+
+  /** @returns {Promise<string>} */
+  async _getToken() {
+    try {
+      const link = await post(`/sessions/${this.sessionId}/generate-call-link`);
+      return link.access_token;
+    } catch (error) {
+      if (!(error instanceof ProblemError) || error.status === 0 || error.status === 429 || error.status >= 500) throw error;
+      this._refusalExtra = error.extra;
+      throw new RefusedError(error.code, error.message);
+    }
+  }
+
+  /** @param {ServerMessage} message */
+  _heard(message) {
+    const before = this.state.place;
+    this._note({ type: 'heard', message });
+    switch (message.type) {
+      case 'welcome':
+        setServerNow(message.server_now);
+        this._iceServers = message.ice_servers;
+        this._welcomed(message.resumed);
+        break;
+      case 'pong':
+        setServerNow(message.server_now);
+        return;
+      case 'admitted':
+        if (before !== 'admitted' || !this._peer) this._newPeer();
+        break;
+      case 'waiting':
+        this._closePeer();
+        break;
+      case 'answer':
+        void this._answered(message.revision, message.sdp);
+        break;
+      case 'slots_needed':
+        this._peer?.needSlots(message.audio, message.video);
+        break;
+      case 'offer_needed':
+        void this._peer?.offer();
+        break;
+      case 'peer_lost':
+        this._newPeer();
+        break;
+      case 'error':
+        if (message.revision !== null) void this._peer?.refused(message.revision, message.code);
+        break;
+      case 'ended':
+      case 'replaced':
+      case 'removed':
+        this._closePeer();
+        break;
+      default:
+    }
+    this.onChange(this.state, { type: 'heard', message });
+  }
+
+  /** @param {boolean} resumed */
+  _welcomed(resumed) {
+    if (this.state.place !== 'admitted') {
+      this._closePeer();
+    } else if (!resumed || !this._peer) {
+      this._newPeer();
+    } else {
+      this._peer.repeatOffer();
+      for (const kind of KINDS) this._tellMuted(kind);
+    }
+  }
+
+  // ---------------------------------------------------------------- the peer
+
+  _newPeer() {
+    this._closePeer();
+    this._peersInARow += 1;
+    if (this._peersInARow > MAX_PEERS) {
+      this._news({ type: 'refused', code: 'no_media', detail: 'Picture and sound could not be connected. Your network may block them. Try another one, or load this page again.' });
+      return;
+    }
+    const peer = new Peer({
+      iceServers: this._iceServers,
+      sendOffer: (offer) => this.signaling.send(offer),
+      onState: (media) => {
+        if (peer !== this._peer) return;
+        if (media === 'connected') this._peersInARow = 0;
+        if (media !== this.state.media) this._news({ type: 'media', media });
+      },
+      onFailed: () => {
+        if (peer === this._peer) this._newPeer();
+      },
+    });
+    this._peer = peer;
+    this._news({ type: 'media', media: 'connecting' });
+    void peer.start(this.devices.microphone, this.devices.camera).then(() => this._screen && peer.shareScreen(this._screen));
+  }
+
+  /** @param {number} revision @param {string} sdp */
+  async _answered(revision, sdp) {
+    const peer = this._peer;
+    if (!peer) return;
+    await peer.answered(revision, sdp);
+    if (peer !== this._peer) return;
+    // The server takes a new section for audible and visible; it must know what is switched off.
+    if (revision === 1) for (const kind of KINDS) if (!(this.state[kind].on && this.state[kind].ready)) this._tellMuted(kind);
+    this.onChange(this.state, { type: 'media', media: this.state.media });
+  }
+
+  _closePeer() {
+    this._peer?.close();
+    this._peer = null;
+    if (this.state.media !== 'none') this._news({ type: 'media', media: 'none' });
+  }
+
+  async _measure() {
+    if (!this._peer || this.state.media !== 'connected') return;
+    const peer = this._peer;
+    const stats = await peer.stats();
+    if (peer !== this._peer) return;
+    const now = quality(stats);
+    if (now !== this.state.quality) this._news({ type: 'quality', quality: now });
+  }
+
+  // ---------------------------------------------------------------- state
+
+  /** @param {News} news */
+  _note(news) {
+    this.state = reduce(this.state, news);
+  }
+
+  /** @param {News} news */
+  _news(news) {
+    this._note(news);
+    this.onChange(this.state, news);
+  }
+}

@@ -1,0 +1,73 @@
+// @ts-check
+// Single-letter keys of the room: each presses the button that names it. Never while typing, never with a modifier,
+// and they can be switched off (WCAG 2.1.4).
+
+import { byId, element } from '../page.js';
+
+const OFF = 'holdspace.keys.off';
+
+/** What each key is for, in the order of the overview. @type {[string, string, string][]} key, button id, words */
+const KEYS = [
+  ['m', 'mic', 'Microphone on or off'],
+  ['v', 'camera', 'Camera on or off'],
+  ['s', 'share', 'Share your screen, or stop'],
+  ['r', 'record', 'Record, pause or stop'],
+  ['d', 'menu-devices', 'Camera and sound'],
+  ['f', 'menu-full', 'Full screen'],
+  ['e', 'end', 'End the session (asks first)'],
+  ['l', 'leave', 'Leave'],
+];
+
+function switchedOff() {
+  try {
+    return localStorage.getItem(OFF) === 'yes';
+  } catch {
+    return false;
+  }
+}
+
+export function startKeys() {
+  const dialog = /** @type {HTMLDialogElement} */ (byId('keys-dialog'));
+  const toggle = /** @type {HTMLInputElement} */ (byId('keys-on'));
+  toggle.checked = !switchedOff();
+  toggle.addEventListener('change', () => {
+    try {
+      localStorage.setItem(OFF, toggle.checked ? 'no' : 'yes');
+    } catch {
+      // Storage may be refused; then it lasts for this page.
+    }
+  });
+  const show = () => {
+    const rows = KEYS.filter(([, id]) => usable(id));
+    byId('keys-list').replaceChildren(...[...rows, ['?', '', 'This overview']].map(([key, , words]) => element('div', {},
+      element('dt', {}, element('kbd', {}, key === '?' ? '?' : key.toUpperCase())), element('dd', {}, words))));
+    if (!dialog.open) dialog.showModal();
+  };
+  byId('menu-keys').addEventListener('click', show);
+  document.addEventListener('keydown', (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || isTyping(event.target)) return;
+    if (document.querySelector('dialog[open]')) return;
+    if (event.key === '?') {
+      show();
+      return;
+    }
+    if (!toggle.checked) return;
+    const found = KEYS.find(([key]) => key === event.key.toLowerCase());
+    if (found && usable(found[1])) {
+      event.preventDefault();
+      byId(found[1]).click();
+    }
+  });
+}
+
+/** @param {string} id */
+function usable(id) {
+  const button = document.getElementById(id);
+  return button !== null && !button.hidden;
+}
+
+/** @param {EventTarget|null} target */
+function isTyping(target) {
+  return target instanceof HTMLElement
+    && (target.isContentEditable || ['INPUT', 'TEXTAREA', 'SELECT'].includes(target.tagName));
+}

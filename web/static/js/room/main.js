@@ -1,0 +1,269 @@
+// @ts-check
+// The session room: wires the call to the view and the buttons to the call and the API. One room per page.
+// Decides nothing about who may do what: the snapshot's `can` says, and the server checks again.
+
+import { post, ProblemError } from '../api.js';
+import { byId, element, showError, toastNext } from '../page.js';
+import { everySecond, serverNow } from '../time.js';
+import { Call } from './call.js';
+import { canShareScreen, chooseDevice, chosenDevices, listDevices, onDevicesChanged, playThrough } from './devices.js';
+import { startKeys } from './keys.js';
+import { endingPage, endingWords } from './endings.js';
+import { startFading, startFullScreen, startMenu, startMovingSelf } from './surface.js';
+import { RoomView, say } from './view.js';
+
+/** @typedef {import('./state.js').RoomState} RoomState */
+/** @typedef {import('./devices.js').DeviceKind} DeviceKind */
+
+/** @param {Call} [arriving] the call of the waiting room, when its page becomes the room */
+export function enterRoom(arriving) {
+  const root = byId('room');
+  const call = arriving || new Call(root.dataset.session || '', { camera: root.dataset.mode === 'video' });
+  const room = new Room(root, call);
+  if (!arriving) {
+    void call.openDevices();
+    call.join();
+  }
+  room.draw();
+}
+
+class Room {
+  /** @param {HTMLElement} root @param {Call} call */
+  constructor(root, call) {
+    this._root = root;
+    this._call = call;
+    this._view = new RoomView();
+    this._gone = false;
+    this._drawing = 0;
+    call.onChange = () => this._drawSoon();
+    call.onRefused = (refusal, extra) => {
+      if (refusal.code === 'consent_required' && typeof extra.page === 'string' && extra.page.startsWith('/')) this._go(extra.page);
+    };
+    this._view.onBlockedSound = () => this._askForSound();
+    this._wireDevices();
+    this._wireSession();
+    startMenu();
+    startKeys();
+    startMovingSelf();
+    startFading();
+    startFullScreen();
+    everySecond((now) => this._view.tick(this._call.state, now));
+    window.addEventListener('pagehide', () => call.leave());
+    // Back from the browser's page cache the call is over: begin anew.
+    window.addEventListener('pageshow', (event) => {
+      if (event.persisted) location.reload();
+    });
+  }
+
+  _drawSoon() {
+    // Many pieces of news may come at once; timers also run while the page is hidden, animation frames don't.
+    if (this._drawing) return;
+    this._drawing = window.setTimeout(() => {
+      this._drawing = 0;
+      this.draw();
+    }, 0);
+  }
+
+  draw() {
+    const { state } = this._call;
+    this._view.showSelf(this._call.devices.camera);
+    this._view.draw(state, this._call.tracks());
+    this._view.tick(state, serverNow());
+    if (state.ending) this._end(state);
+    else if (state.place === 'waiting' && state.line === 'open') this._go(`/sessions/${this._call.sessionId}/waiting-room`);
+  }
+
+  /** @param {RoomState} state */
+  _end(state) {
+    const ending = state.ending;
+    if (!ending || this._gone) return;
+    const page = endingPage(ending, this._call.sessionId);
+    if (page) {
+      this._go(page);
+      return;
+    }
+    const over = byId('over');
+    if (!over.hidden) return;
+    const [title, words] = endingWords(ending);
+    over.hidden = false;
+    say(byId('over-title'), title);
+    say(byId('over-words'), words);
+    byId('over-here').hidden = ending.kind === 'removed';
+    byId('over-here').textContent = ending.kind === 'replaced' ? 'Go on here' : 'Try again';
+    byId('bar').hidden = true;
+    byId('over-title').focus();
+  }
+
+  /** @param {string} url */
+  _go(url) {
+    if (this._gone) return;
+    this._gone = true;
+    this._call.leave();
+    location.assign(url);
+  }
+
+  _askForSound() {
+    const notice = byId('notice');
+    say(byId('notice-words'), 'Your browser waits for a click before it plays sound.');
+    notice.hidden = false;
+    document.addEventListener('pointerdown', () => this.draw(), { once: true });
+  }
+
+  // ---------------------------------------------------------------- devices
+
+  _wireDevices() {
+    byId('mic').addEventListener('click', () => void this._call.toggle('microphone'));
+    byId('camera').addEventListener('click', () => void this._call.toggle('camera'));
+    if (this._root.dataset.mode !== 'video') byId('camera').hidden = true;
+    const share = byId('share');
+    share.dataset.possible = String(canShareScreen());
+    once(share, () => this._call.toggleScreen());
+    byId('menu-share').addEventListener('click', () => share.click());
+    byId('more').addEventListener('click', () => {
+      byId('menu-share').hidden = share.hidden;
+    });
+    byId('notice-retry').addEventListener('click', () => void this._call.openDevices());
+    byId('menu-devices').addEventListener('click', () => void this._showDevices());
+    onDevicesChanged(() => void this._fillDevices());
+    for (const kind of /** @type {DeviceKind[]} */ (['microphone', 'camera'])) {
+      pick(kind).addEventListener('change', () => void this._call.choose(kind, pick(kind).value));
+    }
+    pick('speaker').addEventListener('change', () => {
+      chooseDevice('speaker', pick('speaker').value);
+      for (const video of this._root.querySelectorAll('video')) void playThrough(video, pick('speaker').value);
+    });
+  }
+
+  async _showDevices() {
+    await this._fillDevices();
+    const dialog = byId('devices-dialog');
+    if (dialog instanceof HTMLDialogElement && !dialog.open) dialog.showModal();
+  }
+
+  async _fillDevices() {
+    const all = await listDevices();
+    const chosen = chosenDevices();
+    for (const kind of /** @type {(DeviceKind|'speaker')[]} */ (['microphone', 'speaker', 'camera'])) {
+      byId(`field-${kind}`).hidden = !all[kind].length || (kind === 'camera' && this._root.dataset.mode !== 'video');
+      const used = kind === 'speaker' ? chosen.speaker : this._call.devices[kind]?.getSettings().deviceId || chosen[kind];
+      pick(kind).replaceChildren(...all[kind].map((device, index) => element('option', {
+        value: device.deviceId, selected: device.deviceId === used }, device.label || `${kind} ${index + 1}`)));
+    }
+  }
+
+  // ---------------------------------------------------------------- the session
+
+  _wireSession() {
+    const api = `/api/appointments/${this._call.sessionId}`;
+    const home = this._root.dataset.home || '/';
+    const leave = () => {
+      toastNext('You have left the session. You can come back until it ends.');
+      this._go(home);
+    };
+    byId('leave').addEventListener('click', leave);
+    document.getElementById('menu-leave')?.addEventListener('click', leave);
+    byId('over-here').addEventListener('click', () => location.reload());
+    const start = document.getElementById('start');
+    if (start) once(start, () => tryTo('lobby-error', () => post(`${api}/start`)));
+    this._wireEnd(api);
+    this._wireRecording(api);
+  }
+
+  /** @param {string} api */
+  _wireEnd(api) {
+    const dialog = document.getElementById('end-dialog');
+    if (!(dialog instanceof HTMLDialogElement)) return;
+    byId('end').addEventListener('click', () => {
+      showError(byId('end-error'), '');
+      if (!dialog.open) dialog.showModal();
+    });
+    once(byId('end-yes'), () => tryTo('end-error', async () => {
+      await post(`${api}/complete-session`, { isNoShow: false, noShowReason: null });
+      this._go(`/sessions/${this._call.sessionId}/afterwards`);
+    }));
+  }
+
+  /** @param {string} api */
+  _wireRecording(api) {
+    const record = document.getElementById('record');
+    const dialog = document.getElementById('record-dialog');
+    if (record && dialog instanceof HTMLDialogElement) {
+      once(record, async () => {
+        if (this._call.state.snapshot?.recording.state === 'off') await this._record(api, 'start');
+        else if (!dialog.open) {
+          this._drawRecordDialog();
+          dialog.showModal();
+        }
+      });
+      once(byId('record-pause'), async () => {
+        const isPaused = this._call.state.snapshot?.recording.state === 'paused';
+        if (await this._record(api, isPaused ? 'start' : 'pause')) dialog.close();
+      });
+      once(byId('record-stop'), async () => {
+        if (await this._record(api, 'stop')) dialog.close();
+      });
+    }
+    const answer = document.getElementById('answer-dialog');
+    if (!(answer instanceof HTMLDialogElement)) return;
+    byId('answer').addEventListener('click', () => answer.showModal());
+    for (const value of ['yes', 'no']) {
+      once(byId(`answer-${value}`), async () => {
+        const done = await tryTo('answer-error', () => post(`${api}/consents`, { purpose: 'recording', answer: value }));
+        if (done) answer.close();
+      });
+    }
+  }
+
+  /** @param {string} api @param {'start'|'pause'|'stop'} action */
+  async _record(api, action) {
+    const done = await tryTo('record-error', () => post(`${api}/recording`, { action }));
+    if (!done) {
+      this._drawRecordDialog();
+      const dialog = byId('record-dialog');
+      if (dialog instanceof HTMLDialogElement && !dialog.open) dialog.showModal();
+    }
+    return done;
+  }
+
+  _drawRecordDialog() {
+    const recording = this._call.state.snapshot?.recording;
+    const isOff = recording?.state === 'off';
+    say(byId('record-title'), isOff ? 'Not recording' : recording?.state === 'paused' ? 'The recording is paused' : 'This session is being recorded');
+    say(byId('record-words'), recording?.reason || (isOff ? '' : 'Everybody in the room sees the Recording sign.'));
+    byId('record-pause').hidden = isOff;
+    byId('record-stop').hidden = isOff;
+    say(byId('record-pause'), recording?.state === 'paused' ? 'Go on recording' : 'Pause');
+  }
+}
+
+/** @param {DeviceKind|'speaker'} kind */
+function pick(kind) {
+  return /** @type {HTMLSelectElement} */ (byId(`pick-${kind}`));
+}
+
+/** A click that is still being worked on is not taken again. @param {HTMLElement} button @param {() => Promise<unknown>} work */
+function once(button, work) {
+  button.addEventListener('click', async () => {
+    if (button.getAttribute('aria-busy') === 'true') return;
+    button.setAttribute('aria-busy', 'true');
+    try {
+      await work();
+    } finally {
+      button.removeAttribute('aria-busy');
+    }
+  });
+}
+
+/** Says a refusal beside the control that asked. @param {string} errorId @param {() => Promise<unknown>} work */
+async function tryTo(errorId, work) {
+  const place = byId(errorId);
+  showError(place, '');
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    if (!(error instanceof ProblemError)) throw error;
+    showError(place, error.message);
+    return false;
+  }
+}

@@ -1,0 +1,170 @@
+// @ts-check
+// What the room page knows, as one value, and how each piece of news changes it. Pure: no DOM, no clock, no network.
+// main.js feeds it, view.js draws it, the waiting page shares it.
+
+/** @typedef {import('./protocol.js').ServerMessage} ServerMessage */
+/** @typedef {import('./protocol.js').Person} Person */
+/** @typedef {import('./protocol.js').Snapshot} Snapshot */
+/** @typedef {import('./protocol.js').Slot} Slot */
+/** @typedef {import('./protocol.js').Line} Line */
+/** @typedef {import('./devices.js').Cause} Cause */
+/** @typedef {'none'|'connecting'|'connected'|'disconnected'} MediaLine */
+/** @typedef {{on: boolean, ready: boolean, problem: Cause|null}} Device `on`: wanted; `ready`: opened */
+
+/**
+ * @typedef {object} RoomState
+ * @property {string} me
+ * @property {string} role
+ * @property {'waiting'|'admitted'|null} place null until the first welcome
+ * @property {Line} line
+ * @property {MediaLine} media
+ * @property {Snapshot|null} snapshot
+ * @property {Person[]} people
+ * @property {Slot[]} slots
+ * @property {string[]} speaking
+ * @property {Device} microphone
+ * @property {Device} camera
+ * @property {boolean} sharing
+ * @property {number} quality 0 unknown, 1 poor … 4 excellent
+ * @property {Ending|null} ending the page has nothing more to do
+ */
+/** @typedef {{kind: 'ended'|'replaced'|'removed'|'refused', code: string, detail: string}} Ending */
+
+/**
+ * @typedef {{type: 'heard', message: ServerMessage}
+ *   | {type: 'line', line: Line}
+ *   | {type: 'media', media: MediaLine}
+ *   | {type: 'device', kind: 'microphone'|'camera', change: Partial<Device>}
+ *   | {type: 'sharing', sharing: boolean}
+ *   | {type: 'quality', quality: number}
+ *   | {type: 'refused', code: string, detail: string}} News
+ */
+
+/** @returns {RoomState} */
+export function freshState() {
+  return {
+    me: '', role: 'client', place: null, line: 'connecting', media: 'none', snapshot: null, people: [], slots: [],
+    speaking: [], microphone: { on: true, ready: false, problem: null }, camera: { on: true, ready: false, problem: null },
+    sharing: false, quality: 0, ending: null,
+  };
+}
+
+/** @param {RoomState} state @param {News} news @returns {RoomState} */
+export function reduce(state, news) {
+  switch (news.type) {
+    case 'heard': return hear(state, news.message);
+    case 'line': return { ...state, line: news.line };
+    case 'media': return { ...state, media: news.media, quality: news.media === 'connected' ? state.quality : 0 };
+    case 'device': return { ...state, [news.kind]: { ...state[news.kind], ...news.change } };
+    case 'sharing': return { ...state, sharing: news.sharing };
+    case 'quality': return { ...state, quality: news.quality };
+    case 'refused': return { ...state, ending: { kind: 'refused', code: news.code, detail: news.detail } };
+    default: return state;
+  }
+}
+
+/** @param {RoomState} state @param {ServerMessage} message @returns {RoomState} */
+function hear(state, message) {
+  switch (message.type) {
+    case 'welcome': {
+      const same = { ...state, me: message.person, role: message.role, place: message.place };
+      // A new session knows nothing of the old one's sections and people.
+      return message.resumed ? same : { ...same, people: [], slots: [], speaking: [] };
+    }
+    case 'snapshot': return { ...state, snapshot: message.snapshot };
+    case 'people': return { ...state, people: message.people };
+    case 'admitted': return { ...state, place: 'admitted' };
+    case 'waiting': return { ...state, place: 'waiting', media: 'none', slots: [], speaking: [], quality: 0 };
+    case 'slots': return { ...state, slots: message.slots };
+    case 'speaking': return { ...state, speaking: message.people };
+    case 'peer_lost': return { ...state, media: 'connecting', slots: [] };
+    case 'ended': return { ...state, ending: { kind: 'ended', code: message.reason, detail: '' } };
+    case 'replaced': return { ...state, ending: { kind: 'replaced', code: 'replaced', detail: '' } };
+    case 'removed': return { ...state, ending: { kind: 'removed', code: message.code, detail: message.detail } };
+    default: return state;
+  }
+}
+
+// -------------------------------------------------------------------- questions
+
+/** Everybody else in the room or waiting. @param {RoomState} state */
+export function others(state) {
+  return state.people.filter((person) => person.id !== state.me);
+}
+
+/** @param {RoomState} state */
+export function waitingPeople(state) {
+  return others(state).filter((person) => person.place === 'waiting');
+}
+
+/** @param {RoomState} state @param {string} id @param {string} source @returns {Slot|undefined} */
+export function slotOf(state, id, source) {
+  return state.slots.find((slot) => slot.person === id && slot.source === source);
+}
+
+/** Under the name: one word or a short clause. @param {RoomState} state */
+export function statusWords(state) {
+  const session = state.snapshot?.state;
+  if (state.ending?.kind === 'ended' || session === 'completed') return 'Ended';
+  if (state.line === 'lost' || (state.line === 'open' && state.media === 'disconnected')) return 'Reconnecting';
+  if (state.line === 'connecting' || !state.snapshot) return 'Connecting';
+  const there = others(state).filter((person) => person.place === 'admitted');
+  if (!there.length) return 'Waiting';
+  if (there.every((person) => !person.connected || person.media === 'disconnected')) return 'Reconnecting';
+  if (state.media === 'connecting') return 'Connecting';
+  return session === 'in_progress' ? 'Active' : 'Waiting';
+}
+
+/** @param {number} ms */
+export function minutesSeconds(ms) {
+  const all = Math.max(0, Math.floor(ms / 1000));
+  const pad = (/** @type {number} */ value) => String(value).padStart(2, '0');
+  const hours = Math.floor(all / 3600);
+  const rest = `${pad(Math.floor((all % 3600) / 60))}:${pad(all % 60)}`;
+  return hours ? `${hours}:${rest}` : rest;
+}
+
+/** "over by M:SS": no leading zero. @param {number} ms */
+function overBy(ms) {
+  const all = Math.max(0, Math.floor(ms / 1000));
+  return `${Math.floor(all / 60)}:${String(all % 60).padStart(2, '0')}`;
+}
+
+/**
+ * The timers by the server's clock. A late start does not move the end.
+ * @param {Snapshot|null} snapshot @param {number} now milliseconds by the server's clock
+ */
+export function timers(snapshot, now) {
+  const nothing = { running: false, elapsed: '', left: '', isOver: false, share: 0, minutes: 0, ofMinutes: 0, warning: '' };
+  if (!snapshot?.started_at) return nothing;
+  const started = Date.parse(snapshot.started_at);
+  const ends = Date.parse(snapshot.ends_at);
+  const left = ends - now;
+  // Rounded up, so that elapsed and left add up to the whole at every tick.
+  const leftShown = Math.ceil(left / 1000) * 1000;
+  const whole = Math.max(1, ends - started);
+  return {
+    running: true,
+    elapsed: minutesSeconds(now - started),
+    left: left > 0 ? minutesSeconds(leftShown) : overBy(-left),
+    isOver: left <= 0,
+    share: Math.min(1, Math.max(0, (now - started) / whole)),
+    minutes: Math.max(0, Math.floor((now - started) / 60000)),
+    ofMinutes: Math.max(0, Math.round(whole / 60000)),
+    warning: warningWords(left),
+  };
+}
+
+/** @param {number} left ms to the booked end */
+function warningWords(left) {
+  if (left <= 0) return 'The booked time is over';
+  if (left <= 60_000) return '1 minute left';
+  return left <= 5 * 60_000 ? '5 minutes left' : '';
+}
+
+/** The recording sign, or ''. @param {RoomState} state */
+export function recordingWords(state) {
+  const recording = state.snapshot?.recording;
+  if (recording?.state === 'recording') return 'Recording';
+  return recording?.state === 'paused' ? 'Recording paused' : '';
+}

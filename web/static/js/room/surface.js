@@ -1,0 +1,124 @@
+// @ts-check
+// How the room's surface behaves by itself: bars that fade, the own picture that moves, the More menu, full screen.
+// Knows nothing of the session.
+
+import { byId } from '../page.js';
+import { say } from './view.js';
+
+const FADE_AFTER_MS = 4000;
+
+/** Bars fade without input; never while focus is in them, a menu or dialog is open, or something is to be answered. */
+export function startFading() {
+  const room = byId('room');
+  let timer = 0;
+  const held = () => room.querySelector('.fades:focus-within') !== null || !byId('more-menu').hidden
+    || document.querySelector('dialog[open]') !== null || !byId('lobby').hidden || !byId('over').hidden;
+  const fade = () => {
+    if (held()) wake();
+    else room.classList.add('room--quiet');
+  };
+  function wake() {
+    room.classList.remove('room--quiet');
+    window.clearTimeout(timer);
+    timer = window.setTimeout(fade, FADE_AFTER_MS);
+  }
+  for (const event of ['pointermove', 'pointerdown', 'keydown', 'focusin', 'touchstart']) {
+    document.addEventListener(event, wake, { passive: true });
+  }
+  // A button pressed by mouse keeps focus; that must not hold the bars for the rest of the session.
+  byId('bar').addEventListener('click', (event) => {
+    if (event.detail > 0 && document.activeElement instanceof HTMLElement) document.activeElement.blur();
+  });
+  wake();
+}
+
+/** The own picture rests in one of four corners: dragged by pointer, or moved by arrow keys. */
+export function startMovingSelf() {
+  const self = byId('self');
+  const stage = byId('main');
+  let corner = { right: true, bottom: true };
+  const rest = () => {
+    self.style.removeProperty('transform');
+    self.dataset.corner = `${corner.bottom ? 'bottom' : 'top'}-${corner.right ? 'right' : 'left'}`;
+  };
+  self.addEventListener('keydown', (event) => {
+    const moves = { ArrowLeft: { right: false }, ArrowRight: { right: true }, ArrowUp: { bottom: false }, ArrowDown: { bottom: true } };
+    const move = moves[/** @type {keyof typeof moves} */ (event.key)];
+    if (!move) return;
+    event.preventDefault();
+    corner = { ...corner, ...move };
+    rest();
+  });
+  self.addEventListener('pointerdown', (start) => {
+    if (start.button !== 0) return;
+    self.setPointerCapture(start.pointerId);
+    self.classList.add('is-moving');
+    const move = (/** @type {PointerEvent} */ event) => {
+      self.style.transform = `translate(${event.clientX - start.clientX}px, ${event.clientY - start.clientY}px)`;
+    };
+    const drop = () => {
+      self.removeEventListener('pointermove', move);
+      self.classList.remove('is-moving');
+      const own = self.getBoundingClientRect();
+      const whole = stage.getBoundingClientRect();
+      corner = {
+        right: own.left + own.width / 2 > whole.left + whole.width / 2,
+        bottom: own.top + own.height / 2 > whole.top + whole.height / 2,
+      };
+      rest();
+    };
+    self.addEventListener('pointermove', move);
+    self.addEventListener('pointerup', drop, { once: true });
+    self.addEventListener('pointercancel', drop, { once: true });
+  });
+  rest();
+}
+
+export function startMenu() {
+  const button = byId('more');
+  const menu = byId('more-menu');
+  const items = () => /** @type {HTMLElement[]} */ ([...menu.querySelectorAll('[role="menuitem"]')].filter(
+    (item) => item instanceof HTMLElement && item.offsetParent !== null));
+  /** @param {boolean} open @param {boolean} [refocus] */
+  const set = (open, refocus = false) => {
+    menu.hidden = !open;
+    button.setAttribute('aria-expanded', String(open));
+    if (open) {
+      const room = byId('main').getBoundingClientRect();
+      const at = button.getBoundingClientRect();
+      menu.style.left = `${Math.max(8, Math.min(at.left - room.left, room.width - menu.offsetWidth - 8))}px`;
+      menu.style.bottom = `${room.bottom - at.top + 8}px`;
+      items()[0]?.focus();
+    } else if (refocus) button.focus();
+  };
+  button.addEventListener('click', () => set(menu.hidden));
+  menu.addEventListener('click', () => set(false));
+  menu.addEventListener('keydown', (event) => {
+    const all = items();
+    const at = all.indexOf(/** @type {HTMLElement} */ (document.activeElement));
+    if (event.key === 'Escape') set(false, true);
+    else if (event.key === 'ArrowDown') all[(at + 1) % all.length]?.focus();
+    else if (event.key === 'ArrowUp') all[(at - 1 + all.length) % all.length]?.focus();
+    else if (event.key === 'Tab') set(false);
+    else return;
+    if (event.key !== 'Tab') event.preventDefault();
+  });
+  document.addEventListener('pointerdown', (event) => {
+    if (!menu.hidden && event.target instanceof Node && !menu.contains(event.target) && !button.contains(event.target)) set(false);
+  });
+}
+
+export function startFullScreen() {
+  const button = byId('menu-full');
+  if (!document.fullscreenEnabled) {
+    button.hidden = true;
+    return;
+  }
+  button.addEventListener('click', () => {
+    if (document.fullscreenElement) void document.exitFullscreen();
+    else void document.documentElement.requestFullscreen().catch(() => {});
+  });
+  document.addEventListener('fullscreenchange', () => {
+    say(byId('full-words'), document.fullscreenElement ? 'Leave full screen' : 'Full screen');
+  });
+}

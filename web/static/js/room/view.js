@@ -1,0 +1,327 @@
+// @ts-check
+// Draws the room: state in, DOM out, nothing else. Elements stand in templates/parts/room_stage.html; tiles of
+// people are made here. No network, no media objects but the streams it is handed.
+
+import { byId, element, icon } from '../page.js';
+import { problemWords } from './devices.js';
+import { others, recordingWords, slotOf, statusWords, timers, waitingPeople } from './state.js';
+
+/** @typedef {import('./state.js').RoomState} RoomState */
+/** @typedef {import('./peer.js').Tracks} Tracks */
+/** @typedef {import('./protocol.js').Person} Person */
+
+const QUALITY_WORDS = ['', 'Poor connection', 'Weak connection', 'Good connection', 'Excellent connection'];
+
+/** @param {Element} place @param {string} words */
+export function say(place, words) {
+  if (place.textContent !== words) place.textContent = words;
+}
+
+/** The first name, and a title where it stands before one: "Dr. Amara". @param {string} name */
+export function callName(name) {
+  const words = name.trim().split(/\s+/);
+  return words.length > 1 && /^\p{L}{1,4}\.$/u.test(words[0]) ? `${words[0]} ${words[1]}` : words[0] || name;
+}
+
+/** @param {string} name */
+function initials(name) {
+  const words = name.trim().split(/\s+/).filter((word) => !word.endsWith('.'));
+  return (words[0]?.[0] || '') + (words.length > 1 ? words[words.length - 1][0] : '');
+}
+
+/** One picture: a person's camera or screen, with what is said instead while there is none. */
+class Tile {
+  /** @param {string} key @param {boolean} isScreen */
+  constructor(key, isScreen) {
+    this.key = key;
+    this.video = element('video', { playsinline: true, autoplay: true });
+    this.avatar = element('span', { class: 'avatar avatar--l', 'aria-hidden': 'true' });
+    this.words = element('p', { class: 'small' });
+    this.nameTag = element('span', { class: 'tile__name' });
+    this.instead = element('div', { class: 'picture__instead' }, this.avatar, this.words);
+    this.root = element('div', { class: `tile picture${isScreen ? ' picture--screen' : ''}`, role: 'group', 'data-person': key },
+      this.video, this.instead, this.nameTag);
+    this.stream = new MediaStream();
+    this.video.srcObject = this.stream;
+    // Words stand on the tile until there is something to see.
+    for (const event of ['loadeddata', 'resize', 'emptied']) this.video.addEventListener(event, () => this.onPicture());
+    this.onPicture = () => {};
+  }
+
+  get hasFrames() {
+    return this.video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA && this.video.videoWidth > 0;
+  }
+
+  /** @param {MediaStreamTrack[]} tracks */
+  setTracks(tracks) {
+    const wanted = new Set(tracks);
+    for (const track of this.stream.getTracks()) if (!wanted.has(track)) this.stream.removeTrack(track);
+    for (const track of wanted) if (!this.stream.getTracks().includes(track)) this.stream.addTrack(track);
+  }
+}
+
+export class RoomView {
+  constructor() {
+    this.root = byId('room');
+    this._stage = byId('stage');
+    this._self = byId('self');
+    const selfVideo = byId('self-video');
+    if (!(selfVideo instanceof HTMLVideoElement)) throw new Error('#self-video is no video');
+    this._selfVideo = selfVideo;
+    /** @type {Map<string, Tile>} */
+    this._tiles = new Map();
+    /** @type {(video: HTMLVideoElement) => void} */
+    this.onBlockedSound = () => {};
+  }
+
+  /** @param {MediaStreamTrack|null} camera */
+  showSelf(camera) {
+    const shown = this._selfVideo.srcObject instanceof MediaStream ? this._selfVideo.srcObject.getTracks()[0] : null;
+    if (shown === camera) return;
+    this._selfVideo.srcObject = camera ? new MediaStream([camera]) : null;
+  }
+
+  /** @param {RoomState} state @param {Map<string, Tracks>} tracks */
+  draw(state, tracks) {
+    this._drawTop(state);
+    this._drawStage(state, tracks);
+    this._drawSelf(state);
+    this._drawControls(state);
+    this._drawLobby(state);
+    this._drawNotice(state);
+  }
+
+  /** @param {RoomState} state @param {number} now by the server's clock */
+  tick(state, now) {
+    const clock = timers(state.snapshot, now);
+    byId('time').hidden = !clock.running;
+    say(byId('elapsed'), clock.elapsed);
+    say(byId('left'), clock.isOver ? '' : clock.left);
+    say(byId('left-word'), clock.isOver ? `over by ${clock.left}` : 'left');
+    say(byId('time-short'), !clock.running ? '' : clock.isOver ? `${clock.elapsed}, over by ${clock.left}` : `${clock.elapsed}, ${clock.left} left`);
+    const line = /** @type {HTMLProgressElement} */ (byId('line'));
+    line.value = clock.share;
+    const said = clock.running ? `${clock.minutes} of ${clock.ofMinutes} minutes` : 'Not started';
+    if (line.getAttribute('aria-label') !== said) line.setAttribute('aria-label', said);
+    const warning = byId('warning');
+    warning.hidden = !clock.warning;
+    say(warning, clock.warning);
+    this._tickWaiting(now);
+  }
+
+  // ---------------------------------------------------------------- parts
+
+  /** @param {RoomState} state */
+  _drawTop(state) {
+    say(byId('status'), statusWords(state));
+    const sign = byId('recording');
+    const words = recordingWords(state);
+    sign.hidden = !words;
+    sign.classList.toggle('recording--paused', state.snapshot?.recording.state === 'paused');
+    say(sign, words);
+    const meter = byId('quality');
+    meter.hidden = !state.quality || state.media !== 'connected';
+    meter.dataset.quality = String(state.quality);
+    say(byId('quality-words'), QUALITY_WORDS[state.quality]);
+  }
+
+  /** @param {RoomState} state @param {Map<string, Tracks>} tracks */
+  _drawStage(state, tracks) {
+    const people = others(state).filter((person) => person.place === 'admitted');
+    const wanted = new Set();
+    let screens = 0;
+    for (const person of people) {
+      const has = tracks.get(person.id) || {};
+      wanted.add(person.id);
+      const sound = [has.microphone, has.screen_audio].filter((track) => track !== undefined);
+      this._drawPerson(state, person, this._tile(person.id, false), [...(has.camera ? [has.camera] : []), ...sound]);
+      if (has.screen) {
+        screens += 1;
+        const key = `${person.id} screen`;
+        wanted.add(key);
+        this._drawScreen(person, this._tile(key, true), has.screen);
+      }
+    }
+    for (const [key, tile] of this._tiles) {
+      if (wanted.has(key)) continue;
+      tile.root.remove();
+      tile.video.srcObject = null;
+      this._tiles.delete(key);
+    }
+    this._stage.dataset.layout = screens ? 'screen' : people.length > 1 ? 'grid' : 'one';
+    this._stage.dataset.count = String(Math.min(9, people.length));
+  }
+
+  /** @param {string} key @param {boolean} isScreen */
+  _tile(key, isScreen) {
+    let tile = this._tiles.get(key);
+    if (!tile) {
+      tile = new Tile(key, isScreen);
+      this._tiles.set(key, tile);
+      if (isScreen) this._stage.prepend(tile.root);
+      else this._stage.append(tile.root);
+    }
+    return tile;
+  }
+
+  /** @param {RoomState} state @param {Person} person @param {Tile} tile @param {MediaStreamTrack[]} tracks */
+  _drawPerson(state, person, tile, tracks) {
+    tile.setTracks(tracks);
+    const camera = slotOf(state, person.id, 'camera');
+    const isAway = !person.connected || person.media === 'disconnected';
+    const mayShow = camera !== undefined && !camera.muted && !isAway;
+    const hasPicture = mayShow && tile.hasFrames;
+    tile.onPicture = () => this._drawPerson(state, person, tile, tracks);
+    const muted = slotOf(state, person.id, 'microphone')?.muted === true;
+    tile.root.classList.toggle('tile--off', !hasPicture);
+    tile.root.classList.toggle('tile--speaking', state.speaking.includes(person.id));
+    tile.video.hidden = !mayShow;
+    tile.instead.hidden = hasPicture;
+    say(tile.avatar, initials(person.name));
+    const name = callName(person.name);
+    say(tile.words, isAway ? `${name} lost the connection and is coming back.`
+      : camera?.muted ? `${name}'s camera is off.` : `Connecting to ${name}`);
+    tile.root.setAttribute('aria-label', `${person.name}'s picture`);
+    const tag = muted ? `${name}, microphone off` : name;
+    if (tile.nameTag.dataset.tag !== tag) {
+      tile.nameTag.dataset.tag = tag;
+      tile.nameTag.replaceChildren(...(muted ? [icon('mic-off')] : []), tag);
+    }
+    tile.nameTag.classList.toggle('is-needed', muted);
+    if (tracks.length) this._play(tile.video);
+  }
+
+  /** @param {Person} person @param {Tile} tile @param {MediaStreamTrack} track */
+  _drawScreen(person, tile, track) {
+    tile.setTracks([track]);
+    tile.instead.hidden = true;
+    tile.root.setAttribute('aria-label', `${person.name}'s screen`);
+    say(tile.nameTag, `${callName(person.name)}'s screen`);
+    this._play(tile.video);
+  }
+
+  /** @param {HTMLVideoElement} video */
+  _play(video) {
+    if (!video.paused) return;
+    video.play().catch((error) => {
+      if (error instanceof DOMException && error.name === 'NotAllowedError') this.onBlockedSound(video);
+    });
+  }
+
+  /** @param {RoomState} state */
+  _drawSelf(state) {
+    const shown = state.camera.on && state.camera.ready;
+    this._self.classList.toggle('tile--off', !shown);
+    this._selfVideo.hidden = !shown;
+    byId('self-instead').hidden = shown;
+    say(byId('self-instead'), state.camera.problem ? 'No camera' : state.camera.on ? 'Starting' : 'Camera off');
+    this._self.classList.toggle('tile--speaking', state.speaking.includes(state.me));
+  }
+
+  /** @param {RoomState} state */
+  _drawControls(state) {
+    drawDevice(byId('mic'), state.microphone, ['mic', 'mic-off'], 'Microphone');
+    drawDevice(byId('camera'), state.camera, ['camera', 'camera-off'], 'Camera');
+    const can = state.snapshot?.can;
+    const share = byId('share');
+    share.hidden = share.dataset.possible !== 'true' || !(can?.share_screen ?? false);
+    share.setAttribute('aria-pressed', String(state.sharing));
+    const record = document.getElementById('record');
+    if (record) {
+      const recording = state.snapshot?.recording;
+      record.hidden = !recording?.offered || !(can?.record ?? false);
+      record.setAttribute('aria-pressed', String(recording?.state === 'recording' || recording?.state === 'paused'));
+      record.title = recording?.reason || '';
+    }
+    const end = document.getElementById('end');
+    if (end) end.hidden = !(can?.end ?? false);
+    byId('leave').hidden = Boolean(end && !end.hidden);
+    const answer = document.getElementById('answer');
+    if (answer) {
+      const mine = state.snapshot?.recording.my_answer;
+      answer.hidden = !state.snapshot?.recording.offered;
+      say(byId('answer-words'), mine === 'yes' ? 'You allow recording. Change that' : 'You do not allow recording. Change that');
+    }
+  }
+
+  /** What stands on the stage while nobody is on it. @param {RoomState} state */
+  _drawLobby(state) {
+    const lobby = byId('lobby');
+    const isEmpty = !others(state).some((person) => person.place === 'admitted');
+    const mayStart = state.snapshot?.can.start ?? false;
+    lobby.hidden = !state.snapshot || Boolean(state.ending) || !(isEmpty || mayStart || waitingPeople(state).length);
+    lobby.classList.toggle('lobby--aside', !isEmpty);
+    const start = document.getElementById('start');
+    if (start) start.hidden = !mayStart;
+    const waiting = waitingPeople(state);
+    const other = this.root.dataset.otherCall || '';
+    const isPractitioner = state.role === 'practitioner';
+    let title = `${other} is not here yet`;
+    let lead = isPractitioner ? 'We tell you here as soon as somebody comes into the waiting room.' : 'You will see each other as soon as both of you are here.';
+    if (waiting.length) {
+      title = waiting.length === 1 ? `${callName(waiting[0].name)} is waiting` : `${waiting.length} people are waiting`;
+      lead = mayStart ? 'Press Start, and you see and hear each other.' : 'They can be let in.';
+    } else if (state.snapshot?.state === 'in_progress') {
+      lead = isPractitioner ? 'The session runs. They come in directly.' : 'The session has begun. They will be here in a moment.';
+    }
+    say(byId('lobby-title'), title);
+    say(byId('lobby-lead'), lead);
+    this._drawWaiting(waiting);
+  }
+
+  /** @param {Person[]} waiting */
+  _drawWaiting(waiting) {
+    const list = byId('waiting-list');
+    const key = waiting.map((person) => `${person.id} ${person.name} ${person.connected} ${person.since}`).join('\n');
+    if (list.dataset.key === key) return;
+    list.dataset.key = key;
+    list.hidden = !waiting.length;
+    list.replaceChildren(...waiting.map((person) => element('li', { class: 'who' },
+      element('span', { class: 'avatar', 'aria-hidden': 'true' }, initials(person.name)),
+      element('span', { class: 'who__text' },
+        element('span', { class: 'who__name' }, person.name),
+        element('span', { class: 'who__sub num', 'data-waiting-since': person.since },
+          person.connected ? '' : 'Lost the connection, coming back')))));
+  }
+
+  /** @param {number} now */
+  _tickWaiting(now) {
+    for (const place of byId('waiting-list').querySelectorAll('[data-waiting-since]')) {
+      if (place.textContent?.startsWith('Lost')) continue;
+      const minutes = Math.floor((now - Date.parse(place.getAttribute('data-waiting-since') || '')) / 60000);
+      say(place, minutes < 1 ? 'Just came' : `In the waiting room for ${minutes} min`);
+    }
+  }
+
+  /** One plain sentence when something is wrong. @param {RoomState} state */
+  _drawNotice(state) {
+    const notice = byId('notice');
+    const [words, retry] = noticeWords(state);
+    notice.hidden = !words;
+    say(byId('notice-words'), words);
+    byId('notice-retry').hidden = !retry;
+  }
+}
+
+/** @param {RoomState} state @returns {[string, boolean]} the words, and whether trying the devices again can help */
+function noticeWords(state) {
+  if (state.line === 'lost') return ['The connection is gone. We are getting it back, you needn\'t do anything.', false];
+  if (state.media === 'disconnected') return ['Picture and sound have stopped. We are getting them back.', false];
+  const { microphone, camera } = state;
+  if (microphone.problem && camera.problem && microphone.problem === camera.problem) {
+    return [problemWords('camera', camera.problem).replace('camera', 'camera and microphone'), true];
+  }
+  if (microphone.problem) return [problemWords('microphone', microphone.problem), true];
+  if (camera.problem && camera.problem !== 'missing') return [problemWords('camera', camera.problem), true];
+  return ['', false];
+}
+
+/** @param {HTMLElement} button @param {import('./state.js').Device} device @param {[string, string]} icons @param {string} word */
+export function drawDevice(button, device, icons, word) {
+  const isOn = device.on && !device.problem;
+  button.classList.toggle('ctl--off', !isOn);
+  button.setAttribute('aria-label', `${word} is ${isOn ? 'on. Switch it off' : 'off. Switch it on'}`);
+  const use = button.querySelector('use');
+  const href = `/static/icons.svg#${icons[isOn ? 0 : 1]}`;
+  if (use && use.getAttribute('href') !== href) use.setAttribute('href', href);
+}

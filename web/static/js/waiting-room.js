@@ -1,0 +1,179 @@
+// @ts-check
+// The waiting room: own picture, device choice, checks, and who is here, live. When the practitioner presses Start the
+// page becomes the room: same socket, same camera, nothing loaded.
+
+import { byId, element } from './page.js';
+import { clock, everySecond, serverNow } from './time.js';
+import { SoundCheck, checkCamera, checkConnection } from './checks.js';
+import { Call } from './room/call.js';
+import { chooseDevice, chosenDevices, listDevices, onDevicesChanged, problemWords } from './room/devices.js';
+import { endingPage, endingWords } from './room/endings.js';
+import { enterRoom } from './room/main.js';
+import { drawDevice, say } from './room/view.js';
+
+/** @typedef {import('./room/devices.js').DeviceKind} DeviceKind */
+/** @typedef {import('./room/state.js').RoomState} RoomState */
+
+const RETRY_EARLY_MS = 2000;
+
+const root = byId('wait');
+const session = root.dataset.session || '';
+const other = root.dataset.otherCall || '';
+const opensAt = Date.parse(root.dataset.opens || '');
+const startsAt = Date.parse(root.dataset.starts || '');
+const hasVideo = root.dataset.mode === 'video';
+const own = /** @type {HTMLVideoElement} */ (byId('own'));
+/** @type {DeviceKind[]} */
+const kinds = hasVideo ? ['microphone', 'camera'] : ['microphone'];
+
+let call = new Call(session, { camera: hasVideo });
+const sound = new SoundCheck();
+let isIn = false;
+let isJoining = false;
+
+wire(call);
+wireDevices();
+void call.openDevices().then(fillDevices);
+const stopTicking = everySecond(tick);
+window.addEventListener('pagehide', leave);
+window.addEventListener('pageshow', (event) => {
+  if (event.persisted) location.reload();
+});
+
+/** @param {Call} one */
+function wire(one) {
+  one.onChange = () => draw();
+  one.onRefused = (refusal, extra) => {
+    if (typeof extra.page === 'string' && extra.page.startsWith('/')) location.assign(extra.page);
+    // The clocks differ by a breath, or the server opens a moment late.
+    else if (serverNow() < startsAt && refusal.code !== 'removed') window.setTimeout(joinAgain, RETRY_EARLY_MS);
+  };
+}
+
+/** A refused line is closed for good; a fresh one takes the devices over. */
+function joinAgain() {
+  const fresh = new Call(session, { camera: hasVideo });
+  fresh.adopt(call);
+  call = fresh;
+  wire(fresh);
+  fresh.join();
+  draw();
+}
+
+/** @param {number} now */
+function tick(now) {
+  if (!isJoining && now >= opensAt) {
+    isJoining = true;
+    call.join();
+  }
+  draw();
+}
+
+function leave() {
+  if (!isIn) call.leave();
+}
+
+function draw() {
+  const { state } = call;
+  if (isIn) return;
+  if (state.place === 'admitted' && state.snapshot) {
+    becomeRoom();
+    return;
+  }
+  const page = state.ending ? endingPage(state.ending, session) : '';
+  if (page) {
+    isIn = true;
+    location.assign(page);
+    return;
+  }
+  drawWords(state);
+  drawDevices(state);
+  checkConnection(isJoining ? state.line : 'early', clock(opensAt));
+}
+
+/** @param {RoomState} state */
+function drawWords(state) {
+  if (!isJoining) return;
+  if (state.ending && state.ending.kind !== 'refused') {
+    const [title, words] = endingWords(state.ending);
+    say(byId('wait-title'), title);
+    say(byId('wait-lead'), words);
+    return;
+  }
+  const isHere = state.people.some((person) => person.role === 'practitioner' && person.connected);
+  const isEarly = serverNow() < startsAt;
+  say(byId('wait-title'), isHere ? `${other} is here and lets you in.`
+    : isEarly ? `${other} is not here yet. You are early, that is fine.` : `${other} is not here yet. Thank you for waiting.`);
+  say(byId('wait-lead'), state.ending ? state.ending.detail
+    : state.line === 'lost' ? 'The connection is gone. We are getting it back, you needn\'t do anything.'
+      : state.line !== 'open' ? 'Connecting you to the waiting room.'
+        : isHere ? 'It begins in a moment. You needn\'t do anything.' : `${other} has been told that you are waiting.`);
+}
+
+/** @param {RoomState} state */
+function drawDevices(state) {
+  const camera = call.devices.camera;
+  const shown = own.srcObject instanceof MediaStream ? own.srcObject.getTracks()[0] : null;
+  if (shown !== camera) own.srcObject = camera ? new MediaStream([camera]) : null;
+  own.hidden = !camera;
+  const instead = byId('own-instead');
+  instead.hidden = Boolean(camera);
+  if (hasVideo) say(instead, state.camera.problem ? 'No picture' : state.camera.on ? 'Starting your camera' : 'Your camera is off');
+  drawDevice(byId('mic'), state.microphone, ['mic', 'mic-off'], 'Microphone');
+  if (hasVideo) drawDevice(byId('camera'), state.camera, ['camera', 'camera-off'], 'Camera');
+  const troubled = kinds.filter((kind) => state[kind].problem);
+  byId('device-problem').hidden = !troubled.length;
+  const causes = new Set(troubled.map((kind) => state[kind].problem));
+  const [first] = troubled;
+  const cause = first && state[first].problem;
+  if (cause) {
+    const words = problemWords(first, cause);
+    say(byId('device-words'), troubled.length === 2 && causes.size === 1 ? words.replace(first, 'camera and microphone') : words);
+  }
+  sound.watch(call.devices.microphone, state.microphone);
+  if (hasVideo) checkCamera(own, state.camera);
+}
+
+function wireDevices() {
+  byId('mic').addEventListener('click', () => void call.toggle('microphone'));
+  if (hasVideo) byId('camera').addEventListener('click', () => void call.toggle('camera'));
+  byId('device-retry').addEventListener('click', () => void call.openDevices().then(fillDevices));
+  for (const kind of kinds) {
+    picker(kind).addEventListener('change', () => void call.choose(kind, picker(kind).value));
+  }
+  picker('speaker').addEventListener('change', () => chooseDevice('speaker', picker('speaker').value));
+  onDevicesChanged(() => void fillDevices());
+}
+
+async function fillDevices() {
+  if (isIn) return;
+  const all = await listDevices();
+  if (isIn) return;
+  const chosen = chosenDevices();
+  for (const kind of /** @type {(DeviceKind|'speaker')[]} */ ([...kinds, 'speaker'])) {
+    if (!all[kind].length) continue;
+    const used = kind === 'speaker' ? chosen.speaker : call.devices[kind]?.getSettings().deviceId || chosen[kind];
+    picker(kind).replaceChildren(...all[kind].map((device, at) => element('option', {
+      value: device.deviceId, selected: device.deviceId === used }, device.label || `${kind} ${at + 1}`)));
+  }
+}
+
+/** @param {DeviceKind|'speaker'} kind */
+function picker(kind) {
+  return /** @type {HTMLSelectElement} */ (byId(`pick-${kind}`));
+}
+
+function becomeRoom() {
+  isIn = true;
+  stopTicking();
+  sound.close();
+  const template = byId('room-template');
+  if (!(template instanceof HTMLTemplateElement)) throw new Error('#room-template is no template');
+  const toasts = byId('toasts');
+  document.documentElement.dataset.theme = 'dark';
+  document.body.replaceChildren(document.importNode(template.content, true), toasts);
+  history.replaceState(null, '', `/sessions/${session}/room`);
+  document.title = document.title.replace(/^Waiting room, [^ ]+ with/, 'Session with');
+  enterRoom(call);
+  byId('main').focus();
+}
