@@ -3,12 +3,12 @@ it did. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
 """
 
 import argparse
-import asyncio
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from control.config import Settings
 from control.config_reading import SettingsError, read
@@ -65,3 +65,133 @@ def build_parser() -> argparse.ArgumentParser:
     _add_bench(commands)
     _add_check(commands)
     return parser
+
+
+Subparsers = Any  # argparse's own type for it is private
+
+
+def _add_serve(commands: Subparsers) -> None:
+    serve = commands.add_parser(
+        "serve", help="run the server", description="Run pages, API, signaling and media in one process."
+    )
+    serve.add_argument(
+        "--demo", action="store_true", help="load the demo practice first and print its sign-ins (localhost only)"
+    )
+    serve.set_defaults(run=_serve)
+
+
+def _serve(_options: argparse.Namespace, settings: Settings) -> int:
+    from control.serving import serve  # the media core and the pages: nothing that a mere question needs
+
+    return serve(settings)
+
+
+def _add_demo(commands: Subparsers) -> None:
+    demo = commands.add_parser(
+        "demo",
+        help="load or reset the demo practice",
+        description="Load the demo practice “Linden Row” with people, services and free time. Safe to repeat.",
+    )
+    demo.add_argument("--reset", action="store_true", help="empty the database first; refused if anybody real is in it")
+    demo.set_defaults(run=commands_of("load_demo"), demo=True)
+
+
+def _add_db(commands: Subparsers) -> None:
+    db = commands.add_parser("db", help="the database's schema").add_subparsers(metavar="ACTION", required=True)
+    upgrade = db.add_parser(
+        "upgrade", help="bring the schema up to date", description="Bring the schema up to date. Safe to repeat."
+    )
+    upgrade.set_defaults(run=commands_of("db_upgrade"))
+
+
+def _add_user(commands: Subparsers) -> None:
+    user = commands.add_parser("user", help="people").add_subparsers(metavar="ACTION", required=True)
+    create = user.add_parser(
+        "create",
+        help="create a person",
+        description="Create a person. Without --password a one-time link for the first sign-in is printed.",
+    )
+    create.add_argument("email", help="e-mail address, also the name to sign in with")
+    create.add_argument("--name", required=True, help="name as others see it")
+    create.add_argument(
+        "--role",
+        action="append",
+        choices=["client", "practitioner", "support", "admin"],
+        required=True,
+        help="may be repeated",
+    )
+    create.add_argument("--time-zone", help="IANA zone such as Europe/Lisbon (default: the practice's)")
+    create.add_argument("--password", action="store_true", help="ask for a password, or read it from a pipe")
+    create.set_defaults(run=commands_of("create_user"))
+
+
+def _add_sessions(commands: Subparsers) -> None:
+    sessions = commands.add_parser("sessions", help="booked sessions").add_subparsers(metavar="ACTION", required=True)
+    activate = sessions.add_parser(
+        "activate",
+        help="confirm sessions that are due",
+        description="Confirm every paid session whose time has come, or one by its id.",
+    )
+    activate.add_argument("id", nargs="?", help="the session's id (default: all that are due)")
+    activate.add_argument(
+        "--force", action="store_true", help="with an id: also before its time; written to the audit log"
+    )
+    activate.set_defaults(run=commands_of("sessions_activate"))
+    end = sessions.add_parser("end", help="end sessions", description="End every session that is over, or one by id.")
+    end.add_argument("id", nargs="?", help="the session's id (default: all whose time is over)")
+    end.set_defaults(run=commands_of("sessions_end"))
+    remind = sessions.add_parser(
+        "remind", help="send what is waiting", description="Send the notices that wait in the outbox, now."
+    )
+    remind.set_defaults(run=commands_of("sessions_remind"))
+    explain = sessions.add_parser(
+        "explain",
+        help="say why a session can't be joined",
+        description="Say in plain words, for each of its people, why a session can't be joined yet.",
+    )
+    explain.add_argument("id", help="the session's id")
+    explain.set_defaults(run=commands_of("sessions_explain"))
+
+
+def _add_bench(commands: Subparsers) -> None:
+    bench = commands.add_parser(
+        "bench",
+        help="measure this machine",
+        description="Measure what this machine carries. Everything after `bench` goes to `python -m benchmarks`.",
+        add_help=False,
+    )
+    bench.add_argument("arguments", nargs=argparse.REMAINDER)
+    bench.set_defaults(run=commands_of("bench"))
+
+
+def _add_check(commands: Subparsers) -> None:
+    check = commands.add_parser(
+        "check",
+        help="check the settings and this machine",
+        description="Check settings, ports, TLS, mail, key backup and kernel limits. Exit code 1 if there is a problem.",
+    )
+    check.add_argument("--sample", action="store_true", help="print a sample settings file and stop")
+    check.add_argument("--table", action="store_true", help="print the settings as a Markdown table and stop")
+    check.set_defaults(run=_check)
+
+
+def _check(options: argparse.Namespace, settings: Settings) -> int:
+    from control import check
+
+    return check.run(settings, sample=options.sample, table=options.table)
+
+
+def commands_of(name: str) -> Command:
+    """A command whose code, with SQLAlchemy and all, is imported only when it runs: --help answers at once."""
+
+    def run(options: argparse.Namespace, settings: Settings) -> int:
+        from control import commands
+
+        command: Command = getattr(commands, name)
+        return command(options, settings)
+
+    return run
+
+
+if __name__ == "__main__":
+    sys.exit(main())

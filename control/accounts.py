@@ -51,13 +51,18 @@ class Actor:
         return bool(self.roles & set(roles))
 
 
+OPERATOR = Actor("operator", frozenset({Role.ADMIN}), "Operator", "UTC")
+"""Whoever has the command line of this machine: may what an admin may, and is nobody in the table of people."""
+
+
 def optional_actor(request: web.Request) -> Actor | None:
-    return request.get(ACTOR)
+    actor: Actor | None = request.get(ACTOR)
+    return actor
 
 
 def require_actor(request: web.Request, *roles: Role) -> Actor:
     """The signed-in person, having at least one of `roles` if any are named. NotSignedIn or Forbidden else."""
-    actor = request.get(ACTOR)
+    actor = optional_actor(request)
     if actor is None:
         raise NotSignedIn
     if roles and not actor.is_any(*roles):
@@ -184,9 +189,7 @@ async def add_person(
 
 
 async def set_password_hash(session: AsyncSession, person_id: str, password_hash: str, *, now: datetime) -> None:
-    await session.execute(
-        delete(Credential).where(Credential.person_id == person_id, Credential.kind == "password")
-    )
+    await session.execute(delete(Credential).where(Credential.person_id == person_id, Credential.kind == "password"))
     session.add(Credential(person_id=person_id, kind="password", secret_hash=password_hash, created_at=now))
     await session.flush()
 

@@ -15,27 +15,34 @@ from typing import Any
 
 from aiohttp import web
 
-from control import keyfiles
+from control import keyfiles, security
 from control.config import Settings
 from control.database import Database, upgrade
 from control.keys import (
     CLOCK,
     DATABASE,
+    HUB,
     INSTALL_KEYS,
     LIMITS,
     LIVE,
     LOOP_WATCH,
     MEDIA,
     OUTBOX,
+    SCHEDULER,
     SETTINGS,
+    WAITING_ROOM,
 )
 from control.limits import Limits
 from control.measures import LoopWatch
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
 from control.requests import MIDDLEWARES
-from control.security import add_security_headers
+from control.scheduler import Scheduler
+from control.session_events import forward_to
+from control.waiting_room import WaitingRoom
 from media.node import MediaNode
+from signaling.hub import Hub
+from signaling.settings import HubSettings
 
 log = logging.getLogger(__name__)
 
@@ -72,15 +79,26 @@ def create_app(
     app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock)
     app[MEDIA] = media if media is not None else MediaNode(settings.media)
     app[LOOP_WATCH] = LoopWatch()
-    app.cleanup_ctx.extend((_database, _notices, _media, _loop_watch))
+    app[SCHEDULER] = Scheduler(app[DATABASE], clock)
+    app[WAITING_ROOM] = WaitingRoom(
+        app[DATABASE], app[INSTALL_KEYS].session_secret, clock, base_url=settings.server.public_url
+    )
+    app[HUB] = Hub(
+        app[MEDIA],
+        app[WAITING_ROOM],
+        HubSettings(app[INSTALL_KEYS].session_secret, security.own_origins(settings.server)),
+        clock=clock,
+    )
+    app.cleanup_ctx.extend((_database, _notices, _media, _sessions, _loop_watch))
     app.on_shutdown.append(_close_sockets)
-    app.on_response_prepare.append(add_security_headers)
+    app.on_response_prepare.append(security.add_security_headers)
     app.on_response_prepare.append(_cache_static)
     _add_routes(app)
     return app
 
 
 def _add_routes(app: web.Application) -> None:
+    app.router.add_get("/signaling", app[HUB].handle)
     for noun in API_NOUNS:
         try:
             app.add_routes(import_module(f"control.api.{noun}").routes)
@@ -119,6 +137,13 @@ async def _media(app: web.Application) -> AsyncIterator[None]:
     await app[MEDIA].close()
 
 
+async def _sessions(app: web.Application) -> AsyncIterator[None]:
+    forward_to(app[DATABASE], app[HUB])
+    await app[SCHEDULER].start()
+    yield
+    await app[SCHEDULER].close()
+
+
 async def _loop_watch(app: web.Application) -> AsyncIterator[None]:
     app[LOOP_WATCH].start()
     yield
@@ -128,6 +153,7 @@ async def _loop_watch(app: web.Application) -> AsyncIterator[None]:
 async def _close_sockets(app: web.Application) -> None:
     """Before aiohttp waits for handlers: pages with open sockets are told to come back."""
     app[LIVE].close()
+    await app[HUB].close()
 
 
 async def _cache_static(request: web.Request, response: web.StreamResponse) -> None:

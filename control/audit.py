@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control.accounts import Actor
+from control.accounts import OPERATOR, Actor
 from control.database import Database
 from control.models.audit import AuditEntry
 
@@ -35,13 +35,14 @@ def record(
     now: datetime,
 ) -> None:
     """Add one entry. `actor` is None for the system itself; `subject` is "noun:id"."""
+    by_operator = {"by": "operator"} if actor == OPERATOR else {}
     session.add(
         AuditEntry(
             at=now,
-            actor_id=None if actor is None else actor.person_id,
+            actor_id=None if actor is None or actor == OPERATOR else actor.person_id,
             action=action,
             subject=subject,
-            detail=dict(detail or {}),
+            detail={**(detail or {}), **by_operator},
         )
     )
 

@@ -3,20 +3,24 @@
 import argparse
 import asyncio
 import getpass
+import shutil
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from control import accounts, audit, demo
-from control.accounts import Actor
+from sqlalchemy import func, select
+
+from control import accounts, appointments, audit, demo, waiting_room
+from control.accounts import OPERATOR
 from control.config import Settings
-from control.database import Database, upgrade
-from control.models.people import LinkPurpose, Role
+from control.database import Database, downgrade, upgrade
+from control.models.appointments import Appointment
+from control.models.people import LinkPurpose, Person, Role
+from control.notices.worker import OutboxWorker
 
 T = TypeVar("T")
-
-OPERATOR = Actor("operator", frozenset({Role.ADMIN}), "Operator", "UTC")
 
 
 def with_database(settings: Settings, work: Callable[[Database], Awaitable[T]]) -> T:
@@ -40,13 +44,31 @@ def db_upgrade(_options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def load_demo(_options: argparse.Namespace, settings: Settings) -> int:
-    settings = demo.dressed(settings)
-    sign_ins = with_database(settings, lambda db: demo.load(db, settings, now=datetime.now(UTC)))
+def load_demo(options: argparse.Namespace, settings: Settings) -> int:
+    if options.reset and not _emptied(settings):
+        return 1
+    sign_ins = with_database(settings, lambda db: demo.load(db, now=datetime.now(UTC)))
     print("The demo practice is loaded. Start it with: holdspace serve --demo")
     for who in sign_ins:
         print(f"  {who.role:<13} {who.email:<26} {who.password}")
     return 0
+
+
+def _emptied(settings: Settings) -> bool:
+    """Take everything away, but only from a database in which nobody is real."""
+
+    async def real_people(db: Database) -> int:
+        async with db.reading() as session:
+            count = await session.scalar(select(func.count()).select_from(Person).where(Person.is_demo.is_(False)))
+        return count or 0
+
+    real = with_database(settings, real_people)
+    if real:
+        print(f"Not reset: {real} people in this database are not of the demo practice.", file=sys.stderr)
+        return False
+    downgrade(settings.database_url)
+    shutil.rmtree(settings.recordings_dir, ignore_errors=True)
+    return True
 
 
 def create_user(options: argparse.Namespace, settings: Settings) -> int:
@@ -85,3 +107,82 @@ def _asked_password(options: argparse.Namespace) -> str | None:
     if not options.password:
         return None
     return getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+
+
+# -- sessions ----------------------------------------------------------------------------------------------------
+
+
+def sessions_activate(options: argparse.Namespace, settings: Settings) -> int:
+    now = datetime.now(UTC)
+    if options.id is None:
+        if options.force:
+            print("--force needs the id of one session.", file=sys.stderr)
+            return 2
+        print(f"Moved on by their time: {with_database(settings, lambda db: _run_due(db, now))}")
+        return 0
+    state = with_database(
+        settings, lambda db: appointments.activate(db, None, options.id, force=options.force, now=now)
+    )
+    print(f"{options.id} is {state}.")
+    return 0
+
+
+def sessions_end(options: argparse.Namespace, settings: Settings) -> int:
+    now = datetime.now(UTC)
+    if options.id is None:
+        print(f"Moved on by their time: {with_database(settings, lambda db: _run_due(db, now))}")
+        return 0
+
+    async def end(db: Database) -> str:
+        ended = await appointments.complete(db, OPERATOR, options.id, now=now)
+        return str(ended.state)
+
+    print(f"{options.id} is {with_database(settings, end)}.")
+    return 0
+
+
+def sessions_remind(_options: argparse.Namespace, settings: Settings) -> int:
+    async def work(db: Database) -> int:
+        worker = OutboxWorker(db, settings, lambda: datetime.now(UTC))
+        done = 0
+        while step := await worker.work_once():
+            done += step
+        return done
+
+    print(f"Notices dealt with: {with_database(settings, work)}")
+    return 0
+
+
+async def _run_due(db: Database, now: datetime) -> int:
+    """What the scheduler does, without its lease: each step is safe to take twice."""
+    async with db.reading() as session:
+        due = (await session.scalars(select(Appointment.id).where(Appointment.due_at <= now))).all()
+    for appointment_id in due:
+        await appointments.catch_up(db, appointment_id, now=now)
+    return len(due)
+
+
+def sessions_explain(options: argparse.Namespace, settings: Settings) -> int:
+    now = datetime.now(UTC)
+
+    async def work(db: Database) -> list[str]:
+        seen = await appointments.get_for(db, OPERATOR, options.id)
+        lines = [f"Session {options.id}, {seen.state}, starts {seen.starts_at:%a %d %b %Y %H:%M} UTC"]
+        for person_id in (seen.practitioner_id, seen.client_id):
+            person = await accounts.actor_of(db, person_id)
+            if person is not None:
+                explanation = await waiting_room.explain(db, person, options.id, now)
+                lines.append(f"{person.name}: {'can join now' if explanation.can_join else 'can not join yet'}")
+                lines += [f"  {reason.text} ({reason.code})" for reason in explanation.reasons]
+        return lines
+
+    print("\n".join(with_database(settings, work)))
+    return 0
+
+
+# -- measuring ---------------------------------------------------------------------------------------------------
+
+
+def bench(options: argparse.Namespace, _settings: Settings) -> int:
+    """A process of its own: what is measured must not share a loop with what asks."""
+    return subprocess.run([sys.executable, "-m", "benchmarks", *options.arguments], check=False).returncode  # noqa: S603  our own module

@@ -229,12 +229,24 @@ def _prepare_sqlite(engine: AsyncEngine) -> None:
 def upgrade(url: str, revision: str = "head") -> None:
     """Bring the schema to `revision`. Blocking: call it from a thread when a loop is running."""
     from alembic import command  # imported late: it costs a start 0.2 s that only migrations need
-    from alembic.config import Config
 
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    command.upgrade(_alembic(url), revision)
+
+
+def downgrade(url: str, revision: str = "base") -> None:
+    """Take the schema back, and with it what is stored in what goes."""
+    from alembic import command
+
+    command.downgrade(_alembic(url), revision)
+
+
+def _alembic(url: str) -> Any:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["url"] = url
-    command.upgrade(config, revision)
+    return config

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from control.measures import LoopWatch
     from control.notices.live import LiveBus
     from control.notices.worker import OutboxWorker
+    from control.scheduler import Scheduler
+    from control.waiting_room import WaitingRoom
     from media.node import MediaNode
     from signaling.hub import Hub
 
@@ -28,7 +30,8 @@ RECORDER: web.AppKey[Any] = web.AppKey("holdspace.recorder")
 OUTBOX: web.AppKey["OutboxWorker"] = web.AppKey("holdspace.outbox")
 LIVE: web.AppKey["LiveBus"] = web.AppKey("holdspace.live")
 LOOP_WATCH: web.AppKey["LoopWatch"] = web.AppKey("holdspace.loop_watch")
-SCHEDULER: web.AppKey[Any] = web.AppKey("holdspace.scheduler")
+WAITING_ROOM: web.AppKey["WaitingRoom"] = web.AppKey("holdspace.waiting_room")
+SCHEDULER: web.AppKey["Scheduler"] = web.AppKey("holdspace.scheduler")
 LIMITS: web.AppKey["Limits"] = web.AppKey("holdspace.limits")
 INSTALL_KEYS: web.AppKey["InstallKeys"] = web.AppKey("holdspace.install_keys")
 # Draws a Problem as a page; set by the pages' setup(app). Without it requests.py writes a plain one.

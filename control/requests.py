@@ -70,7 +70,9 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         log.exception("database not available request=%s", request[REQUEST_ID])
         return _answer(request, Unavailable("database_busy", "Please try again in a moment.", retry_after_s=2))
     except Exception:
-        log.exception("failed method=%s path=%s request=%s", request.method, _loggable_path(request), request[REQUEST_ID])
+        log.exception(
+            "failed method=%s path=%s request=%s", request.method, _loggable_path(request), request[REQUEST_ID]
+        )
         detail = "The mistake is ours. Nothing you did was lost before it; please try again."
         return _answer(request, Problem("internal_error", detail))
 

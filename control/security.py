@@ -43,9 +43,7 @@ def clear_session_cookie(response: web.StreamResponse, server: ServerSettings) -
 def _set_cookie(
     response: web.StreamResponse, server: ServerSettings, name: str, value: str, max_age_s: int | None
 ) -> None:
-    response.set_cookie(
-        name, value, path="/", max_age=max_age_s, httponly=True, secure=server.is_https, samesite="Lax"
-    )
+    response.set_cookie(name, value, path="/", max_age=max_age_s, httponly=True, secure=server.is_https, samesite="Lax")
 
 
 def visitor_of(request: web.Request) -> str | None:

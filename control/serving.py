@@ -48,7 +48,7 @@ async def _serve(settings: Settings) -> None:
         await runner.setup()
         sign_ins: Sequence[demo.SignIn] = ()
         if settings.demo:
-            sign_ins = await demo.load(app[DATABASE], settings, now=app[CLOCK]())
+            sign_ins = await demo.load(app[DATABASE], now=app[CLOCK]())
         server = settings.server
         await web.TCPSite(
             runner, server.host, server.port, ssl_context=tls_context(settings), backlog=BACKLOG, reuse_address=True

@@ -48,7 +48,9 @@ async def sign_in(request: web.Request) -> web.Response:
         )
     if signed_in is None:
         raise Forbidden(
-            "sign_in_refused", "This e-mail and password don't fit together. A sign-in link always works.", title="Not signed in"
+            "sign_in_refused",
+            "This e-mail and password don't fit together. A sign-in link always works.",
+            title="Not signed in",
         )
     return await _welcomed(request, signed_in, body.next)
 
@@ -126,9 +128,7 @@ async def _welcomed(request: web.Request, signed_in: SignedIn, next_path: str | 
     request[SESSION_ID] = signed_in.session_id
     response = web.json_response({"next": local_path(next_path) or "/", "csrf_token": security.csrf_token(request)})
     server = request.app[SETTINGS].server
-    security.set_session_cookie(
-        response, server, signed_in.token, security.seconds_until(signed_in.expires_at, now)
-    )
+    security.set_session_cookie(response, server, signed_in.token, security.seconds_until(signed_in.expires_at, now))
     return response
 
 

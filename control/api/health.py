@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from control import measures
 from control.errors import Forbidden
-from control.keys import CLOCK, DATABASE, LIMITS, LIVE, LOOP_WATCH, MEDIA, OUTBOX, SCHEDULER, SETTINGS
+from control.keys import DATABASE, LIMITS, LIVE, LOOP_WATCH, MEDIA, OUTBOX, SCHEDULER, SETTINGS
 from control.limits import client_address
 from control.measures import Measure, counter, gauge
 
@@ -90,7 +90,9 @@ def _of_this_process(app: web.Application) -> Iterable[Measure]:
     yield counter("rate_limited", app[LIMITS].refused)
     scheduler = app.get(SCHEDULER)
     if scheduler is not None:
-        yield gauge("scheduler_lag_seconds", scheduler.lag_s(app[CLOCK]()))
+        yield gauge("scheduler_lag_seconds", scheduler.lag.seconds)
+        yield counter("scheduler_rounds", scheduler.lag.rounds)
+        yield counter("scheduler_failed", scheduler.lag.failed)
     stats = _media_stats(app)
     if stats is not None:
         yield from measures.media_measures(stats)

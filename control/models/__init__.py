@@ -2,7 +2,19 @@
 
 from importlib import import_module
 
-_NOUNS = ("people", "audit", "outbox", "notices", "practice", "appointments", "consents", "money", "ratings", "idempotency", "recordings")
+_NOUNS = (
+    "people",
+    "audit",
+    "outbox",
+    "notices",
+    "practice",
+    "appointments",
+    "consents",
+    "money",
+    "ratings",
+    "idempotency",
+    "recordings",
+)
 
 for _noun in _NOUNS:
     try:

@@ -51,9 +51,7 @@ class PersonRole(Base):
     person_id: Mapped[str] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"), primary_key=True)
     role: Mapped[str] = mapped_column(String(16), primary_key=True)
 
-    __table_args__ = (
-        CheckConstraint("role IN ('client', 'practitioner', 'support', 'admin')", name="known_role"),
-    )
+    __table_args__ = (CheckConstraint("role IN ('client', 'practitioner', 'support', 'admin')", name="known_role"),)
 
 
 class Credential(WithId, Base):

@@ -14,7 +14,9 @@ from control.notices.kinds import SessionFacts
 REMINDER = timedelta(minutes=15)
 
 
-def invite(about: SessionFacts, *, practice_name: str, base_url: str, organizer: str, attendee: str, now: datetime) -> str:
+def invite(
+    about: SessionFacts, *, practice_name: str, base_url: str, organizer: str, attendee: str, now: datetime
+) -> str:
     """METHOD:REQUEST, to be put into the attendee's calendar."""
     return _calendar(about, "REQUEST", practice_name, base_url, organizer, attendee, now)
 
@@ -56,7 +58,8 @@ def _calendar(
     calendar.add("version", "2.0")
     calendar.add("method", method)
     calendar.add_component(event)
-    return calendar.to_ical().decode("utf-8")
+    text: str = calendar.to_ical().decode("utf-8")
+    return text
 
 
 def _address(email: str, name: str) -> vCalAddress:

@@ -2,9 +2,9 @@
 
 import ssl
 from dataclasses import dataclass
-from email.message import EmailMessage
-from email.utils import formataddr, format_datetime
 from datetime import datetime
+from email.message import EmailMessage
+from email.utils import format_datetime, formataddr
 
 import aiosmtplib
 

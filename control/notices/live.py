@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from control.notices.outbox import NoticeStored
+from control.session_events import ConsentChanged, PresenceChanged, SessionChanged
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +44,19 @@ class LiveBus:
     def after_commit(self, events: Sequence[object]) -> None:
         """The listener for `Database.subscribe`."""
         for happened in events:
-            if isinstance(happened, NoticeStored):
-                self.publish(happened.person_id, as_message(happened))
-
-    def hint(self, person_id: str, what: str, **about: Any) -> None:
-        """Tell a person's pages that `what` changed; not stored, never replayed."""
-        self.publish(person_id, {"type": "hint", "what": what, **about})
+            match happened:
+                case NoticeStored():
+                    self.publish(happened.person_id, as_message(happened))
+                case SessionChanged(appointment_id, practitioner_id, client_id, state):
+                    for person_id in (practitioner_id, client_id):
+                        self.publish(person_id, _hint("session_changed", appointment_id, state=state))
+                case PresenceChanged(appointment_id, practitioner_id, person_id, connected):
+                    hint = _hint("presence_changed", appointment_id, person=person_id, connected=connected)
+                    for told in {practitioner_id, person_id}:
+                        self.publish(told, hint)
+                case ConsentChanged(appointment_id, person_id, purpose, answer):
+                    hint = _hint("consent_changed", appointment_id, purpose=purpose, answer=answer)
+                    self.publish(person_id, hint)
 
     def publish(self, person_id: str, message: Mapping[str, Any]) -> None:
         for page in tuple(self._pages.get(person_id, ())):
@@ -78,6 +86,11 @@ class LiveBus:
         for pages in self._pages.values():
             for page in pages:
                 page.closed.set()
+
+
+def _hint(kind: str, appointment_id: str, **more: Any) -> dict[str, Any]:
+    """Not stored, never replayed: a page that was away looks again anyway."""
+    return {"type": kind, "about": appointment_id, **more}
 
 
 def as_message(notice: NoticeStored) -> dict[str, Any]:

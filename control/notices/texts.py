@@ -249,9 +249,7 @@ _LINES: dict[NoticeKind, Callable[[SessionFacts], InApp]] = {
     NoticeKind.NEW_BOOKING: lambda about: InApp(
         "New booking", f"{about.client_name}, {about.service_name}", f"/sessions/{about.appointment_id}"
     ),
-    NoticeKind.CLIENT_WAITING: lambda about: InApp(
-        "Your client is waiting", about.client_name, "/therapist/dashboard"
-    ),
+    NoticeKind.CLIENT_WAITING: lambda about: InApp("Your client is waiting", about.client_name, "/therapist/dashboard"),
     NoticeKind.SESSION_STARTED: lambda about: InApp(
         "Your session has started",
         f"{about.practitioner_name} is ready for you",

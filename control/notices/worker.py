@@ -194,9 +194,7 @@ class OutboxWorker:
     def _invite(self, row: OutboxRow, kind: NoticeKind, person: Person) -> tuple[str | None, str]:
         if kind not in _INVITES | _CANCELLATIONS:
             return None, "REQUEST"
-        make, method = (
-            (calendar.invite, "REQUEST") if kind in _INVITES else (calendar.cancellation, "CANCEL")
-        )
+        make, method = (calendar.invite, "REQUEST") if kind in _INVITES else (calendar.cancellation, "CANCEL")
         ics = make(
             SessionFacts.from_json(row.facts["about"]),
             practice_name=self._settings.practice.name,
@@ -246,4 +244,5 @@ class OutboxWorker:
 
 def back_off(attempts: int) -> timedelta:
     """How long to wait after that many tries: 30 s, doubling, up to 2 h."""
-    return min(FIRST_BACK_OFF * 2 ** (attempts - 1), LONGEST_BACK_OFF)
+    doublings = min(attempts - 1, 16)  # far past the longest wait already
+    return min(FIRST_BACK_OFF * (1 << doublings), LONGEST_BACK_OFF)
