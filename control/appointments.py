@@ -189,7 +189,7 @@ async def activate(
         if row.state in (State.CONFIRMED, State.IN_PROGRESS):
             return State(row.state)
         if row.state != State.SCHEDULED:
-            raise Conflict("not_scheduled", "Only a paid session that lies ahead can be activated.", status_now=row.state)
+            raise Conflict("not_scheduled", "Only a paid session that lies ahead is activated.", status_now=row.state)
         early = now < opens_at(facts_of(row))
         if early and not force:
             raise Conflict(

@@ -23,7 +23,8 @@ from control.models.appointments import Appointment
 from control.models.money import Payment
 from control.models.people import Person
 from control.money import ledger
-from control.money.policy import PRICE_LIMITS_MINOR, Outcome, Policy, settle as shares
+from control.money.policy import PRICE_LIMITS_MINOR, Outcome, Policy
+from control.money.policy import settle as shares
 
 MOST_TOP_UP_MINOR = 10_000_000  # a slipped key, not a policy
 

@@ -1,0 +1,146 @@
+"""What time does by itself: a loop that looks for appointments whose `due_at` has come and lets each move on.
+
+Any number of processes may run it; the lease row lets one of them work at a time. Nothing depends on it to be
+right, only to be prompt: every action lets time catch up on its own appointment first (appointments.catch_up), so
+a stopped scheduler locks nobody out. A crash between two appointments leaves the second due.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, delete, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from control.appointment_moves import advance, load
+from control.database import Database
+from control.models.appointments import Appointment, JoinToken, Lease, Presence
+from control.models.idempotency import KeptAnswer
+
+log = logging.getLogger(__name__)
+
+LEASE = "scheduler"
+LEASE_FOR = timedelta(seconds=30)  # a crashed holder's work is taken over after this
+INTERVAL_S = 2.0
+MOST_AT_ONCE = 200  # appointments of one round; the next round is at once if there are more
+TIDY_EVERY = timedelta(minutes=10)
+ANSWERS_KEPT = timedelta(hours=24)
+TOKENS_KEPT = timedelta(days=1)
+
+
+@dataclass
+class Lag:
+    """For the metrics: how long the oldest due appointment of the last round had been waiting."""
+
+    seconds: float = 0.0
+    rounds: int = 0
+    moved: int = 0
+    failed: int = 0
+
+
+class Scheduler:
+    """`start` and `close` for the application, `run_once` for tests and the command line."""
+
+    def __init__(self, db: Database, clock: Callable[[], datetime], interval_s: float = INTERVAL_S) -> None:
+        self.lag = Lag()
+        self._db = db
+        self._clock = clock
+        self._interval_s = interval_s
+        self._holder = secrets.token_hex(8)
+        self._task: asyncio.Task[None] | None = None
+        self._tidied_at: datetime | None = None
+
+    async def start(self) -> None:
+        await close_open_stays(self._db, now=self._clock())
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        async with self._db.transaction() as session:
+            await session.execute(delete(Lease).where(Lease.name == LEASE, Lease.holder == self._holder))
+
+    async def _run(self) -> None:
+        while True:
+            more = False
+            try:
+                more = await self.run_once(self._clock()) >= MOST_AT_ONCE
+            except Exception:
+                log.exception("scheduler round failed")
+            await asyncio.sleep(0 if more else self._interval_s)
+
+    async def run_once(self, now: datetime) -> int:
+        """One round; the number of appointments that were due. Zero if another process holds the lease."""
+        if not await self._take_lease(now):
+            return 0
+        async with self._db.reading() as session:
+            due = (
+                await session.execute(
+                    select(Appointment.id, Appointment.due_at)
+                    .where(Appointment.due_at <= now)
+                    .order_by(Appointment.due_at)
+                    .limit(MOST_AT_ONCE)
+                )
+            ).all()
+        self.lag.seconds = (now - due[0].due_at).total_seconds() if due else 0.0
+        self.lag.rounds += 1
+        for found in due:
+            await self._advance(found.id, now)
+        if self._tidied_at is None or now - self._tidied_at >= TIDY_EVERY:
+            self._tidied_at = now
+            await tidy(self._db, now=now)
+        return len(due)
+
+    async def _advance(self, appointment_id: str, now: datetime) -> None:
+        """One that fails is logged and tried again next round; the others do not wait for it."""
+        try:
+            async with self._db.transaction() as session:
+                self.lag.moved += await advance(session, await load(session, appointment_id), now=now)
+        except Exception:
+            self.lag.failed += 1
+            log.exception("scheduler could not move appointment=%s", appointment_id[:8])
+
+    async def _take_lease(self, now: datetime) -> bool:
+        async with self._db.transaction() as session:
+            insert = sqlite.insert if self._db.is_sqlite else postgresql.insert
+            values = {"holder": self._holder, "renewed_at": now, "expires_at": now + LEASE_FOR}
+            taken = await session.execute(
+                insert(Lease)
+                .values(name=LEASE, **values)
+                .on_conflict_do_update(
+                    index_elements=[Lease.name],
+                    set_=values,
+                    where=or_(Lease.holder == self._holder, Lease.expires_at <= now),
+                )
+            )
+            return cast(CursorResult[Any], taken).rowcount == 1
+
+
+async def close_open_stays(db: Database, *, now: datetime) -> None:
+    """At the start: nobody is connected yet, so stays still open were cut off by a crash.
+
+    They end when the crashed process last renewed its lease, or began, whichever is later: at most one lease too
+    short for somebody who was there.
+    """
+    async with db.transaction() as session:
+        lease = await session.get(Lease, LEASE)
+        seen = min(now, lease.renewed_at) if lease is not None else now
+        open_stays = await session.scalars(select(Presence).where(Presence.disconnected_at.is_(None)))
+        for stay in open_stays:
+            stay.disconnected_at = max(seen, stay.connected_at)
+            stay.reason = "server_restart"
+
+
+async def tidy(db: Database, *, now: datetime) -> None:
+    """Forget kept answers and join tokens that can't be asked for any more."""
+    async with db.transaction() as session:
+        await session.execute(delete(KeptAnswer).where(KeptAnswer.created_at < now - ANSWERS_KEPT))
+        await session.execute(delete(JoinToken).where(JoinToken.expires_at < now - TOKENS_KEPT))
