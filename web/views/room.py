@@ -1,0 +1,135 @@
+"""The waiting room and the session room. They only show; tokens, places and starts are control's and signaling's.
+
+Flow: read the appointment as its reader may see it, send them where they have to go first (consent, another state's
+page), render. Nobody is let in by seeing a page: the socket asks control again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from aiohttp import web
+
+from control import appointment_queries, consents
+from control.accounts import Actor, require_actor
+from control.appointment_queries import SessionView
+from control.appointment_states import State
+from control.consents import Purpose
+from control.database import Database
+from control.errors import NotFound
+from control.keys import CLOCK, DATABASE
+from control.lifecycle import Facts, Party, opens_at, start_missed_at
+from web import words
+from web.render import home_url, reader_of, render, zone_of
+from web.thread import session_thread
+
+routes = web.RouteTableDef()
+
+JOINABLE = (State.SCHEDULED, State.CONFIRMED, State.IN_PROGRESS)
+
+
+@dataclass(frozen=True)
+class RoomPage:
+    """What both templates and their scripts know of an appointment."""
+
+    id: str
+    role: str
+    mode: str
+    other_name: str
+    other_call: str
+    home_url: str
+    starts_at: datetime
+    ends_at: datetime
+    opens_at: datetime
+    gives_up_at: datetime
+    is_open: bool
+    price: str
+    recording_consent_url: str
+    """Where the text is read again; empty for whoever is not asked here."""
+    recording_text_id: str
+
+
+@routes.get("/sessions/{id}/waiting-room")
+async def waiting_room(request: web.Request) -> web.StreamResponse:
+    actor = require_actor(request)
+    db, now = request.app[DATABASE], request.app[CLOCK]()
+    seen = await appointment_queries.get_for(db, actor, request.match_info["id"])
+    if seen.party is Party.ADMIN:
+        raise NotFound
+    elsewhere = _page_of_state(seen) or await _page_before(db, actor, seen)
+    if elsewhere:
+        raise web.HTTPSeeOther(elsewhere)
+    if seen.party is Party.PRACTITIONER or seen.state is State.IN_PROGRESS:
+        raise web.HTTPSeeOther(f"/sessions/{seen.id}/room")
+    zone = zone_of(request)
+    room = await _room_page(request, db, seen, now)
+    thread = session_thread(now, room.opens_at, room.starts_at, room.ends_at, zone)
+    return render(request, "waiting_room.html", room=room, thread=thread)
+
+
+@routes.get("/sessions/{id}/room")
+async def session_room(request: web.Request) -> web.StreamResponse:
+    actor = require_actor(request)
+    db, now = request.app[DATABASE], request.app[CLOCK]()
+    seen = await appointment_queries.get_for(db, actor, request.match_info["id"])
+    if seen.party is Party.ADMIN:
+        raise NotFound
+    elsewhere = _page_of_state(seen) or await _page_before(db, actor, seen)
+    if elsewhere:
+        raise web.HTTPSeeOther(elsewhere)
+    room = await _room_page(request, db, seen, now)
+    if seen.party is Party.CLIENT and seen.state is not State.IN_PROGRESS:
+        raise web.HTTPSeeOther(f"/sessions/{seen.id}/waiting-room")
+    if not room.is_open:
+        raise web.HTTPSeeOther(f"/sessions/{seen.id}")
+    return render(request, "session_room.html", room=room)
+
+
+def _page_of_state(seen: SessionView) -> str:
+    """Where a session that can't be joined is told about; empty for one that can."""
+    page = f"/sessions/{seen.id}"
+    if seen.state in JOINABLE:
+        return ""
+    if seen.state is State.COMPLETED:
+        return f"{page}/afterwards"
+    if seen.state is State.NO_SHOW_PRACTITIONER and seen.party is Party.CLIENT:
+        return f"{page}/missed"
+    return page
+
+
+async def _page_before(db: Database, actor: Actor, seen: SessionView) -> str:
+    """The consent still to be given: without `care` nobody reaches the waiting room, recording has to be answered."""
+    if seen.party is not Party.CLIENT:
+        return ""
+    given = await consents.standing(db, seen.id)
+    care = consents.answer_of(given, actor.person_id, Purpose.CARE)
+    if care is None or care.answer is not consents.Answer.YES:
+        return f"/sessions/{seen.id}/consent"
+    if seen.recording_offered and consents.answer_of(given, actor.person_id, Purpose.RECORDING) is None:
+        return f"/sessions/{seen.id}/recording-consent"
+    return ""
+
+
+async def _room_page(request: web.Request, db: Database, seen: SessionView, now: datetime) -> RoomPage:
+    is_practitioner = seen.party is Party.PRACTITIONER
+    other = seen.client_name if is_practitioner else seen.practitioner_name
+    facts = Facts(seen.state, seen.starts_at, seen.ends_at)
+    asks = seen.recording_offered and not is_practitioner
+    text_id = (await consents.current_text(db, Purpose.RECORDING, seen.practitioner_id)).id if asks else ""
+    return RoomPage(
+        id=seen.id,
+        role="practitioner" if is_practitioner else "client",
+        mode=seen.mode,
+        other_name=other,
+        other_call=words.first_name(other),
+        home_url=home_url(reader_of(request)),
+        starts_at=seen.starts_at,
+        ends_at=seen.ends_at,
+        opens_at=opens_at(facts),
+        gives_up_at=start_missed_at(facts),
+        is_open=now >= opens_at(facts) or seen.state is not State.SCHEDULED,
+        price=words.money(seen.price_minor, seen.currency) if seen.price_minor else "",
+        recording_consent_url=f"/sessions/{seen.id}/recording-consent" if asks else "",
+        recording_text_id=text_id,
+    )
