@@ -217,3 +217,17 @@ async def add_service(
 def _require_owner(actor: Actor | None, person_id: str) -> None:
     if actor is not None and actor.person_id != person_id and not actor.is_any(Role.ADMIN):
         raise Forbidden("not_yours", "This profile is not yours.")
+
+
+async def currency_of(db: Database, practitioner_id: str, service_id: str | None) -> str:
+    """In which currency a window's price is meant: the service's, or the one all services share."""
+    query = select(Service.currency).where(Service.practitioner_id == practitioner_id, Service.active.is_(True))
+    if service_id is not None:
+        query = query.where(Service.id == service_id)
+    async with db.reading() as session:
+        found = set(await session.scalars(query))
+    if service_id is not None and not found:
+        raise NotFound("service_not_found", "You offer no such service.")
+    if len(found) != 1:
+        raise Invalid("price_needs_service", "Name the service this price is for.", pointer="/serviceId")
+    return found.pop()

@@ -1,0 +1,119 @@
+"""The actions on one appointment: pay, start, end, cancel. Thin: body in, action, the appointment as it is now out."""
+
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import Field
+
+from control import appointments
+from control.accounts import Actor, require_actor
+from control.api.bodies import Body, EmptyBody, read
+from control.api.idempotency import idempotent
+from control.api.shapes import ID_PATTERN, Reason, session_json
+from control.appointment_queries import SessionView
+from control.keys import CLOCK, DATABASE
+from control.models.people import Role
+from control.money.payments import Method
+
+routes = web.RouteTableDef()
+ONE = f"/api/appointments/{{id:{ID_PATTERN}}}"
+
+
+class PaymentBody(Body):
+    paymentMethod: Method
+    paymentMethodToken: Annotated[str, Field(max_length=255)] | None = None
+    """A gateway's token for a card; the wallet needs none."""
+
+
+class CompleteBody(Body):
+    isNoShow: bool = False
+    noShowReason: Reason | None = None
+
+
+class CancelBody(Body):
+    reason: Reason | None = None
+
+
+def _answer(view: SessionView) -> web.Response:
+    return web.json_response(session_json(view))
+
+
+def _which(request: web.Request) -> tuple[Actor, str]:
+    return require_actor(request), request.match_info["id"]
+
+
+@routes.get(ONE)
+async def one(request: web.Request) -> web.Response:
+    actor, appointment_id = _which(request)
+    return _answer(await appointments.get_for(request.app[DATABASE], actor, appointment_id))
+
+
+@routes.get("/api/appointments")
+async def all_of_them(request: web.Request) -> web.Response:
+    """The newest appointments of the practice, for an admin."""
+    actor = require_actor(request, Role.ADMIN)
+    views = await appointments.for_admin(request.app[DATABASE], actor)
+    return web.json_response({"sessions": [session_json(view) for view in views]})
+
+
+@routes.post(f"{ONE}/payment")
+@idempotent(required=True)
+async def pay(request: web.Request) -> web.Response:
+    actor, appointment_id = _which(request)
+    body = await read(request, PaymentBody)
+    return _answer(
+        await appointments.pay(
+            request.app[DATABASE], actor, appointment_id, body.paymentMethod, now=request.app[CLOCK]()
+        )
+    )
+
+
+@routes.post(f"{ONE}/start")
+@idempotent()
+async def start(request: web.Request) -> web.Response:
+    actor, appointment_id = _which(request)
+    await read(request, EmptyBody)
+    return _answer(
+        await appointments.start(request.app[DATABASE], actor, appointment_id, now=request.app[CLOCK]())
+    )
+
+
+@routes.post(f"{ONE}/complete-session")
+@idempotent()
+async def complete(request: web.Request) -> web.Response:
+    actor, appointment_id = _which(request)
+    body = await read(request, CompleteBody)
+    return _answer(
+        await appointments.complete(
+            request.app[DATABASE],
+            actor,
+            appointment_id,
+            is_no_show=body.isNoShow,
+            reason=body.noShowReason,
+            now=request.app[CLOCK](),
+        )
+    )
+
+
+@routes.post(f"{ONE}/cancel-session")
+@idempotent()
+async def cancel(request: web.Request) -> web.Response:
+    actor, appointment_id = _which(request)
+    body = await read(request, CancelBody)
+    return _answer(
+        await appointments.cancel(
+            request.app[DATABASE], actor, appointment_id, reason=body.reason, now=request.app[CLOCK]()
+        )
+    )
+
+
+@routes.post(f"{ONE}/activate")
+@idempotent()
+async def activate(request: web.Request) -> web.Response:
+    """An admin confirms a paid session that is due."""
+    actor = require_actor(request, Role.ADMIN)
+    await read(request, EmptyBody)
+    appointment_id = request.match_info["id"]
+    db = request.app[DATABASE]
+    await appointments.activate(db, actor, appointment_id, now=request.app[CLOCK]())
+    return _answer(await appointments.get_for(db, actor, appointment_id))

@@ -1,0 +1,151 @@
+"""How the practice's values look in JSON, and the fields requests are made of. No rules here.
+
+Moments are RFC 3339 in UTC, money is integer minor units with its currency, states are the product's words.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Protocol
+
+from aiohttp import web
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+
+from control.appointment_queries import SessionView
+from control.appointment_states import State
+from control.errors import Malformed
+from control.lifecycle import Party
+from control.slots import Slot
+
+ID_PATTERN = "[0-9a-f]{32}"
+"""In routes: an id is never a word, so `/professional/sessions` is not `/professional/{id}`."""
+
+MOST_PAGE = 100
+DEFAULT_PAGE = 25
+
+
+def _without_controls(text: str) -> str:
+    if any(ord(character) < 32 and character not in "\n\t" for character in text) or "\x7f" in text:
+        raise ValueError("control characters are not text")
+    return text
+
+
+def _storable(moment: datetime) -> datetime:
+    if not 2000 <= moment.year <= 9000:
+        raise ValueError("this moment is out of range")
+    return moment
+
+
+Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
+Text = Annotated[str, AfterValidator(_without_controls)]
+Reason = Annotated[str, Field(max_length=500), AfterValidator(_without_controls)]
+Clock = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+Moment = Annotated[AwareDatetime, AfterValidator(_storable)]
+
+
+def iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def maybe_iso(moment: datetime | None) -> str | None:
+    return None if moment is None else iso(moment)
+
+
+def slot_json(slot: Slot) -> dict[str, Any]:
+    return {
+        "start": iso(slot.start),
+        "end": iso(slot.end),
+        "price_minor": slot.price_minor,
+        "currency": slot.currency,
+    }
+
+
+def payment_json(view: SessionView) -> dict[str, Any]:
+    """What there is to pay, or was paid. The practitioner sees the breakdown, the client the total."""
+    due = view.state is State.PENDING
+    payment: dict[str, Any] = {
+        "status": "due" if due else (view.payment_state or "none"),
+        "method": view.payment_method,
+        "amount_minor": view.price_minor,
+        "currency": view.currency,
+        "methods": ["wallet"] if due else [],
+        "kept_minor": view.kept_minor,
+        "refund_minor": view.refund_minor,
+    }
+    if view.party is not Party.CLIENT:
+        payment["platform_fee_bp"] = view.platform_fee_bp
+    return payment
+
+
+def session_json(view: SessionView) -> dict[str, Any]:
+    return {
+        "id": view.id,
+        "status": view.state,
+        "my_role": view.party,
+        "service": {"id": view.service_id, "name": view.service_name, "mode": view.mode},
+        "practitioner": {
+            "id": view.practitioner_id,
+            "name": view.practitioner_name,
+            "time_zone": view.practitioner_time_zone,
+        },
+        "client": {"id": view.client_id, "name": view.client_name, "time_zone": view.client_time_zone},
+        "start": iso(view.starts_at),
+        "end": iso(view.ends_at),
+        "recording_offered": view.recording_offered,
+        "hold_expires_at": maybe_iso(view.hold_expires_at) if view.state is State.PENDING else None,
+        "started_at": maybe_iso(view.started_at),
+        "ended_at": maybe_iso(view.ended_at),
+        "ended_by": view.ended_by,
+        "reason": view.end_reason,
+        "policy": {
+            "late_window_minutes": view.late_window_minutes,
+            "late_fee_bp": view.late_fee_bp,
+            "no_show_fee_bp": view.no_show_fee_bp,
+        },
+        "payment": payment_json(view),
+    }
+
+
+# -- paging ------------------------------------------------------------------------------------------------------
+
+
+class Paged(Protocol):
+    @property
+    def starts_at(self) -> datetime: ...
+    @property
+    def id(self) -> str: ...
+
+
+def page_limit(request: web.Request) -> int:
+    text = request.query.get("limit", str(DEFAULT_PAGE))
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= MOST_PAGE:
+        raise Malformed("limit_invalid", f"limit is a number from 1 to {MOST_PAGE}.")
+    return int(text)
+
+
+def cursor_of(request: web.Request) -> tuple[datetime, str] | None:
+    """A cursor is what we gave out; any other text is one Malformed."""
+    text = request.query.get("cursor")
+    if text is None:
+        return None
+    try:
+        if len(text) > 200:
+            raise ValueError("length")
+        moment, row_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        start = datetime.fromisoformat(moment)
+        if start.tzinfo is None or not isinstance(row_id, str) or "\x00" in row_id:
+            raise ValueError("shape")
+        return _storable(start), row_id
+    except (ValueError, TypeError, binascii.Error, OverflowError) as error:
+        raise Malformed("cursor_invalid", "This cursor is not one of ours.") from error
+
+
+def next_cursor(rows: Sequence[Paged], limit: int) -> str | None:
+    """None at the end. `rows` is a page of at most `limit`."""
+    if len(rows) < limit:
+        return None
+    last = rows[-1]
+    raw = json.dumps([last.starts_at.isoformat(), last.id], separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
