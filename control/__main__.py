@@ -19,7 +19,10 @@ Command = Callable[[argparse.Namespace, Settings], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
-    options = parser.parse_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
+    if rest and not getattr(options, "passes_on", False):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
     environment = dict(os.environ)
     if getattr(options, "demo", False):
         environment["HOLDSPACE_DEMO"] = "true"
@@ -160,15 +163,14 @@ def _add_bench(commands: Subparsers) -> None:
         description="Measure what this machine carries. Everything after `bench` goes to `python -m benchmarks`.",
         add_help=False,
     )
-    bench.add_argument("arguments", nargs=argparse.REMAINDER)
-    bench.set_defaults(run=commands_of("bench"))
+    bench.set_defaults(run=commands_of("bench"), passes_on=True)
 
 
 def _add_check(commands: Subparsers) -> None:
     check = commands.add_parser(
         "check",
         help="check the settings and this machine",
-        description="Check settings, ports, TLS, mail, key backup and kernel limits. Exit code 1 if there is a problem.",
+        description="Check settings, ports, TLS, mail, key backup and kernel limits. Exit code 1 on a problem.",
     )
     check.add_argument("--sample", action="store_true", help="print a sample settings file and stop")
     check.add_argument("--table", action="store_true", help="print the settings as a Markdown table and stop")

@@ -70,6 +70,13 @@ def require_actor(request: web.Request, *roles: Role) -> Actor:
     return actor
 
 
+def home_path(actor: Actor) -> str:
+    """Where a person's day starts."""
+    if actor.is_any(Role.PRACTITIONER):
+        return "/therapist/dashboard"
+    return "/admin/appointments" if actor.is_any(Role.ADMIN) else "/dashboard"
+
+
 @dataclass(frozen=True)
 class SignedIn:
     """A new web session. `token` is the cookie's value and exists nowhere else."""

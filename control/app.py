@@ -52,10 +52,12 @@ API_NOUNS = (
     "health",
     "outbox",
     "availability",
+    "sessions",
     "appointments",
     "consents",
     "ratings",
     "practitioners",
+    "wallet",
     "recordings",
 )
 YEAR_S = 31_536_000

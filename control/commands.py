@@ -185,4 +185,4 @@ def sessions_explain(options: argparse.Namespace, settings: Settings) -> int:
 
 def bench(options: argparse.Namespace, _settings: Settings) -> int:
     """A process of its own: what is measured must not share a loop with what asks."""
-    return subprocess.run([sys.executable, "-m", "benchmarks", *options.arguments], check=False).returncode  # noqa: S603  our own module
+    return subprocess.run([sys.executable, "-m", "benchmarks", *options.rest], check=False).returncode  # noqa: S603  our own module

@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from control import accounts, security
-from control.errors import Malformed, NotSignedIn, Problem, Unavailable
+from control.errors import Malformed, NotFound, NotSignedIn, Problem, Unavailable
 from control.keys import (
     ACTOR,
     CLOCK,
@@ -50,6 +50,12 @@ def wants_json(request: web.Request) -> bool:
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[REQUEST_ID] = secrets.token_hex(6)
+    response = await _answered(request, handler)
+    security.remember_visitor(request, response)
+    return response
+
+
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except Problem as problem:
@@ -84,6 +90,8 @@ def _loggable_path(request: web.Request) -> str:
 
 
 def _from_http(error: web.HTTPException) -> Problem:
+    if error.status == HTTPStatus.NOT_FOUND:
+        return NotFound()
     status = HTTPStatus(error.status)
     code = status.phrase.lower().replace(" ", "_").replace("-", "_")
     return Problem(code, "", title=status.phrase, status=error.status)

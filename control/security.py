@@ -147,9 +147,16 @@ async def add_security_headers(request: web.Request, response: web.StreamRespons
     )
     if server.is_https:
         headers.setdefault("Strict-Transport-Security", HSTS)
+    headers["Server"] = "Holdspace"  # what it runs on is nobody's business
+
+
+def remember_visitor(request: web.Request, response: web.StreamResponse) -> None:
+    """Give the browser the visitor cookie its CSRF token was made for. Too late once the headers are on their way."""
     visitor = request.get(VISITOR)
-    if visitor is not None and visitor != visitor_of(request) and not response.prepared:
-        _set_cookie(response, server, visitor_cookie_name(server), visitor, None)
+    if visitor is None or visitor == visitor_of(request) or response.prepared:
+        return
+    server = request.app[SETTINGS].server
+    _set_cookie(response, server, visitor_cookie_name(server), visitor, None)
 
 
 def seconds_until(at: datetime, now: datetime) -> int:

@@ -126,7 +126,9 @@ async def _welcomed(request: web.Request, signed_in: SignedIn, next_path: str | 
     if before is not None:
         await accounts.revoke_session(request.app[DATABASE], before, now=now)
     request[SESSION_ID] = signed_in.session_id
-    response = web.json_response({"next": local_path(next_path) or "/", "csrf_token": security.csrf_token(request)})
+    actor = await accounts.actor_of(request.app[DATABASE], signed_in.person_id)
+    home = accounts.home_path(actor) if actor is not None else "/"
+    response = web.json_response({"next": local_path(next_path) or home, "csrf_token": security.csrf_token(request)})
     server = request.app[SETTINGS].server
     security.set_session_cookie(response, server, signed_in.token, security.seconds_until(signed_in.expires_at, now))
     return response
