@@ -13,7 +13,7 @@ Errors, all mapped in one place (native/src/errors.rs) to classes of `media.erro
 """
 
 from collections.abc import Sequence
-from typing import Final, Literal, TypedDict
+from typing import Final, Literal, Self, TypedDict, final, type_check_only
 
 BUILD_INFO: Final[str]
 """`crate version, rustc version, profile, target features in use`; logged once at start."""
@@ -21,6 +21,7 @@ BUILD_INFO: Final[str]
 Kind = Literal["audio", "video"]
 SrtpProfile = Literal["AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_CM_128_HMAC_SHA1_80"]
 
+@type_check_only
 class Codec(TypedDict):
     """One payload type as negotiated with one participant (the numbers differ from person to person)."""
 
@@ -36,6 +37,7 @@ class Codec(TypedDict):
     fmtp: str
     """Format parameters as written, for telling H.264 profiles apart; may be empty."""
 
+@type_check_only
 class Extensions(TypedDict, total=False):
     """Header-extension ids (1–255) as negotiated with one participant; a missing key was not negotiated."""
 
@@ -49,6 +51,7 @@ class Extensions(TypedDict, total=False):
     dependency_descriptor: int
     playout_delay: int
 
+@type_check_only
 class TrackSpec(TypedDict):
     """What a person publishes in one media section. Streams are bound by SSRC when known, else by MID (and RID)."""
 
@@ -61,6 +64,7 @@ class TrackSpec(TypedDict):
     rids: tuple[str, ...]
     """Simulcast rids in the offer's order; empty without simulcast."""
 
+@type_check_only
 class SlotSpec(TypedDict):
     """One outgoing stream of a subscriber: SSRC and RTX SSRC are the server's, announced in the answer."""
 
@@ -71,6 +75,7 @@ class SlotSpec(TypedDict):
     codecs: tuple[Codec, ...]
     cname: str
 
+@type_check_only
 class NodeOptions(TypedDict):
     threads: int
     """Runtime threads (≥ 1); thread i binds `udp_port + i` (0: any free port each)."""
@@ -84,6 +89,7 @@ class NodeOptions(TypedDict):
     max_transports_per_room: int
     max_tracks_per_transport: int
 
+@type_check_only
 class LocalAddress(TypedDict):
     thread: int
     ip: str
@@ -91,6 +97,7 @@ class LocalAddress(TypedDict):
     receive_buffer_bytes: int
     """As the kernel granted it (`SO_RCVBUF` read back, halved)."""
 
+@type_check_only
 class TransportStats(TypedDict):
     """Per transport; counters since it was added."""
 
@@ -115,6 +122,7 @@ class TransportStats(TypedDict):
     jitter_in_ms: float
     estimate_bps: int | None
 
+@type_check_only
 class NodeStats(TypedDict):
     """Whole process; counters since start."""
 
@@ -145,18 +153,21 @@ class NodeStats(TypedDict):
 #   ("track", room, transport, track, state)          state: "live" (first packet) | "silent" (none for 2 s)
 #   ("codec", room, transport, track, name, fmtp)     the codec in use became known or changed
 #   ("levels", room, ((track, level_dbov, active), …))  every 200 ms while anything was heard; level 0 (loud) … 127
-#   ("tap_ended", room, tap, reason)                  reason: "removed" | "grant_revoked" | "track_gone" | "journal_failed"
-#   ("journal", journal, state, detail)               state: "synced" (detail: bytes on disk) | "failed" (why) | "closed"
+#   ("tap_ended", room, tap, reason)                  reason: "removed" | "grant_revoked" | "track_gone" |
+#                                                     "journal_failed"
+#   ("journal", journal, state, detail)               state: "synced" (detail: bytes on disk) | "failed" (why)
+#                                                     | "closed" (None)
 #   ("stats", ticket, dict)                           answer to `request_stats` / `request_dump`
 #   ("room_failed", room, message)                    a panic ended this room; it and all in it are gone
 #   ("thread_failed", thread, message)
 #   ("dropped_events", count)                         DTLS or statistics events that found their queue full
 Event = tuple[object, ...]
 
+@final
 class Node:
     """Sockets, runtime threads and every room on them. One per process."""
 
-    def __init__(self, options: NodeOptions) -> None: ...
+    def __new__(cls, options: NodeOptions) -> Self: ...
     @property
     def event_fd(self) -> int:
         """Readable when `drain` has something; owned by the node."""
@@ -212,7 +223,7 @@ class Node:
     def revoke_recording(self, room: int, grant: str) -> None:
         """Ends every tap made under the grant before this call's command returns; nothing later is journalled."""
     def add_tap(self, room: int, tap: int, track: int, grant: str, journal: int, key_id: int, key: bytes) -> None:
-        """Write `track`'s packets to the journal under `key`. Refused unless the grant names the track's participant."""
+        """Write `track`'s packets to the journal under `key`; Refused unless the grant names the track's owner."""
     def remove_tap(self, room: int, tap: int) -> None: ...
 
     # looking inside

@@ -7,9 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use holdspace_engine::{
-    Command, Event, ExtensionIds, SlotId, SlotSpec, TapId, TrackId, TrackSpec, TransportId,
-};
+use holdspace_engine::{Command, Event, ExtensionIds, SlotId, SlotSpec, TapId, TrackId, TrackSpec, TransportId};
 use holdspace_journal::{JournalError, MAX_RECORD_BYTES};
 use holdspace_wire::srtp::Profile;
 
@@ -157,12 +155,8 @@ impl Node {
     ) -> Result<(), CoreError> {
         let mut registry = self.open()?;
         let verdict = registry.add_transport(room, transport, &participant, (&ice.0, &ice.1))?;
-        let command = Command::AddTransport {
-            transport: TransportId(transport),
-            participant,
-            ice_ufrag: ice.0,
-            ice_pwd: ice.1,
-        };
+        let command =
+            Command::AddTransport { transport: TransportId(transport), participant, ice_ufrag: ice.0, ice_pwd: ice.1 };
         self.tell_if_new(verdict, room, command)
     }
 
@@ -176,20 +170,12 @@ impl Node {
     pub fn remove_transport(&self, room: u64, transport: u64) -> Result<(), CoreError> {
         let mut registry = self.open()?;
         match registry.remove_transport(room, transport) {
-            Some(thread) => {
-                self.tell(thread, room, Command::RemoveTransport { transport: TransportId(transport) })
-            }
+            Some(thread) => self.tell(thread, room, Command::RemoveTransport { transport: TransportId(transport) }),
             None => Ok(()),
         }
     }
 
-    pub fn send_dtls(
-        &self,
-        room: u64,
-        transport: u64,
-        datagrams: Vec<Vec<u8>>,
-        flight: bool,
-    ) -> Result<(), CoreError> {
+    pub fn send_dtls(&self, room: u64, transport: u64, datagrams: Vec<Vec<u8>>, flight: bool) -> Result<(), CoreError> {
         let mut registry = self.open()?;
         let thread = registry.check_transport(room, transport)?;
         if datagrams.len() > MAX_DTLS_DATAGRAMS || datagrams.iter().any(|one| one.len() > MAX_DTLS_BYTES) {
@@ -209,13 +195,10 @@ impl Node {
     ) -> Result<(), CoreError> {
         let wanted = profile.key_bytes() + profile.salt_bytes();
         if keys.0.len() != wanted || keys.1.len() != wanted {
-            return Err(CoreError::BadArgument(format!(
-                "this profile has keys of {wanted} bytes, salt included"
-            )));
+            return Err(CoreError::BadArgument(format!("this profile has keys of {wanted} bytes, salt included")));
         }
         let mut registry = self.open()?;
-        let verdict =
-            registry.set_keys(room, transport, (profile.key_bytes(), profile.rtp_overhead(), &keys))?;
+        let verdict = registry.set_keys(room, transport, (profile.key_bytes(), profile.rtp_overhead(), &keys))?;
         let (inbound_key, outbound_key) = keys;
         let transport = TransportId(transport);
         self.tell_if_new(verdict, room, Command::SetSrtp { transport, profile, inbound_key, outbound_key })
@@ -300,13 +283,7 @@ impl Node {
 
 /// Recording: who may be recorded, and where it goes.
 impl Node {
-    pub fn open_journal(
-        &self,
-        journal: u64,
-        path: &Path,
-        key: &[u8],
-        header: &[u8],
-    ) -> Result<(), CoreError> {
+    pub fn open_journal(&self, journal: u64, path: &Path, key: &[u8], header: &[u8]) -> Result<(), CoreError> {
         if !self.open()?.open_journal(journal, (path, key, header))? {
             return Ok(());
         }

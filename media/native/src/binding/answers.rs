@@ -25,13 +25,9 @@ pub(super) fn event(py: Python<'_>, notice: &Notice) -> PyResult<Object> {
 
 fn room_event(py: Python<'_>, room: u64, event: &Event) -> PyResult<Object> {
     match event {
-        Event::Dtls { transport, datagram } => {
-            ("dtls", room, transport.0, PyBytes::new(py, datagram)).into_py_any(py)
-        }
+        Event::Dtls { transport, datagram } => ("dtls", room, transport.0, PyBytes::new(py, datagram)).into_py_any(py),
         Event::Ice { transport, state } => ("ice", room, transport.0, state.name()).into_py_any(py),
-        Event::Track { transport, track, state } => {
-            ("track", room, transport.0, track.0, state.name()).into_py_any(py)
-        }
+        Event::Track { transport, track, state } => ("track", room, transport.0, track.0, state.name()).into_py_any(py),
         Event::Codec { transport, track, name, fmtp } => {
             ("codec", room, transport.0, track.0, name, fmtp).into_py_any(py)
         }

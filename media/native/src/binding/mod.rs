@@ -8,6 +8,7 @@ mod arguments;
 mod node;
 
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 use crate::errors::{panic_message, python, CoreError};
 
@@ -49,8 +50,27 @@ fn target_features() -> Vec<&'static str> {
     found.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect()
 }
 
+/// The stub's type aliases, so that annotations can be evaluated.
+fn add_aliases(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let typing = py.import("typing")?;
+    let (literal, union) = (typing.getattr("Literal")?, typing.getattr("Union")?);
+    let one_of = |words: &[&str]| {
+        let each: Vec<_> = words.iter().map(|word| literal.get_item(word)).collect::<PyResult<_>>()?;
+        union.get_item(PyTuple::new(py, each)?)
+    };
+    module.add("Kind", one_of(&["audio", "video"])?)?;
+    let profiles = ["AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_CM_128_HMAC_SHA1_80"];
+    module.add("SrtpProfile", one_of(&profiles)?)?;
+    let builtins = py.import("builtins")?;
+    let any_length = (builtins.getattr("object")?, builtins.getattr("Ellipsis")?);
+    module.add("Event", builtins.getattr("tuple")?.get_item(any_length)?)
+}
+
 #[pymodule]
 fn _forwarder(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("BUILD_INFO", build_info())?;
-    module.add_class::<node::Node>()
+    module.add_class::<node::Node>()?;
+    add_aliases(module)?;
+    module.delattr("__all__") // PyO3 makes one; the stub says what there is
 }

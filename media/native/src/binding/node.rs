@@ -19,11 +19,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    fn call<T: Send>(
-        &self,
-        py: Python<'_>,
-        work: impl FnOnce(&Core) -> Result<T, CoreError> + Send,
-    ) -> PyResult<T> {
+    fn call<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&Core) -> Result<T, CoreError> + Send) -> PyResult<T> {
         let core = self.core.clone();
         detached(py, move || work(&core))
     }
@@ -160,14 +156,7 @@ impl Node {
         self.call(py, |core| core.remove_track(room, track))
     }
 
-    fn set_slot(
-        &self,
-        py: Python<'_>,
-        room: u64,
-        transport: u64,
-        slot: u64,
-        spec: &Bound<'_, PyDict>,
-    ) -> PyResult<()> {
+    fn set_slot(&self, py: Python<'_>, room: u64, transport: u64, slot: u64, spec: &Bound<'_, PyDict>) -> PyResult<()> {
         let spec = arguments::slot(spec)?;
         self.call(py, |core| core.set_slot(room, transport, slot, spec))
     }
@@ -195,14 +184,7 @@ impl Node {
         self.call(py, |core| core.set_max_bitrate(room, transport, bps))
     }
 
-    fn open_journal(
-        &self,
-        py: Python<'_>,
-        journal: u64,
-        path: PathBuf,
-        key: Vec<u8>,
-        header: Vec<u8>,
-    ) -> PyResult<()> {
+    fn open_journal(&self, py: Python<'_>, journal: u64, path: PathBuf, key: Vec<u8>, header: Vec<u8>) -> PyResult<()> {
         self.call(py, |core| core.open_journal(journal, &path, &key, &header))
     }
 
@@ -234,9 +216,7 @@ impl Node {
         key_id: u32,
         key: Vec<u8>,
     ) -> PyResult<()> {
-        self.call(py, |core| {
-            core.add_tap(room, tap, &TapRequest { track, grant: &grant, journal, key_id, key: &key })
-        })
+        self.call(py, |core| core.add_tap(room, tap, &TapRequest { track, grant: &grant, journal, key_id, key: &key }))
     }
 
     fn remove_tap(&self, py: Python<'_>, room: u64, tap: u64) -> PyResult<()> {

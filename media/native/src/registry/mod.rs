@@ -150,9 +150,7 @@ impl Registry {
         let thread = place.thread;
         if let Some(there) = place.transports.get(&transport) {
             let is_same = there.made_from == made_from;
-            return is_same
-                .then_some(Verdict::Same { thread })
-                .ok_or_else(|| duplicate("transport", transport));
+            return is_same.then_some(Verdict::Same { thread }).ok_or_else(|| duplicate("transport", transport));
         }
         if place.transports.len() >= most {
             return Err(CoreError::Refused(format!("room {room} has its {most} transports")));
@@ -194,12 +192,8 @@ impl Registry {
         let place = self.rooms.get_mut(&room)?;
         let gone = place.transports.remove(&transport)?;
         place.slots.retain(|_, slot| slot.transport() != transport);
-        let tracks: Vec<u64> = place
-            .tracks
-            .iter()
-            .filter(|(_, track)| track.transport() == transport)
-            .map(|(id, _)| *id)
-            .collect();
+        let tracks: Vec<u64> =
+            place.tracks.iter().filter(|(_, track)| track.transport() == transport).map(|(id, _)| *id).collect();
         for track in tracks {
             place.forget_track(track);
         }

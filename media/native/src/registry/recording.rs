@@ -56,8 +56,7 @@ impl Registry {
         let place = self.rooms.get_mut(&room)?;
         place.grants.remove(grant)?;
         let key_of = |tap: &Tap| KeyToRevoke { journal: tap.journal, key_id: tap.key_id };
-        let (ended, standing): (Vec<&Tap>, Vec<&Tap>) =
-            place.taps.values().partition(|tap| tap.grant == grant);
+        let (ended, standing): (Vec<&Tap>, Vec<&Tap>) = place.taps.values().partition(|tap| tap.grant == grant);
         let mut keys: Vec<KeyToRevoke> = ended.into_iter().map(key_of).collect();
         keys.sort_unstable();
         keys.dedup();
@@ -83,10 +82,7 @@ impl Registry {
         }
         let owner = place.transports.get(&track.transport()).map(|transport| &transport.participant);
         if owner != Some(granted) {
-            return Err(CoreError::Refused(format!(
-                "the grant does not name the owner of track {}",
-                request.track
-            )));
+            return Err(CoreError::Refused(format!("the grant does not name the owner of track {}", request.track)));
         }
         if place.taps.len() >= most {
             return Err(CoreError::Refused(format!("room {room} has its {most} taps")));

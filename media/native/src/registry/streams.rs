@@ -56,19 +56,14 @@ impl Registry {
         match room.tracks.entry(track) {
             Entry::Occupied(there) => {
                 let there = there.get();
-                let is_same =
-                    there.transport == place.transport && there.mid == place.mid && there.kind == place.kind;
+                let is_same = there.transport == place.transport && there.mid == place.mid && there.kind == place.kind;
                 is_same.then_some(thread).ok_or_else(|| duplicate("track", track))
             }
             Entry::Vacant(_) if has >= most => {
                 Err(CoreError::Refused(format!("transport {} has its {most} tracks", place.transport)))
             }
             Entry::Vacant(vacant) => {
-                vacant.insert(Track {
-                    transport: place.transport,
-                    mid: place.mid.to_owned(),
-                    kind: place.kind,
-                });
+                vacant.insert(Track { transport: place.transport, mid: place.mid.to_owned(), kind: place.kind });
                 Ok(thread)
             }
         }

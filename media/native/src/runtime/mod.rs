@@ -107,8 +107,11 @@ impl Runtime {
         let mut outboxes = Vec::new();
         for ip in &options.bind {
             let address = SocketAddr::new(*ip, port);
-            let socket = UdpSocket::open(address, options.socket_buffer_bytes)
-                .map_err(|error| CoreError::Failed(format!("cannot bind {address}: {error}")))?;
+            let socket = match UdpSocket::open(address, options.socket_buffer_bytes) {
+                Ok(socket) => socket,
+                Err(error) if is_missing_family(&error) && ip.is_unspecified() && options.bind.len() > 1 => continue,
+                Err(error) => return Err(CoreError::Failed(format!("cannot bind {address}: {error}"))),
+            };
             self.addresses.push(BoundAddress {
                 thread: index,
                 address: socket.local(),
@@ -116,15 +119,13 @@ impl Runtime {
             });
             outboxes.push(Outbox::new(socket, options.gso));
         }
+        if outboxes.is_empty() {
+            return Err(CoreError::Failed("no address could be bound".to_owned()));
+        }
         Ok(outboxes)
     }
 
-    fn spawn(
-        &self,
-        options: &RuntimeOptions,
-        index: usize,
-        outboxes: Vec<Outbox>,
-    ) -> Result<ThreadHandle, CoreError> {
+    fn spawn(&self, options: &RuntimeOptions, index: usize, outboxes: Vec<Outbox>) -> Result<ThreadHandle, CoreError> {
         let (commands, receiver) = mpsc::channel();
         let shared = Arc::new(ThreadShared {
             wake: Wake::new().map_err(|error| CoreError::Failed(format!("eventfd: {error}")))?,
@@ -211,6 +212,11 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// The machine has no addresses of this family: a wildcard of it stands for nothing, which is no failure.
+fn is_missing_family(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
 fn tell_journal(events: &EventQueue, notice: JournalNotice) {

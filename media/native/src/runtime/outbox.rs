@@ -119,13 +119,7 @@ mod tests {
         let on: libc::c_int = 1;
         // SAFETY: four readable bytes.
         let result = unsafe {
-            libc::setsockopt(
-                socket.raw(),
-                libc::SOL_SOCKET,
-                libc::SO_NO_CHECK,
-                std::ptr::from_ref(&on).cast(),
-                4,
-            )
+            libc::setsockopt(socket.raw(), libc::SOL_SOCKET, libc::SO_NO_CHECK, std::ptr::from_ref(&on).cast(), 4)
         };
         assert_eq!(result, 0);
     }

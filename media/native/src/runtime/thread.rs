@@ -103,8 +103,7 @@ impl Worker {
     /// Works until told to stop. Whatever ends it, what taps wrote is handed over.
     pub(super) fn run(&mut self) {
         let descriptors = std::iter::once(self.shared.wake.raw());
-        let mut poller =
-            Poller::new(descriptors.chain(self.outboxes.iter().map(|outbox| outbox.socket.raw())));
+        let mut poller = Poller::new(descriptors.chain(self.outboxes.iter().map(|outbox| outbox.socket.raw())));
         let mut batch = ReceiveBatch::new(DATAGRAM_BYTES, BATCH_DATAGRAMS);
         loop {
             poller.wait(self.idle_ns());
@@ -179,10 +178,7 @@ impl Worker {
 
     /// Whether the thread can go on after a failed receive; tells Python when it cannot.
     fn survives(&mut self, error: &std::io::Error) -> bool {
-        if matches!(
-            error.raw_os_error(),
-            Some(libc::ENOMEM | libc::ENOBUFS | libc::EPERM | libc::ECONNREFUSED)
-        ) {
+        if matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::ENOBUFS | libc::EPERM | libc::ECONNREFUSED)) {
             return true;
         }
         let message = format!("receiving failed: {error}");
@@ -231,13 +227,8 @@ impl Worker {
                 }
                 ThreadCommand::ReportTransport { room, transport, ticket } => {
                     let there = self.rooms.get(&room).map(|room| &room.engine);
-                    let stats =
-                        guarded(|| there.and_then(|engine| engine.transport_stats(transport, now()).ok()));
-                    self.answer(
-                        room,
-                        ticket,
-                        stats.map(|stats| stats.map_or(Answer::Gone, Answer::Transport)),
-                    );
+                    let stats = guarded(|| there.and_then(|engine| engine.transport_stats(transport, now()).ok()));
+                    self.answer(room, ticket, stats.map(|stats| stats.map_or(Answer::Gone, Answer::Transport)));
                 }
                 ThreadCommand::ReportRoom { room, ticket } => {
                     let there = self.rooms.get(&room).map(|room| &room.engine);

@@ -10,8 +10,7 @@ pub struct Poller {
 
 impl Poller {
     pub fn new(descriptors: impl IntoIterator<Item = RawFd>) -> Self {
-        let entries =
-            descriptors.into_iter().map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
+        let entries = descriptors.into_iter().map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
         Self { entries }
     }
 
@@ -30,12 +29,7 @@ impl Poller {
         let limit_pointer = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         // SAFETY: the entries and the timespec live through the call.
         let result = unsafe {
-            libc::ppoll(
-                self.entries.as_mut_ptr(),
-                self.entries.len() as libc::nfds_t,
-                limit_pointer,
-                std::ptr::null(),
-            )
+            libc::ppoll(self.entries.as_mut_ptr(), self.entries.len() as libc::nfds_t, limit_pointer, std::ptr::null())
         };
         if result < 0 {
             for entry in &mut self.entries {

@@ -46,8 +46,7 @@ pub fn send_segmented(fd: RawFd, route: &Route, bytes: &[u8], segment_bytes: usi
     let count = bytes.len().div_ceil(segment_bytes.max(1));
     debug_assert!(count <= MAX_SEGMENTS && bytes.len() <= MAX_SEND_BYTES.max(segment_bytes));
     // SAFETY: all-zero bytes are valid for these C structures.
-    let (mut name, mut header): (libc::sockaddr_storage, libc::msghdr) =
-        unsafe { (mem::zeroed(), mem::zeroed()) };
+    let (mut name, mut header): (libc::sockaddr_storage, libc::msghdr) = unsafe { (mem::zeroed(), mem::zeroed()) };
     let mut control = Control([0; CONTROL_BYTES]);
     let mut vector = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let segment = (count > 1).then_some(segment_bytes as u16);
@@ -65,8 +64,7 @@ pub fn send_segmented(fd: RawFd, route: &Route, bytes: &[u8], segment_bytes: usi
 /// The same datagrams without segmentation, by `sendmmsg`.
 pub fn send_each(fd: RawFd, route: &Route, bytes: &[u8], segment_bytes: usize) -> SendResult {
     // SAFETY: all-zero bytes are valid for these C structures.
-    let (mut name, mut header): (libc::sockaddr_storage, libc::msghdr) =
-        unsafe { (mem::zeroed(), mem::zeroed()) };
+    let (mut name, mut header): (libc::sockaddr_storage, libc::msghdr) = unsafe { (mem::zeroed(), mem::zeroed()) };
     let mut control = Control([0; CONTROL_BYTES]);
     fill_header(&mut header, &mut name, &mut control, route, None);
     let mut vectors: Vec<libc::iovec> = bytes
@@ -86,8 +84,7 @@ pub fn send_each(fd: RawFd, route: &Route, bytes: &[u8], segment_bytes: usize) -
     while done < headers.len() {
         let rest = &mut headers[done..];
         // SAFETY: all headers point at locals and at `bytes`, alive through the call.
-        let sent =
-            unsafe { libc::sendmmsg(fd, rest.as_mut_ptr(), rest.len() as libc::c_uint, libc::MSG_DONTWAIT) };
+        let sent = unsafe { libc::sendmmsg(fd, rest.as_mut_ptr(), rest.len() as libc::c_uint, libc::MSG_DONTWAIT) };
         match usize::try_from(sent) {
             Ok(count) => done += count,
             Err(_) => return classify(&io::Error::last_os_error(), done, false),
@@ -134,8 +131,7 @@ fn fill_header(
                 used += put(message, libc::IPPROTO_IP, libc::IP_PKTINFO, info);
             }
             Some(IpAddr::V6(ip)) => {
-                let info =
-                    libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: ip.octets() }, ipi6_ifindex: 0 };
+                let info = libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: ip.octets() }, ipi6_ifindex: 0 };
                 used += put(message, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
             }
             None => {}
