@@ -9,16 +9,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import timedelta
 from functools import lru_cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import available_timezones
 
 import aiohttp_jinja2
 import jinja2
 from aiohttp import web
 
+from control.accounts import optional_actor
+from control.errors import Problem
+from control.keys import CLOCK, REQUEST_ID, SETTINGS
+from control.security import csrf_token
 from web import words
 
 HERE = Path(__file__).parent
@@ -61,40 +66,60 @@ def setup_templates(app: web.Application) -> None:
         lstrip_blocks=True,
     )
     env.filters.update(words.FILTERS)
-    env.globals.update(static=static_url, count=words.count, greeting=words.greeting)
+    env.globals.update(static=static_url, count=words.count, greeting=words.greeting, day_length=timedelta(hours=20))
 
 
-def render(
-    request: web.Request, template: str, *, status: int = 200, **context: Any
-) -> web.Response:
+def render(request: web.Request, template: str, *, status: int = 200, **context: Any) -> web.Response:
     """A page that is never cached: it holds one person's data."""
-    page = aiohttp_jinja2.render_template(
-        template, request, {**every_page(request), **context}, status=status
-    )
+    page = aiohttp_jinja2.render_template(template, request, {**every_page(request), **context}, status=status)
     page.headers["Cache-Control"] = "no-store"
     return page
 
 
 def every_page(request: web.Request) -> Mapping[str, Any]:
     reader = reader_of(request)
+    settings = request.app[SETTINGS]
     return {
         "actor": reader,
-        "csrf_token": request.get("csrf_token", ""),
-        "practice": request.app["practice"],
-        "now": page_now(request),
+        "csrf_token": csrf_token(request),
+        "practice": settings.practice,
+        "now": request.app[CLOCK](),
         "zone": zone_of(request),
-        "demo": True,
+        "demo": settings.demo,
         "lang": "en-GB",
         "home_url": home_url(reader),
     }
 
 
-def page_now(request: web.Request) -> datetime:
-    return datetime.now(UTC)
+def error_page(request: web.Request, problem: Problem) -> web.Response:
+    """What control/requests.py shows instead of a page that can't be had: what happened, what is safe, what to do."""
+    title, detail = _ERROR_WORDS.get(problem.status, (problem.title, ""))
+    return render(
+        request,
+        "error.html",
+        status=problem.status,
+        number=problem.status,
+        title=title,
+        detail=problem.detail or detail,
+        request_id=request.get(REQUEST_ID, "") if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "",
+    )
+
+
+_ERROR_WORDS = {
+    403: ("This page is not for you", "It belongs to somebody else, or to another role."),
+    404: ("There is nothing here", "The page was moved, or it never was. Your sessions are where they were."),
+    405: ("There is nothing here", "The page was moved, or it never was. Your sessions are where they were."),
+    429: ("A little too fast", "Please wait a moment and try again."),
+    500: ("Something went wrong here", "The mistake is ours, and nothing of yours was lost. Please try again."),
+    503: ("Back in a moment", "The server is busy or restarting. Please try again."),
+}
 
 
 def reader_of(request: web.Request) -> Reader | None:
-    return None
+    actor = optional_actor(request)
+    if actor is None:
+        return None
+    return Reader(actor.person_id, actor.name, actor.time_zone, frozenset(str(role) for role in actor.roles))
 
 
 def home_url(reader: Reader | None) -> str:
@@ -107,21 +132,17 @@ def home_url(reader: Reader | None) -> str:
 
 
 def zone_of(request: web.Request) -> str:
-    """The reader's own zone, else the browser's, else UTC. Unknown names from the cookie are ignored."""
-    reader = reader_of(request)
-    if reader is not None:
-        return reader.time_zone
+    """The reader's own zone, else the browser's, else the practice's. Unknown names from the cookie are ignored."""
+    actor = optional_actor(request)
+    if actor is not None:
+        return actor.time_zone
     named = request.cookies.get(ZONE_COOKIE, "")
-    return named if named in known_zones() else "UTC"
+    return named if named in known_zones() else request.app[SETTINGS].practice.time_zone
 
 
 @lru_cache(maxsize=1)
 def known_zones() -> frozenset[str]:
     return frozenset(available_timezones())
-
-
-def local(at: datetime, zone: str) -> datetime:
-    return at.astimezone(ZoneInfo(zone))
 
 
 @lru_cache(maxsize=64)

@@ -91,9 +91,8 @@ def day_thread(now: datetime, sessions: list[Session], zone: str) -> DayThread:
         at = _share(one.starts_at, start, end)
         kind = "other" if not one.is_open else "span" if one.starts_at <= now else "open"
         crowded = at - written < 8 or abs(at - _share(now, start, end)) < 8
-        blocks.append(
-            DayBlock(at, _share(one.ends_at, start, end) - at, kind, "" if crowded else words.clock(one.starts_at, zone))
-        )
+        text = "" if crowded else words.clock(one.starts_at, zone)
+        blocks.append(DayBlock(at, round(_share(one.ends_at, start, end) - at, 2), kind, text))
         written = written if crowded else at
     times = ", ".join(words.clock(s.starts_at, zone) for s in todays)
     said = f"Your day from {words.clock(start, zone)} to {words.clock(end, zone)}. It is {words.clock(now, zone)}."

@@ -62,7 +62,7 @@ def zone_city(zone: str) -> str:
 
 
 def zone_offset(zone: str, at: datetime) -> str:
-    """"UTC+1", "UTC-3:30" as it stands at that moment."""
+    """As "UTC+1" or "UTC-3:30": how it stands then."""
     offset = at.astimezone(ZoneInfo(zone)).utcoffset() or timedelta()
     minutes = int(offset.total_seconds() // 60)
     hours, rest = divmod(abs(minutes), 60)
@@ -112,7 +112,7 @@ def near(at: datetime, zone: str, now: datetime) -> str:
 
 
 def other_zone(at: datetime, zone: str, other: str) -> str:
-    """"15:00 Lisbon time" when that differs from the reader's clock at this moment, else nothing."""
+    """As "15:00 Lisbon time" when that differs from the reader's clock at this moment, else nothing."""
     here, there = at.astimezone(ZoneInfo(zone)), at.astimezone(ZoneInfo(other))
     if here.utcoffset() == there.utcoffset():
         return ""
@@ -128,7 +128,7 @@ def minutes(count: int) -> str:
     return f"{hours} h" + (f" {rest} min" if rest else "")
 
 
-def length(seconds: float) -> str:
+def clock_length(seconds: float) -> str:
     """4:07, 1:04:07"""
     whole = max(0, int(seconds))
     hours, rest = divmod(whole, 3600)
@@ -213,7 +213,7 @@ def greeting(now: datetime, zone: str) -> str:
 
 
 def count(number: int, one: str, many: str = "") -> str:
-    """"1 session", "3 sessions"; small numbers as words are the template's business."""
+    """As "1 session", "3 sessions"; small numbers as words are the template's business."""
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
@@ -221,6 +221,7 @@ FILTERS = {
     f.__name__: f
     for f in (
         money, price, zone_name, zone_city, zone_offset, clock, day, long_day, month, when, near_day, near, other_zone,
-        minutes, length, spoken_length, until, state_words, mode_words, mode_icon, size, initials, tint, first_name,
+        minutes, clock_length, spoken_length, until, state_words, mode_words, mode_icon, size, initials, tint,
+        first_name,
     )
 }  # fmt: skip

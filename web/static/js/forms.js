@@ -6,6 +6,7 @@
 //                              or "answer:name" for a path the server answered under that name
 //   data-toast="Saved."        said when it worked
 //   data-busy="Paying"         the button's word while it is being sent
+//   <p data-done hidden>       shown in the form when it worked and the page stays
 //   <p data-error hidden>      where the server's refusal is shown; data-error="code" for one kind of refusal
 //
 // Inputs become JSON members by name; data-type says "number", "boolean", "json". A checkbox is a boolean.
@@ -73,16 +74,18 @@ export function busy(button, word) {
 /** @param {HTMLFormElement} form */
 function clearErrors(form) {
   for (const place of form.querySelectorAll('[data-error]')) showError(place, '');
+  for (const place of form.querySelectorAll('[data-done]')) if (place instanceof HTMLElement) place.hidden = true;
   for (const control of form.querySelectorAll('[aria-invalid]')) control.removeAttribute('aria-invalid');
 }
 
 /** @param {HTMLFormElement} form @param {ProblemError} problem */
 export function showProblem(form, problem) {
   const own = form.querySelector(`[data-error~="${CSS.escape(problem.code)}"]`);
-  const place = own || form.querySelector('[data-error=""]');
-  showError(place, problem.message);
-  const control = place?.id ? form.querySelector(`[aria-describedby~="${CSS.escape(place.id)}"]`) : null;
-  if (control instanceof HTMLElement && own) {
+  showError(own || form.querySelector('[data-error=""]'), problem.message);
+  // A refusal may name the member it is about, as a JSON pointer.
+  const name = String(problem.extra.pointer || '').replace(/^\//, '');
+  const control = name ? form.elements.namedItem(name) : null;
+  if (control instanceof HTMLElement) {
     control.setAttribute('aria-invalid', 'true');
     control.focus();
   }
@@ -129,6 +132,8 @@ function follow(form, submitter, answer) {
   form.closest('dialog')?.close();
   if (then === 'stay' || then === 'refresh') {
     if (words) toast(words);
+    const done = form.querySelector('[data-done]');
+    if (done instanceof HTMLElement) done.hidden = false;
     if (then === 'refresh') refreshRegions();
     return;
   }

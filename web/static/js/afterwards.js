@@ -1,0 +1,21 @@
+// @ts-check
+// The rating form: says what the stars mean, counts characters, and says that a low rating is asked about twice.
+
+import { byId } from './page.js';
+
+const WORDS = ['', '1 of 5, bad', '2 of 5, not good', '3 of 5, mixed', '4 of 5, good', '5 of 5, very good'];
+const LOW = 3;
+
+const form = document.getElementById('rating');
+if (form instanceof HTMLFormElement) {
+  const look = () => {
+    const data = new FormData(form);
+    const stars = Number(data.get('rating') || 0);
+    byId('star-words').textContent = WORDS[stars] || 'Choose one to five stars';
+    byId('low-public').hidden = !(stars > 0 && stars <= LOW && data.get('isPublic') === 'true');
+    const length = String(data.get('feedback') || '').length;
+    byId('feedback-hint').textContent = `${length.toLocaleString('en-GB')} of 2,000 characters`;
+  };
+  form.addEventListener('input', look);
+  look();
+}

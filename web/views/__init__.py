@@ -1,0 +1,41 @@
+"""The pages: one module per page or group of pages, each with `routes`; `setup` adds them all to the application."""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+
+from aiohttp import web
+
+from control.keys import ERROR_PAGE
+from web.render import error_page, setup_templates
+
+log = logging.getLogger(__name__)
+
+PAGES = (
+    "public",
+    "signing_in",
+    "booker",
+    "client",
+    "session",
+    "consent",
+    "afterwards",
+    "room",
+    "therapist",
+    "availability",
+    "recordings",
+    "admin",
+    "account",
+)
+
+
+def setup(app: web.Application) -> None:
+    setup_templates(app)
+    app[ERROR_PAGE] = error_page
+    for page in PAGES:
+        try:
+            module = import_module(f"web.views.{page}")
+        except ModuleNotFoundError as missing:
+            log.warning("not there yet page=%s missing=%s", page, missing.name)
+            continue
+        app.add_routes(module.routes)

@@ -1,0 +1,180 @@
+"""Staff pages: everybody's appointments with the explanation of one, and the readable outbox."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from control import appointments, audit, consents, waiting_room
+from control.accounts import Actor, require_actor
+from control.appointment_queries import SessionView
+from control.appointment_states import State
+from control.database import Database
+from control.errors import NotFound
+from control.keys import CLOCK, DATABASE, SETTINGS
+from control.models.people import Role
+from control.notices.outbox import SentMail, recent
+from control.security import content_security_policy
+from web.models import Letter
+from web.render import render
+from web.views.client import page_of
+from web.views.sources import joining_of, readiness_of, refund_words, session_of, sessions_of
+
+routes = web.RouteTableDef()
+
+_PAGE = 20
+_MOST_QUERY = 100
+_MOST_LETTERS = 500
+_MOST_LOG = 30
+
+#: The letter is shown in a frame of its own without scripts, forms or anything from elsewhere.
+_LETTER_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; "
+    "sandbox allow-popups allow-popups-to-escape-sandbox allow-top-navigation-by-user-activation"
+)
+
+
+@routes.get("/admin/appointments")
+async def admin_appointments(request: web.Request) -> web.StreamResponse:
+    actor = require_actor(request, Role.ADMIN)
+    db = request.app[DATABASE]
+    query = request.query.get("q", "").strip()[:_MOST_QUERY]
+    state = request.query.get("state", "")
+    state = state if state in set(State) else ""
+    found = [one for one in await appointments.for_admin(db, actor) if _fits(one, query, state)]
+    page, _, shown = page_of(request, found)
+    chosen_id = request.query.get("id", "")
+    context = await _explained(request, actor, chosen_id) if chosen_id else _NOT_CHOSEN
+    return render(
+        request,
+        "admin/appointments.html",
+        rows=sessions_of(shown),
+        total=len(found),
+        first=(page - 1) * _PAGE + 1,
+        last=(page - 1) * _PAGE + len(shown),
+        page=page,
+        query=query,
+        state=state,
+        states=[str(one) for one in State],
+        keep=urlencode({"q": query, "state": state}),
+        **context,
+    )
+
+
+def _fits(one: SessionView, query: str, state: str) -> bool:
+    named = f"{one.client_name}\n{one.practitioner_name}".casefold()
+    return (not state or one.state == state) and (query.casefold() in named or one.id.startswith(query.lower()))
+
+
+_NOT_CHOSEN: dict[str, Any] = {"chosen": None, "joining": None, "ready": None, "refund": "", "log": ()}
+
+
+async def _explained(request: web.Request, actor: Actor, appointment_id: str) -> dict[str, Any]:
+    db, now = request.app[DATABASE], request.app[CLOCK]()
+    explanation = await waiting_room.explain(db, actor, appointment_id, now)
+    view = await appointments.get_for(db, actor, appointment_id)
+    return {
+        "chosen": session_of(view),
+        "joining": joining_of(explanation),
+        "ready": readiness_of(await consents.standing(db, view.id), view.client_id),
+        "refund": refund_words(view, now),
+        "log": await _log(db, view),
+    }
+
+
+@dataclass(frozen=True)
+class LogLine:
+    at: datetime
+    text: str
+
+
+_DONE = {
+    "appointment.book": "Booked",
+    "appointment.secure": "Payment secured",
+    "appointment.expire": "The hold ran out",
+    "appointment.confirm": "Confirmed",
+    "appointment.start": "Started",
+    "appointment.complete": "Ended",
+    "appointment.cancel": "Cancelled",
+    "appointment.miss_by_practitioner": "Missed by the practitioner",
+    "appointment.miss_by_client": "Missed by the client",
+    "appointment.rate": "Rated",
+    "appointment.forced": "Activated by force",
+    "rating.published": "Rating made public",
+}
+
+
+async def _log(db: Database, view: SessionView) -> list[LogLine]:
+    """What happened, oldest first, in words. Ratings are named without their stars."""
+    names = {view.client_id: view.client_name, view.practitioner_id: view.practitioner_name}
+    lines = []
+    for entry in await audit.entries_about(db, f"appointment:{view.id}", limit=_MOST_LOG):
+        who = "by itself" if entry.actor_id is None else f"by {names.get(entry.actor_id, 'staff')}"
+        lines.append(LogLine(entry.at, f"{_done(entry)}, {who}"))
+    return lines[::-1]
+
+
+def _done(entry: audit.Entry) -> str:
+    if entry.action == "consent.answer":
+        purpose = {"care": "Care consent", "recording": "Recording consent"}.get(str(entry.detail.get("purpose")), "")
+        return f"{purpose or 'Consent'}: {entry.detail.get('answer')}"
+    return _DONE.get(entry.action, entry.action.replace(".", " ").replace("_", " ").capitalize())
+
+
+@routes.get("/admin/outbox")
+async def outbox(request: web.Request) -> web.StreamResponse:
+    actor = require_actor(request, Role.ADMIN)
+    letters = [_letter(one) for one in await _read(request, actor)]
+    wanted = request.query.get("id", "")
+    page, pages, shown = page_of(request, letters)
+    answer = render(
+        request,
+        "admin/outbox.html",
+        rows=shown,
+        letter=next((one for one in letters if one.id == wanted), None),
+        page=page,
+        pages=pages,
+        mail_leaves=request.app[SETTINGS].mail.host is not None,
+    )
+    policy = content_security_policy(request.app[SETTINGS].server)
+    answer.headers["Content-Security-Policy"] = f"{policy}; frame-src 'self'"
+    return answer
+
+
+@routes.get("/admin/outbox/{id:[0-9a-f]{32}}/html")
+async def letter_html(request: web.Request) -> web.StreamResponse:
+    """One letter's HTML, for the frame on the outbox page only."""
+    actor = require_actor(request, Role.ADMIN)
+    wanted = request.match_info["id"]
+    letter = next((_letter(one) for one in await _read(request, actor) if one.id == wanted), None)
+    if letter is None or not letter.html:
+        raise NotFound
+    answer = web.Response(text=letter.html, content_type="text/html", charset="utf-8")
+    answer.headers["Content-Security-Policy"] = _LETTER_POLICY
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+async def _read(request: web.Request, actor: Actor) -> tuple[SentMail, ...]:
+    """Letters hold names and may hold sign-in links, so each look is in the audit log."""
+    db = request.app[DATABASE]
+    async with db.transaction() as session:
+        audit.record(session, actor, "outbox.viewed", "outbox:all", now=request.app[CLOCK]())
+    return await recent(db, _MOST_LETTERS)
+
+
+def _letter(sent: SentMail) -> Letter:
+    return Letter(
+        id=sent.id,
+        to=sent.to_address or "somebody",
+        subject=sent.subject_line or sent.kind.replace("_", " ").capitalize(),
+        state=str(sent.state),
+        created_at=sent.created_at,
+        text=sent.body_text or "",
+        html=sent.body_html or "",
+        error=sent.last_error or "",
+    )

@@ -1,0 +1,116 @@
+"""A client's own pages: the day with the next session, and the list of all sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+
+from control import appointments, consents, ratings, waiting_room
+from control.accounts import Actor, require_actor
+from control.appointment_queries import SessionView
+from control.database import Database
+from control.keys import CLOCK, DATABASE
+from control.lifecycle import Party
+from web import words
+from web.models import Session
+from web.render import home_url, reader_of, render, zone_of
+from web.thread import session_thread
+from web.views.sources import joining_of, readiness_of, refund_words, session_of, sessions_of
+
+routes = web.RouteTableDef()
+
+T = TypeVar("T")
+
+_PAGE = 20
+_SHOWN_PAST = 5
+_NUMBERS = ("No", "One", "Two", "Three", "Four", "Five")
+
+
+@routes.get("/dashboard")
+async def dashboard(request: web.Request) -> web.StreamResponse:
+    actor, db, now = require_actor(request), request.app[DATABASE], request.app[CLOCK]()
+    reader = reader_of(request)
+    if reader is not None and not reader.is_client:
+        raise web.HTTPSeeOther(home_url(reader))
+    zone = zone_of(request)
+    coming = _as_client(await appointments.upcoming_for(db, actor, now))
+    past = sessions_of(_as_client(await appointments.past_for(db, actor, now))[:_SHOWN_PAST])
+    holds = [session_of(one) for one in coming if one.state == "pending"]
+    booked = [one for one in coming if one.state != "pending"]
+    booked.sort(key=lambda one: (one.state != "in_progress", one.starts_at))
+    context = await _next(db, actor, booked[0], zone, now) if booked else _NOTHING
+    return render(
+        request,
+        "dashboard.html",
+        lead=_lead(booked, zone, now),
+        holds=holds,
+        later=sessions_of(booked[1:]),
+        past=past,
+        unrated=await _unrated(db, actor, past),
+        **context,
+    )
+
+
+_NOTHING: dict[str, Any] = {"next": None, "thread": None, "joining": None, "ready": None, "refund": ""}
+
+
+async def _next(db: Database, actor: Actor, view: SessionView, zone: str, now: datetime) -> dict[str, Any]:
+    explanation = await waiting_room.explain(db, actor, view.id, now)
+    view = await appointments.get_for(db, actor, view.id)  # asking may have confirmed it
+    session = session_of(view)
+    return {
+        "next": session,
+        "thread": session_thread(now, explanation.opens_at, session.starts_at, session.ends_at, zone),
+        "joining": joining_of(explanation),
+        "ready": readiness_of(await consents.standing(db, view.id), actor.person_id),
+        "refund": refund_words(view, now),
+    }
+
+
+@routes.get("/sessions")
+@routes.get("/appointments")
+async def sessions(request: web.Request) -> web.StreamResponse:
+    actor, db, now = require_actor(request), request.app[DATABASE], request.app[CLOCK]()
+    reader = reader_of(request)
+    if reader is not None and not reader.is_client:
+        raise web.HTTPSeeOther("/therapist/sessions" if reader.is_practitioner else "/admin/appointments")
+    show = "past" if request.query.get("show") == "past" else "upcoming"
+    read = appointments.past_for if show == "past" else appointments.upcoming_for
+    found = _as_client(await read(db, actor, now))
+    page, pages, shown = page_of(request, found)
+    rows = sessions_of(shown)
+    unrated = await _unrated(db, actor, rows) if show == "past" else frozenset()
+    return render(request, "sessions.html", show=show, rows=rows, page=page, pages=pages, unrated=unrated)
+
+
+def page_of(request: web.Request, found: Sequence[T]) -> tuple[int, int, Sequence[T]]:
+    """(page, pages, rows of it) by `?page`; a number outside is the nearest inside."""
+    pages = max(1, -(-len(found) // _PAGE))
+    asked = request.query.get("page", "1")
+    page = min(max(int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else 1, 1), pages)
+    return page, pages, found[(page - 1) * _PAGE : page * _PAGE]
+
+
+def _as_client(found: tuple[SessionView, ...]) -> list[SessionView]:
+    return [one for one in found if one.party is Party.CLIENT]
+
+
+async def _unrated(db: Database, actor: Actor, rows: list[Session]) -> frozenset[str]:
+    completed = [one.id for one in rows if one.state == "completed"]
+    return frozenset([one for one in completed if await ratings.mine(db, actor, one) is None])
+
+
+def _lead(booked: list[SessionView], zone: str, now: datetime) -> str:
+    if not booked:
+        return "Nothing is booked. That is fine too."
+    here = ZoneInfo(zone)
+    today = now.astimezone(here).date()
+    count = sum(one.starts_at.astimezone(here).date() == today for one in booked)
+    if not count:
+        return f"Your next session is on {words.long_day(booked[0].starts_at, zone)}."
+    number = _NUMBERS[count] if count < len(_NUMBERS) else str(count)
+    return f"{number} {'session' if count == 1 else 'sessions'} today. There is nothing you need to prepare."

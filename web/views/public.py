@@ -1,0 +1,82 @@
+"""What anybody may see: home, the directory, a practitioner's profile with free times."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+
+from control import availability, practitioners, ratings
+from control.database import Database
+from control.keys import CLOCK, DATABASE
+from control.practitioners import ProfileView
+from web.models import Practitioner, Review, Service
+from web.render import reader_of, render
+from web.views.booker import choice_of
+from web.views.sources import policy_words, practitioner_of, service_of
+
+routes = web.RouteTableDef()
+
+#: How far ahead "next free" looks in lists.
+_NEAR_DAYS = 13
+_MOST_QUERY = 100
+
+
+@routes.get("/")
+async def home(request: web.Request) -> web.StreamResponse:
+    people = await _listed(request, None)
+    services: list[tuple[Service, Practitioner]] = [(one, person) for person in people for one in person.services]
+    return render(request, "home.html", practitioners=people, services=services[:8])
+
+
+@routes.get("/practitioners")
+async def directory(request: web.Request) -> web.StreamResponse:
+    query = request.query.get("q", "").strip()[:_MOST_QUERY]
+    return render(request, "directory.html", practitioners=await _listed(request, query or None), query=query)
+
+
+@routes.get("/practitioners/{id}")
+async def profile(request: web.Request) -> web.StreamResponse:
+    db, now = request.app[DATABASE], request.app[CLOCK]()
+    found = await practitioners.get_profile(db, request.match_info["id"])
+    said = await ratings.reviews(db, found.id, limit=6)
+    reader = reader_of(request)
+    context: dict[str, Any] = {}
+    wanted = request.query.get("service", "")
+    chosen = next((one for one in found.services if one.id == wanted), found.services[0] if found.services else None)
+    next_free = None
+    if chosen is not None:
+        choice = await choice_of(request, found, chosen, now)
+        next_free = await _next_free(db, found, now)
+        context = {"service": service_of(chosen), "month": choice.month, "slots": choice.slots, "chosen": choice.start}
+    return render(
+        request,
+        "profile.html",
+        person=practitioner_of(found, next_free),
+        own=reader is not None and reader.person_id == found.id,
+        reviews=[Review(one.stars, one.feedback, one.author_name, one.created_at) for one in said],
+        policy=policy_words(found.late_window_minutes, found.late_fee_bp, found.no_show_fee_bp),
+        offers_recording=any(one.recording_offered for one in found.services),
+        **context,
+    )
+
+
+async def _listed(request: web.Request, query: str | None) -> list[Practitioner]:
+    db, now = request.app[DATABASE], request.app[CLOCK]()
+    found = await practitioners.list_practitioners(db, query)
+    times = await asyncio.gather(*(_next_free(db, one, now) for one in found))
+    return [practitioner_of(one, at) for one, at in zip(found, times, strict=True)]
+
+
+async def _next_free(db: Database, profile: ProfileView, now: datetime) -> datetime | None:
+    """The first free start of any service in the next two weeks."""
+    zone = ZoneInfo(profile.time_zone)
+    today = now.astimezone(zone).date()
+    starts: list[datetime] = []
+    for service in profile.services:
+        days = await availability.month_of_slots(db, service.id, today, today + timedelta(days=_NEAR_DAYS), zone, now)
+        starts.extend(slots[0].start for slots in days.values() if slots)
+    return min(starts, default=None)

@@ -1,0 +1,116 @@
+"""A practitioner's day, live, and the list of bookings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+
+from control import appointments, consents, waiting_room
+from control.accounts import Actor, require_actor
+from control.appointment_queries import SessionView
+from control.database import Database
+from control.keys import CLOCK, DATABASE, SETTINGS
+from control.lifecycle import Party
+from control.models.people import Role
+from web import words
+from web.models import Joining, Session, Waiting
+from web.render import render, zone_of
+from web.thread import day_thread
+from web.views.client import page_of
+from web.views.sources import readiness_of, sessions_of
+
+routes = web.RouteTableDef()
+
+_SHOWN_NEXT = 8
+_MOST_QUERY = 100
+
+
+@routes.get("/therapist/dashboard")
+async def dashboard(request: web.Request) -> web.StreamResponse:
+    actor = require_actor(request, Role.PRACTITIONER)
+    db, now, zone = request.app[DATABASE], request.app[CLOCK](), zone_of(request)
+    coming = sessions_of(_led(await appointments.upcoming_for(db, actor, now)))
+    past = sessions_of(_led(await appointments.past_for(db, actor, now)))
+    today = _on_day([*past, *coming], zone, now)
+    running = next((one for one in coming if one.state == "in_progress"), None)
+    return render(
+        request,
+        "therapist/dashboard.html",
+        lead=_lead(today, now),
+        thread=day_thread(now, [one for one in today if one.state not in {"cancelled", "expired"}], zone),
+        running=running,
+        waiting=await _waiting(db, actor, {one.id: one for one in coming}),
+        next=[one for one in coming if one is not running][:_SHOWN_NEXT],
+        joining=_doors(request, coming, now),
+    )
+
+
+@routes.get("/therapist/sessions")
+async def sessions(request: web.Request) -> web.StreamResponse:
+    actor = require_actor(request, Role.PRACTITIONER)
+    db, now = request.app[DATABASE], request.app[CLOCK]()
+    show = "past" if request.query.get("show") == "past" else "upcoming"
+    query = request.query.get("q", "").strip()[:_MOST_QUERY]
+    read = appointments.past_for if show == "past" else appointments.upcoming_for
+    found = _led(await read(db, actor, now))
+    found = [one for one in found if query.casefold() in one.client_name.casefold()]
+    page, pages, shown = page_of(request, found)
+    rows = sessions_of(shown)
+    return render(
+        request,
+        "therapist/sessions.html",
+        show=show,
+        query=query,
+        rows=rows,
+        joining=_doors(request, rows, now),
+        page=page,
+        pages=pages,
+    )
+
+
+def _led(found: tuple[SessionView, ...]) -> list[SessionView]:
+    return [one for one in found if one.party is Party.PRACTITIONER]
+
+
+def _on_day(found: list[Session], zone: str, now: datetime) -> list[Session]:
+    here = ZoneInfo(zone)
+    today = now.astimezone(here).date()
+    return [one for one in found if one.starts_at.astimezone(here).date() == today]
+
+
+def _lead(today: list[Session], now: datetime) -> str:
+    count = [one for one in today if one.state != "cancelled"]
+    if not count:
+        return "No sessions today."
+    left = sum(one.is_open and one.state != "in_progress" and one.ends_at > now for one in count)
+    rest = f"{left} still to come" if left else "none to come"
+    return f"{words.count(len(count), 'session').capitalize()} today, {rest}."
+
+
+def _doors(request: web.Request, rows: list[Session], now: datetime) -> dict[str, Joining]:
+    """When each room opens for its practitioner; the same bound as control/lifecycle.py's `opens_at`."""
+    before = request.app[SETTINGS].booking.opens_before
+    doors = {}
+    for one in rows:
+        opens = one.starts_at - before
+        can = one.state in {"confirmed", "in_progress"} or (one.state == "scheduled" and now >= opens)
+        doors[one.id] = Joining(can, (), opens)
+    return doors
+
+
+async def _waiting(db: Database, actor: Actor, coming: dict[str, Session]) -> list[Waiting]:
+    rows = []
+    seen: set[tuple[str, str]] = set()
+    for one in await waiting_room.waiting_for(db, actor.person_id):
+        session = coming.get(one.appointment_id)
+        if session is None or (one.appointment_id, one.client_id) in seen:
+            continue
+        seen.add((one.appointment_id, one.client_id))
+        if session.state == "scheduled":  # asking has confirmed it by now
+            session = replace(session, state="confirmed")
+        ready = readiness_of(await consents.standing(db, session.id), one.client_id)
+        rows.append(Waiting(session, one.client_id, one.client_name, "client", one.since, True, ready))
+    return rows
