@@ -1,0 +1,184 @@
+"""Between sockets and the media node: offers and their refusals, mutes, and what the node's events become."""
+
+import asyncio
+
+import pytest
+
+from media.errors import BadOffer, CoreFailed, UnknownId
+from media.types import (
+    ConnectionChanged,
+    ConnectionState,
+    Levels,
+    OfferNeeded,
+    ParticipantId,
+    RoomFailed,
+    RoomId,
+    SlotsChanged,
+    SlotsNeeded,
+    SlotView,
+    TrackSource,
+)
+from signaling.permissions import Place, Role
+from tests.signaling.conftest import Stage, eventually
+
+ROOM = RoomId("session_a1")
+AMARA, MINA = ParticipantId("amara"), ParticipantId("mina")
+
+
+async def test_offer_is_answered_with_its_revision_and_sources(stage: Stage) -> None:
+    page = await stage.join("amara")
+    await page.say(type="offer", revision=1, sdp="v=0", sources={"0": "microphone", "1": "camera"})
+    answer = await page.until("answer")
+    assert (answer["revision"], answer["sdp"]) == (1, "answer 1")
+    offer = stage.media.named("negotiate")[0][3]
+    assert offer.sources == {"0": TrackSource.microphone, "1": TrackSource.camera}
+
+
+async def test_repeated_offer_reaches_the_node_again(stage: Stage) -> None:
+    page = await stage.join("amara")
+    for _ in range(2):
+        await page.say(type="offer", revision=1, sdp="v=0", sources={})
+        assert (await page.until("answer"))["revision"] == 1
+
+
+async def test_older_offer_than_the_answered_one_is_stale(stage: Stage) -> None:
+    page = await stage.join("amara")
+    await page.say(type="offer", revision=2, sdp="v=0", sources={})
+    await page.until("answer")
+    await page.say(type="offer", revision=1, sdp="v=0", sources={})
+    error = await page.until("error")
+    assert (error["code"], error["revision"], error["fatal"]) == ("stale_offer", 1, False)
+
+
+async def test_one_offer_is_in_flight(stage: Stage) -> None:
+    page = await stage.join("amara")
+    stage.media.gate = asyncio.Event()
+    await page.say(type="offer", revision=1, sdp="v=0", sources={})
+    await page.say(type="offer", revision=2, sdp="v=0", sources={})
+    assert (await page.until("error"))["code"] == "offer_in_flight"
+    await page.say(type="ping", received=2)
+    await page.until("pong")  # the socket goes on reading while the node thinks
+    stage.media.gate.set()
+    assert (await page.until("answer"))["revision"] == 1
+
+
+async def test_source_without_the_right_is_refused(stage: Stage) -> None:
+    page = await stage.join("amara")
+    await page.say(type="offer", revision=1, sdp="v=0", sources={"5": "screen"})
+    assert (await page.until("error"))["code"] == "not_permitted"
+    assert stage.media.named("negotiate") == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "code"),
+    [
+        (BadOffer("no"), "error", "bad_offer"),
+        (CoreFailed("no"), "error", "media_unavailable"),
+        (UnknownId("no"), "peer_lost", None),
+    ],
+)
+async def test_failed_negotiation_is_told_and_the_session_stays(
+    stage: Stage, failure: BadOffer, kind: str, code: str | None
+) -> None:
+    page = await stage.join("amara")
+    stage.media.failure = failure
+    await page.say(type="offer", revision=1, sdp="v=0", sources={})
+    assert (await page.until(kind)).get("code") == code
+    stage.media.failure = None
+    await page.say(type="offer", revision=1, sdp="v=0", sources={})
+    await page.until("answer")
+
+
+async def test_person_sent_back_while_their_offer_is_answered_gets_no_answer(stage: Stage) -> None:
+    page = await stage.join("mina", Role.client)
+    stage.media.gate = asyncio.Event()
+    await page.say(type="offer", revision=1, sdp="v=0", sources={})
+    await eventually(lambda: bool(stage.media.named("negotiate")))
+    stage.gatekeeper.places["a1", "mina"] = Place.waiting
+    await stage.hub.session_changed("a1")
+    stage.media.gate.set()
+    await page.say(type="ping", received=page.received)
+    assert "answer" not in await page.types_until("pong")
+
+
+async def test_mute_reaches_the_node_for_offered_sections_only(stage: Stage) -> None:
+    page = await stage.join("amara")
+    await page.say(type="offer", revision=1, sdp="v=0", sources={"0": "microphone"})
+    await page.until("answer")
+    await page.say(type="mute", mid="9", muted=True)
+    assert (await page.until("error"))["code"] == "unknown_mid"
+    await page.say(type="mute", mid="0", muted=True)
+    await page.say(type="ping", received=1)
+    await page.until("pong")
+    assert stage.media.named("set_muted") == [("set_muted", ROOM, "amara", "0", True)]
+
+
+async def test_slots_and_needs_go_to_their_subscriber_alone(stage: Stage) -> None:
+    amara, mina = await stage.join("amara"), await stage.join("mina", Role.client)
+    stage.media.emit(SlotsNeeded(ROOM, MINA, 2, 3))
+    stage.media.emit(OfferNeeded(ROOM, MINA))
+    stage.media.emit(SlotsChanged(ROOM, MINA, (SlotView("2", AMARA, TrackSource.microphone, True),)))
+    needed = await mina.until("slots_needed")
+    assert (needed["audio"], needed["video"]) == (2, 3)
+    await mina.until("offer_needed")
+    assert (await mina.until("slots"))["slots"] == [
+        {"mid": "2", "person": "amara", "source": "microphone", "muted": True}
+    ]
+    await amara.say(type="ping", received=1)
+    assert set(await amara.types_until("pong")) <= {"people", "pong"}
+
+
+async def test_speaking_is_told_when_it_changes_and_only_then(stage: Stage) -> None:
+    page = await stage.join("amara")
+    for active in (True, True, False):
+        stage.media.emit(Levels(ROOM, ((MINA, 20, active), (AMARA, 90, False))))
+    assert (await page.until("speaking"))["people"] == ["mina"]
+    assert (await page.until("speaking"))["people"] == []
+    await page.say(type="ping", received=1)
+    assert (await page.hear())["type"] == "pong"
+
+
+async def test_waiting_person_does_not_hear_who_speaks(stage: Stage) -> None:
+    await stage.join("amara")
+    page = await stage.join("mina", Role.client, Place.waiting)
+    stage.media.emit(Levels(ROOM, ((AMARA, 20, True),)))
+    await page.say(type="ping", received=1)
+    assert await page.types_until("pong") == ["pong"]
+
+
+async def test_other_people_see_a_lost_and_regained_line(stage: Stage) -> None:
+    amara = await stage.join("amara")
+    await stage.join("mina", Role.client)
+    await amara.until("people")
+    for state in (ConnectionState.connected, ConnectionState.disconnected, ConnectionState.connected):
+        stage.media.emit(ConnectionChanged(ROOM, MINA, state))
+        people = (await amara.until("people"))["people"]
+        assert next(one["media"] for one in people if one["id"] == "mina") == state
+
+
+async def test_failed_peer_is_taken_out_and_the_next_offer_joins_again(stage: Stage) -> None:
+    page = await stage.join("amara")
+    stage.media.emit(ConnectionChanged(ROOM, AMARA, ConnectionState.failed))
+    await page.until("peer_lost")
+    await eventually(lambda: bool(stage.media.named("leave")))
+    await page.say(type="offer", revision=1, sdp="v=0", sources={})
+    await page.until("answer")
+    assert [call[0] for call in stage.media.calls] == ["join", "leave", "join", "negotiate"]
+
+
+async def test_failed_room_loses_every_peer_and_no_session(stage: Stage) -> None:
+    pages = [await stage.join("amara"), await stage.join("mina", Role.client)]
+    stage.media.emit(RoomFailed(ROOM, "a panic"))
+    for page in pages:
+        await page.until("peer_lost")
+        await page.say(type="offer", revision=1, sdp="v=0", sources={})
+    assert len(stage.hub.present("a1")) == 2
+
+
+async def test_events_of_rooms_nobody_sits_in_are_ignored(stage: Stage) -> None:
+    for room in (RoomId("session_zz"), ROOM):
+        stage.media.emit(SlotsNeeded(room, AMARA, 1, 1))
+        stage.media.emit(ConnectionChanged(room, AMARA, ConnectionState.failed))
+        stage.media.emit(Levels(room, ((AMARA, 1, True),)))
+        stage.media.emit(RoomFailed(room, "a panic"))
+    assert stage.media.calls == []
