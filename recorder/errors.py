@@ -1,0 +1,42 @@
+"""Everything the recorder raises on purpose.
+
+The tree (each class has one stable `code`):
+
+    RecorderError           recorder_error
+    ├── UnknownRecording    unknown_recording   no such recording, or no such file in it
+    ├── WrongState          wrong_state         started twice, finished while it runs, erased
+    ├── WrongKey            wrong_key           the master key does not open this recording's keys
+    ├── Damaged             damaged             bytes on disk were changed: they do not authenticate
+    ├── MediaGone           media_gone          temporary: the media node could not open or feed the journal
+    └── FinishFailed        finish_failed       ours: the worker process failed; the journal is kept
+"""
+
+from typing import ClassVar
+
+
+class RecorderError(Exception):
+    code: ClassVar[str] = "recorder_error"
+
+
+class UnknownRecording(RecorderError):
+    code = "unknown_recording"
+
+
+class WrongState(RecorderError):
+    code = "wrong_state"
+
+
+class WrongKey(RecorderError):
+    code = "wrong_key"
+
+
+class Damaged(RecorderError):
+    code = "damaged"
+
+
+class MediaGone(RecorderError):
+    code = "media_gone"
+
+
+class FinishFailed(RecorderError):
+    code = "finish_failed"

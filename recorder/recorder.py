@@ -1,0 +1,333 @@
+"""What control sees of recording: start, include, exclude, pause, resume, stop, finish, recover, read, delete.
+
+Listens to media's events, keeps the recordings that run, and hands finished ones to a worker process, one at a time.
+Owns the disk, not the database; consent has been decided by whoever calls.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from media.types import (
+    JournalChanged,
+    MediaEvent,
+    ParticipantId,
+    RoomFailed,
+    RoomId,
+    TapEnded,
+    TrackEnded,
+    TrackPublished,
+)
+from recorder.errors import Damaged, FinishFailed, RecorderError, UnknownRecording, WrongState
+from recorder.events import Started, encode
+from recorder.storage import KEY_BYTES, EncryptedFile, Shelf, file_key
+from recorder.tap import LiveRecording, Media, open_journal
+
+log = logging.getLogger(__name__)
+
+EVENT_KEY: Final = 0
+PACKAGE_ROOT: Final = Path(__file__).parent.parent
+
+
+class MediaNode(Media, Protocol):
+    def add_listener(self, listener: Callable[[MediaEvent], None]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedFile:
+    """One playable file. `starts_ms` is where its first moment lies in the recording: players start them in step."""
+
+    file_id: str
+    participant: str
+    display_name: str
+    view: str
+    """`camera` (with the microphone) or `screen` (with its sound)."""
+    mime: str
+    size: int
+    sha256: str
+    starts_ms: int
+    duration_ms: int
+    width: int | None
+    height: int | None
+    video_frames: int
+    audio_frames: int
+    lost_frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRecording:
+    recording_id: str
+    duration_ms: int
+    complete: bool
+    """False: the journal was cut by a crash, the last moments may be missing."""
+    damage: str | None
+    """Not None: bytes on disk were changed; what stood before them is kept."""
+    files: tuple[FinishedFile, ...]
+
+
+FailureListener = Callable[[str, str], None]
+"""Recording id and the reason, when its journal failed while it ran."""
+
+
+class Recorder:
+    """All recordings of this node. Methods raise classes of recorder.errors."""
+
+    def __init__(
+        self,
+        media: MediaNode,
+        storage_dir: Path,
+        master_key: bytes,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        if len(master_key) != KEY_BYTES:
+            raise ValueError("the master key has 32 bytes")
+        self._media = media
+        self._root = storage_dir
+        self._master_key = master_key
+        self._clock = clock
+        self._live: dict[str, LiveRecording] = {}
+        self._failure_listeners: list[FailureListener] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._one_worker = asyncio.Semaphore(1)
+        media.add_listener(self._on_media)
+
+    def add_failure_listener(self, listener: FailureListener) -> None:
+        """Called on the application's loop; must not block."""
+        self._failure_listeners.append(listener)
+
+    # while it runs
+
+    async def start(self, recording_id: str, room: RoomId) -> None:
+        """Open the journal. Steps: folder, wrapped key, journal file; a crash between them leaves an empty folder."""
+        if recording_id in self._live:
+            return
+        shelf = self._shelf(recording_id)
+        keys = {EVENT_KEY: os.urandom(KEY_BYTES)}
+
+        def prepare() -> None:
+            if shelf.exists():
+                raise WrongState(f"recording {recording_id} exists already")
+            shelf.create()
+            shelf.write_keys(keys, self._master_key)
+
+        await asyncio.to_thread(prepare)
+
+        async def keep_key(key_id: int, key: bytes) -> None:
+            keys[key_id] = key
+            await asyncio.to_thread(shelf.write_keys, dict(keys), self._master_key)
+
+        header = json.dumps({"recording": recording_id}).encode()
+        try:
+            journal = await open_journal(self._media, str(shelf.journal_path), keys[EVENT_KEY], header)
+        except RecorderError:
+            await asyncio.to_thread(shelf.erase)
+            raise
+        self._live[recording_id] = LiveRecording(recording_id, room, self._media, journal, keep_key)
+        started = Started(recording_id, self._clock().isoformat())
+        await self._media.journal_event(journal, encode(started))
+
+    async def include(self, recording_id: str, participant: ParticipantId, display_name: str, grant: str) -> None:
+        """Record this participant under a grant: all tracks there are and all that come. Idempotent."""
+        await self._running(recording_id).include(participant, display_name, grant)
+
+    async def exclude(self, recording_id: str, participant: ParticipantId) -> None:
+        """Ends it at once; unknown participants are excluded already."""
+        await self._running(recording_id).exclude(participant)
+
+    async def pause(self, recording_id: str) -> None:
+        await self._running(recording_id).pause()
+
+    async def resume(self, recording_id: str) -> None:
+        await self._running(recording_id).resume()
+
+    async def stop(self, recording_id: str) -> None:
+        """Close the journal; `finish` makes files of it. A recording that does not run is stopped already."""
+        live = self._live.get(recording_id)
+        if live is not None:
+            await live.stop()
+            self._live.pop(recording_id, None)
+
+    def is_live(self, recording_id: str) -> bool:
+        return recording_id in self._live
+
+    async def close(self) -> None:
+        """Stop everything that runs; `recover` finishes it at the next start."""
+        for recording_id in list(self._live):
+            await self.stop(recording_id)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # afterwards
+
+    async def finish(self, recording_id: str) -> FinishedRecording:
+        """Make playable files, in a worker process. Again after success it answers the same without working.
+
+        Steps: files under temporary names, then their names, then the manifest, then the journal goes. A crash
+        between any two is repaired by calling it again.
+        """
+        if recording_id in self._live:
+            raise WrongState(f"recording {recording_id} is still running")
+        shelf = self._shelf(recording_id)
+        keys = await asyncio.to_thread(shelf.read_keys, self._master_key)
+        if not await asyncio.to_thread(shelf.has_manifest):
+            async with self._one_worker:
+                manifest = await self._work(recording_id, keys)
+            await asyncio.to_thread(shelf.write_manifest, manifest, keys[EVENT_KEY])
+        manifest = await asyncio.to_thread(shelf.read_manifest, keys[EVENT_KEY])
+        await asyncio.to_thread(shelf.drop_journal)
+        return _finished(recording_id, manifest)
+
+    async def recover(self) -> list[str]:
+        """Finish what a crash left, at start; answers the recordings that are ready now. Failures are logged."""
+        finished: list[str] = []
+        for recording_id in await asyncio.to_thread(self._left_over):
+            try:
+                await self.finish(recording_id)
+            except RecorderError as error:
+                log.error("recording not recovered recording=%s code=%s", recording_id[:8], error.code)
+            else:
+                finished.append(recording_id)
+        return finished
+
+    async def describe(self, recording_id: str) -> FinishedRecording:
+        """What `finish` answered, from the manifest."""
+        shelf = self._shelf(recording_id)
+        keys = await asyncio.to_thread(shelf.read_keys, self._master_key)
+        return _finished(recording_id, await asyncio.to_thread(shelf.read_manifest, keys[EVENT_KEY]))
+
+    async def open_file(self, recording_id: str, file_id: str) -> EncryptedFile:
+        """For reading ranges; its `read` blocks."""
+        return await asyncio.to_thread(self._open_file, recording_id, file_id)
+
+    async def delete(self, recording_id: str) -> None:
+        """Stop it if it runs, erase its keys, then its files. Idempotent."""
+        await self.stop(recording_id)
+        await asyncio.to_thread(self._shelf(recording_id).erase)
+
+    # inside
+
+    def _shelf(self, recording_id: str) -> Shelf:
+        return Shelf(self._root, recording_id)
+
+    def _running(self, recording_id: str) -> LiveRecording:
+        live = self._live.get(recording_id)
+        if live is None:
+            raise UnknownRecording(f"recording {recording_id} does not run")
+        return live
+
+    def _left_over(self) -> list[str]:
+        """Recordings with a journal; folders that never got as far as keys are swept away."""
+        if not self._root.is_dir():
+            return []
+        left: list[str] = []
+        for folder in sorted(self._root.iterdir()):
+            if not folder.is_dir() or folder.name in self._live:
+                continue
+            try:
+                shelf = self._shelf(folder.name)
+            except UnknownRecording:
+                continue
+            if not shelf.exists():
+                shelf.erase()
+            elif shelf.has_journal():
+                left.append(folder.name)
+        return left
+
+    def _open_file(self, recording_id: str, file_id: str) -> EncryptedFile:
+        shelf = self._shelf(recording_id)
+        keys = shelf.read_keys(self._master_key)
+        manifest = shelf.read_manifest(keys[EVENT_KEY])
+        for entry in manifest["files"]:
+            if entry["file_id"] == file_id:
+                key = file_key(keys[entry["key_id"]], file_id)
+                return EncryptedFile(shelf.file_path(file_id), key, shelf.file_context(file_id), entry["size"])
+        raise UnknownRecording(f"no file {file_id} in recording {recording_id}")
+
+    async def _work(self, recording_id: str, keys: dict[int, bytes]) -> dict[str, Any]:
+        request = {
+            "root": str(self._root.absolute()),
+            "recording": recording_id,
+            "keys": {str(key_id): key.hex() for key_id, key in keys.items()},
+        }
+        worker = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "recorder.worker",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=PACKAGE_ROOT,
+        )
+        try:
+            out, complaint = await worker.communicate(json.dumps(request).encode())
+        except asyncio.CancelledError:
+            worker.kill()
+            await worker.wait()
+            raise
+        return _answer_of(worker.returncode, out, complaint)
+
+    def _on_media(self, event: MediaEvent) -> None:
+        match event:
+            case TrackPublished(info):
+                self._tell_room(info.room, lambda live: live.track_published(info))
+            case TrackEnded(room, participant, track):
+                self._tell_room(room, lambda live: live.track_ended(participant, track))
+            case TapEnded(room, tap, _):
+                for live in self._of_room(room):
+                    live.tap_ended(tap)
+            case RoomFailed(room, _):
+                for live in self._of_room(room):
+                    live.room_gone()
+            case JournalChanged(journal, state, detail):
+                self._journal_changed(journal, state, detail)
+            case _:
+                pass
+
+    def _journal_changed(self, journal: int, state: str, detail: str) -> None:
+        for live in list(self._live.values()):
+            if live.journal == journal:
+                live.journal_changed(state, detail)
+                if live.failure is not None:
+                    log.error("journal failed recording=%s why=%s", live.recording_id[:8], live.failure)
+                    del self._live[live.recording_id]
+                    for listener in self._failure_listeners:
+                        listener(live.recording_id, live.failure)
+
+    def _of_room(self, room: RoomId) -> list[LiveRecording]:
+        return [live for live in self._live.values() if live.room == room]
+
+    def _tell_room(self, room: RoomId, action: Callable[[LiveRecording], Coroutine[Any, Any, None]]) -> None:
+        for live in self._of_room(room):
+            task = asyncio.get_running_loop().create_task(action(live))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+
+def _answer_of(code: int | None, out: bytes, complaint: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(out)
+    except ValueError:
+        log.error("finishing worker failed code=%s stderr=%s", code, complaint.decode(errors="replace")[-2000:])
+        raise FinishFailed(f"the worker process ended with code {code}") from None
+    if "manifest" in answer:
+        manifest: dict[str, Any] = answer["manifest"]
+        return manifest
+    if answer.get("code") == Damaged.code:
+        raise Damaged(answer["detail"])
+    raise FinishFailed(answer.get("detail", ""))
+
+
+def _finished(recording_id: str, manifest: dict[str, Any]) -> FinishedRecording:
+    fields = FinishedFile.__dataclass_fields__
+    files = tuple(
+        FinishedFile(**{name: value for name, value in entry.items() if name in fields}) for entry in manifest["files"]
+    )
+    return FinishedRecording(recording_id, manifest["duration_ms"], manifest["complete"], manifest["damage"], files)
