@@ -70,24 +70,84 @@ pub struct SlotSpec {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    AddTransport { transport: TransportId, participant: String, ice_ufrag: String, ice_pwd: String },
-    RestartIce { transport: TransportId, ice_ufrag: String, ice_pwd: String },
-    RemoveTransport { transport: TransportId },
-    SendDtls { transport: TransportId, datagrams: Vec<Vec<u8>>, flight: bool },
-    SetSrtp { transport: TransportId, profile: Profile, inbound_key: Vec<u8>, outbound_key: Vec<u8> },
-    SetExtensions { transport: TransportId, extensions: ExtensionIds },
-    SetTrack { transport: TransportId, track: TrackId, spec: TrackSpec },
-    RemoveTrack { track: TrackId },
-    SetSlot { transport: TransportId, slot: SlotId, spec: SlotSpec },
-    SetSlotSource { slot: SlotId, track: Option<TrackId> },
-    SetLayer { slot: SlotId, rid: Option<String> },
-    SetTrackMuted { track: TrackId, muted: bool },
-    RequestKeyframe { track: TrackId },
-    SetMaxBitrate { transport: TransportId, bps: Option<u64> },
-    GrantRecording { grant: String, participant: String },
-    RevokeRecording { grant: String },
-    AddTap { tap: TapId, track: TrackId, grant: String },
-    RemoveTap { tap: TapId },
+    AddTransport {
+        transport: TransportId,
+        participant: String,
+        ice_ufrag: String,
+        ice_pwd: String,
+    },
+    RestartIce {
+        transport: TransportId,
+        ice_ufrag: String,
+        ice_pwd: String,
+    },
+    RemoveTransport {
+        transport: TransportId,
+    },
+    SendDtls {
+        transport: TransportId,
+        datagrams: Vec<Vec<u8>>,
+        flight: bool,
+    },
+    SetSrtp {
+        transport: TransportId,
+        profile: Profile,
+        inbound_key: Vec<u8>,
+        outbound_key: Vec<u8>,
+    },
+    SetExtensions {
+        transport: TransportId,
+        extensions: ExtensionIds,
+    },
+    SetTrack {
+        transport: TransportId,
+        track: TrackId,
+        spec: TrackSpec,
+    },
+    RemoveTrack {
+        track: TrackId,
+    },
+    SetSlot {
+        transport: TransportId,
+        slot: SlotId,
+        spec: SlotSpec,
+    },
+    SetSlotSource {
+        slot: SlotId,
+        track: Option<TrackId>,
+    },
+    SetLayer {
+        slot: SlotId,
+        rid: Option<String>,
+    },
+    SetTrackMuted {
+        track: TrackId,
+        muted: bool,
+    },
+    RequestKeyframe {
+        track: TrackId,
+    },
+    SetMaxBitrate {
+        transport: TransportId,
+        bps: Option<u64>,
+    },
+    GrantRecording {
+        grant: String,
+        participant: String,
+    },
+    RevokeRecording {
+        grant: String,
+    },
+    AddTap {
+        tap: TapId,
+        track: TrackId,
+        grant: String,
+    },
+    RemoveTap {
+        tap: TapId,
+    },
     /// The runtime could not write this tap's records; ends it with [`crate::TapEnd::JournalFailed`].
-    FailTap { tap: TapId },
+    FailTap {
+        tap: TapId,
+    },
 }

@@ -5,14 +5,32 @@ use crate::command::{TapId, TrackId, TransportId};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// One datagram from a checked address; the runtime bounds how many wait per transport.
-    Dtls { transport: TransportId, datagram: Vec<u8> },
-    Ice { transport: TransportId, state: IceState },
-    Track { transport: TransportId, track: TrackId, state: TrackState },
+    Dtls {
+        transport: TransportId,
+        datagram: Vec<u8>,
+    },
+    Ice {
+        transport: TransportId,
+        state: IceState,
+    },
+    Track {
+        transport: TransportId,
+        track: TrackId,
+        state: TrackState,
+    },
     /// The codec in use became known or changed.
-    Codec { transport: TransportId, track: TrackId, name: String, fmtp: String },
+    Codec {
+        transport: TransportId,
+        track: TrackId,
+        name: String,
+        fmtp: String,
+    },
     /// Every 200 ms while anything was heard.
     Levels(Vec<SpokenLevel>),
-    TapEnded { tap: TapId, reason: TapEnd },
+    TapEnded {
+        tap: TapId,
+        reason: TapEnd,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

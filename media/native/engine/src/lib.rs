@@ -6,7 +6,7 @@
 //! ```text
 //!  recvmmsg (≤ 64 datagrams) ─▶ demux ─▶ Engine::receive(transport, path, datagram, kernel time) … ─┐
 //!  command queue ─────────────────────▶ Engine::apply(command, now) ──────────────────────────────┤
-//!  timer wheel ───────────────────────▶ Engine::tick(now) when next_deadline() has come ───────────┤
+//!  timer: next_deadline() has come ───▶ (flush does the timed work itself; tick alone is not needed) ┤
 //!                                                                                                   ▼
 //!     sendmsg (GSO) ◀─ Outputs::transmits ◀── Engine::flush(now): true = send these, then flush again
 //! ```
@@ -21,13 +21,32 @@
 //!   engine is told by [`Engine::forget_path`].
 //! - Ids come from Python and are unique within the process. The runtime adds the room's id to events.
 
+mod arena;
+mod assemble;
+mod cache;
 pub mod command;
 pub mod config;
+mod control;
+mod dtls_flight;
+mod dump;
 mod engine;
 pub mod event;
+mod feedback;
+mod forward;
+mod ice;
+mod inbound;
+mod inbound_rtcp;
+mod nack;
 pub mod output;
+mod rewrite;
+mod slot;
 pub mod stats;
+mod stream_in;
+mod tap;
 pub mod time;
+mod timers;
+mod track;
+mod transport;
 
 pub use command::{
     CodecSpec, Command, ExtensionIds, Kind, SlotId, SlotSpec, TapId, TrackId, TrackSpec, TransportId,
@@ -37,6 +56,7 @@ pub use engine::Engine;
 pub use event::{Event, IceState, SpokenLevel, TapEnd, TrackState};
 pub use output::{Local, Outputs, Path, Route, TapKind, TapRecord, Transmit};
 pub use stats::{DelayHistogram, DropCounts, DropReason, RoomTotals, TransportStats, Value};
+pub use tap::{tap_payload_type, TAP_ORIENTATION_ID};
 pub use time::Time;
 
 /// Why a command was not carried out. Mapped to `media.errors` classes by the binding.

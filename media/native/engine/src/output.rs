@@ -24,12 +24,23 @@ pub struct Path {
 /// A change of the runtime's demux tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
-    UfragAdded { ufrag: String, transport: TransportId },
-    UfragRemoved { ufrag: String },
+    UfragAdded {
+        ufrag: String,
+        transport: TransportId,
+    },
+    UfragRemoved {
+        ufrag: String,
+    },
     /// An authenticated check came from here. Overwrites an older owner, whose engine is told by `forget_path`.
-    AddressLearned { path: Path, transport: TransportId },
+    AddressLearned {
+        path: Path,
+        transport: TransportId,
+    },
     /// Remove the entry if it still belongs to `transport`.
-    AddressForgotten { path: Path, transport: TransportId },
+    AddressForgotten {
+        path: Path,
+        transport: TransportId,
+    },
 }
 
 /// One system call: `segments` datagrams of `segment_bytes` each (the last may be shorter) to one address.

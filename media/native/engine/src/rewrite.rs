@@ -1,0 +1,232 @@
+//! The outgoing timeline of one slot or tap: sequence numbers without gaps of our making, timestamps and VP8 picture
+//! ids that go on across switches of source. Pure arithmetic; must not touch packets.
+//!
+//! ```text
+//!  publisher A   10 11 12 [13 padding] 14 15          (first_in 10)
+//!  out            5  6  7               8  9
+//!  publisher B                                40 41   (first_in 40)
+//!  out                                        10 11
+//! ```
+
+use crate::time::Time;
+use std::collections::VecDeque;
+
+/// A jump larger than this is another stream in all but name; its loss would cost a keyframe anyway.
+const MAX_JUMP: u64 = 1_000;
+/// Swallowed packets remembered so that late ones around them find their number.
+const MAX_SWALLOWED: usize = 256;
+
+/// What the timeline needs of an inbound packet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inbound {
+    /// Identity of the stream; never reused.
+    pub(crate) stream_key: u64,
+    pub(crate) ext_seq: u64,
+    pub(crate) rtp_ts: u32,
+    pub(crate) picture_id: Option<u16>,
+    pub(crate) tl0_pic_idx: u8,
+    pub(crate) now: Time,
+}
+
+/// Its place in the outgoing stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Placed {
+    pub(crate) ext_seq: u64,
+    pub(crate) rtp_ts: u32,
+    pub(crate) picture_id: u16,
+    pub(crate) tl0_pic_idx: u8,
+}
+
+struct Source {
+    stream_key: u64,
+    first_in: u64,
+    newest_in: u64,
+    /// out = in + delta (mod 2⁶⁴) for packets newer than all swallowed ones.
+    seq_delta: u64,
+    ts_delta: u32,
+    picture_delta: u16,
+    tl0_delta: u8,
+    /// Ascending; each moved everything newer down by one.
+    swallowed: VecDeque<u64>,
+}
+
+pub(crate) struct Timeline {
+    clock_hz: u32,
+    next_seq: u64,
+    last_ts: u32,
+    last_at: Option<Time>,
+    last_picture: u16,
+    last_tl0: u8,
+    source: Option<Source>,
+}
+
+impl Timeline {
+    pub(crate) fn new(first_seq: u64, first_ts: u32, clock_hz: u32) -> Self {
+        Timeline {
+            clock_hz,
+            next_seq: first_seq,
+            last_ts: first_ts,
+            last_at: None,
+            last_picture: 0,
+            last_tl0: 0,
+            source: None,
+        }
+    }
+
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    pub(crate) fn stream_key(&self) -> Option<u64> {
+        self.source.as_ref().map(|source| source.stream_key)
+    }
+
+    /// Translates a source timestamp of the present stream.
+    pub(crate) fn translate_ts(&self, stream_key: u64, rtp_ts: u32) -> Option<u32> {
+        let source = self.source.as_ref().filter(|s| s.stream_key == stream_key)?;
+        Some(rtp_ts.wrapping_add(source.ts_delta))
+    }
+
+    /// What follows is another stream, or the same after a pause.
+    pub(crate) fn detach(&mut self) {
+        self.source = None;
+    }
+
+    /// The packet goes on from what was sent last, whatever stream that was.
+    pub(crate) fn attach(&mut self, packet: &Inbound) -> Placed {
+        let elapsed_us = self.last_at.map_or(0, |at| packet.now.since_us(at));
+        let elapsed = (u128::from(elapsed_us) * u128::from(self.clock_hz) / 1_000_000) as u32;
+        let out_ts = self.last_ts.wrapping_add(elapsed.max(1));
+        let picture = packet.picture_id.unwrap_or(0);
+        self.source = Some(Source {
+            stream_key: packet.stream_key,
+            first_in: packet.ext_seq,
+            newest_in: packet.ext_seq.wrapping_sub(1),
+            seq_delta: self.next_seq.wrapping_sub(packet.ext_seq),
+            ts_delta: out_ts.wrapping_sub(packet.rtp_ts),
+            picture_delta: self.last_picture.wrapping_add(1).wrapping_sub(picture),
+            tl0_delta: self.last_tl0.wrapping_add(1).wrapping_sub(packet.tl0_pic_idx),
+            swallowed: VecDeque::new(),
+        });
+        self.place_newest(packet)
+    }
+
+    /// The packet jumped too far ahead to be called loss.
+    pub(crate) fn is_break(&self, stream_key: u64, ext_seq: u64) -> bool {
+        self.source
+            .as_ref()
+            .is_some_and(|s| s.stream_key == stream_key && ext_seq > s.newest_in.wrapping_add(MAX_JUMP))
+    }
+
+    /// None: not of the present stream, from before it was attached, or swallowed once.
+    pub(crate) fn place(&mut self, packet: &Inbound) -> Option<Placed> {
+        let source = self.source.as_ref().filter(|s| s.stream_key == packet.stream_key)?;
+        if packet.ext_seq > source.newest_in {
+            return Some(self.place_newest(packet));
+        }
+        if packet.ext_seq < source.first_in {
+            return None;
+        }
+        let at = source.swallowed.partition_point(|seq| *seq < packet.ext_seq);
+        if source.swallowed.get(at) == Some(&packet.ext_seq) {
+            return None;
+        }
+        let newer_swallowed = (source.swallowed.len() - at) as u64;
+        let ext_seq = packet.ext_seq.wrapping_add(source.seq_delta).wrapping_add(newer_swallowed);
+        Some(Placed { ext_seq, ..translate(source, packet) })
+    }
+
+    fn place_newest(&mut self, packet: &Inbound) -> Placed {
+        let Some(source) = &mut self.source else { unreachable!("only called with a source") };
+        source.newest_in = packet.ext_seq;
+        let placed = translate(source, packet);
+        self.next_seq = placed.ext_seq + 1;
+        self.last_ts = placed.rtp_ts;
+        self.last_at = Some(packet.now);
+        if packet.picture_id.is_some() {
+            self.last_picture = placed.picture_id;
+            self.last_tl0 = placed.tl0_pic_idx;
+        }
+        placed
+    }
+
+    /// Leaves a packet out without a gap. A late one, whose gap is out already, is placed: send it empty.
+    pub(crate) fn swallow(&mut self, packet: &Inbound) -> Option<Placed> {
+        let source = self.source.as_mut().filter(|s| s.stream_key == packet.stream_key)?;
+        if packet.ext_seq <= source.newest_in {
+            return self.place(packet);
+        }
+        source.newest_in = packet.ext_seq;
+        source.seq_delta = source.seq_delta.wrapping_sub(1);
+        source.swallowed.push_back(packet.ext_seq);
+        // A hole before the swallowed packet is the publisher's loss and must stay one.
+        self.next_seq = packet.ext_seq.wrapping_add(source.seq_delta).wrapping_add(1);
+        if source.swallowed.len() > MAX_SWALLOWED {
+            source.first_in = source.swallowed.pop_front().map_or(source.first_in, |seq| seq + 1);
+        }
+        None
+    }
+}
+
+fn translate(source: &Source, packet: &Inbound) -> Placed {
+    Placed {
+        ext_seq: packet.ext_seq.wrapping_add(source.seq_delta),
+        rtp_ts: packet.rtp_ts.wrapping_add(source.ts_delta),
+        picture_id: packet.picture_id.unwrap_or(0).wrapping_add(source.picture_delta) & 0x7fff,
+        tl0_pic_idx: packet.tl0_pic_idx.wrapping_add(source.tl0_delta),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inbound(stream_key: u64, ext_seq: u64) -> Inbound {
+        let picture_id = Some(ext_seq as u16 & 0x7fff);
+        let now = Time(ext_seq * 10_000);
+        Inbound {
+            stream_key,
+            ext_seq,
+            rtp_ts: ext_seq as u32 * 900,
+            picture_id,
+            tl0_pic_idx: ext_seq as u8,
+            now,
+        }
+    }
+
+    #[test]
+    fn the_publishers_gaps_stay_and_swallowed_packets_leave_none() {
+        let mut line = Timeline::new(100, 0, 90_000);
+        assert_eq!(line.attach(&inbound(1, 10)).ext_seq, 100);
+        assert_eq!(line.place(&inbound(1, 11)).map(|p| p.ext_seq), Some(101));
+        assert_eq!(line.swallow(&inbound(1, 13)), None);
+        assert_eq!(line.place(&inbound(1, 14)).map(|p| p.ext_seq), Some(103));
+        assert_eq!(line.place(&inbound(1, 12)).map(|p| p.ext_seq), Some(102));
+        assert_eq!(line.place(&inbound(1, 13)), None);
+        assert_eq!(line.swallow(&inbound(1, 14 + 1)), None);
+        assert_eq!(line.place(&inbound(1, 16)).map(|p| p.ext_seq), Some(104));
+    }
+
+    #[test]
+    fn a_late_padding_packet_fills_the_gap_it_would_leave() {
+        let mut line = Timeline::new(0, 0, 90_000);
+        line.attach(&inbound(1, 10));
+        line.place(&inbound(1, 12));
+        assert_eq!(line.swallow(&inbound(1, 11)).map(|p| p.ext_seq), Some(1));
+    }
+
+    #[test]
+    fn a_switch_goes_on_in_sequence_time_and_picture() {
+        let mut line = Timeline::new(7, 1_000, 90_000);
+        line.attach(&inbound(1, 65_534));
+        let last = line.place(&inbound(1, 65_535)).expect("newest");
+        let mut first = inbound(2, 3);
+        first.now = Time(65_535 * 10_000 + 20_000);
+        let placed = line.attach(&first);
+        assert_eq!(placed.ext_seq, last.ext_seq + 1);
+        assert_eq!(placed.rtp_ts, last.rtp_ts.wrapping_add(1_800));
+        assert_eq!(placed.picture_id, (last.picture_id + 1) & 0x7fff);
+        assert_eq!(placed.tl0_pic_idx, last.tl0_pic_idx.wrapping_add(1));
+        assert_eq!(line.place(&inbound(1, 65_536)), None);
+    }
+}
