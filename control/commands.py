@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from control import accounts, appointments, audit, demo, waiting_room
 from control.accounts import OPERATOR
 from control.config import Settings
-from control.database import Database, downgrade, upgrade
+from control.database import Database, erase, upgrade
 from control.models.appointments import Appointment
 from control.models.people import LinkPurpose, Person, Role
 from control.notices.worker import OutboxWorker
@@ -66,7 +66,7 @@ def _emptied(settings: Settings) -> bool:
     if real:
         print(f"Not reset: {real} people in this database are not of the demo practice.", file=sys.stderr)
         return False
-    downgrade(settings.database_url)
+    erase(settings.database_url)
     shutil.rmtree(settings.recordings_dir, ignore_errors=True)
     return True
 

@@ -236,11 +236,22 @@ def upgrade(url: str, revision: str = "head") -> None:
     command.upgrade(_alembic(url), revision)
 
 
-def downgrade(url: str, revision: str = "base") -> None:
-    """Take the schema back, and with it what is stored in what goes."""
-    from alembic import command
+def erase(url: str) -> None:
+    """Take everything away, tables too. Blocking, and not to be undone: only for practices that are demos."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{parsed.database}{suffix}").unlink(missing_ok=True)
+        return
 
-    command.downgrade(_alembic(url), revision)
+    async def drop() -> None:
+        engine = create_async_engine(async_url(url))
+        async with engine.begin() as connection:
+            await connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+            await connection.exec_driver_sql("CREATE SCHEMA public")
+        await engine.dispose()
+
+    asyncio.run(drop())
 
 
 def _alembic(url: str) -> Any:

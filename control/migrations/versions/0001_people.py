@@ -145,9 +145,4 @@ def _outbox() -> None:
 
 
 def downgrade() -> None:
-    for table in ("notices", "outbox", "audit_entries", "web_sessions", "one_time_links"):
-        op.drop_table(table)
-    if op.get_bind().dialect.name == "postgresql":
-        op.execute("DROP FUNCTION audit_is_append_only")
-    for table in ("credentials", "person_roles", "people"):
-        op.drop_table(table)
+    raise NotImplementedError("going back would drop people and the audit log: restore a backup instead")

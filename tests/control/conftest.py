@@ -1,0 +1,3 @@
+"""Control's tests stand on the shared fixtures of tests/helpers/control.py."""
+
+from tests.helpers.control import *  # noqa: F403  fixtures are taken by name

@@ -1,0 +1,177 @@
+"""The database: transactions, what leaves after them, and the schema, on SQLite and PostgreSQL."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+import control.models  # noqa: F401
+from control.accounts import add_person
+from control.database import Base, Database, after_commit, async_url, before_commit, erase, publish, upgrade
+from control.models.people import Person, Role
+from tests.helpers.clock import START
+
+
+async def _add(session: Any, name: str) -> Person:
+    return await add_person(session, email=f"{name}@example.com", name=name, roles=[Role.CLIENT], now=START)
+
+
+async def _names(db: Database) -> list[str]:
+    async with db.reading() as session:
+        return list(await session.scalars(select(Person.name).order_by(Person.name)))
+
+
+async def test_a_clean_exit_stores_the_change(db: Database) -> None:
+    async with db.transaction() as session:
+        await _add(session, "mina")
+    assert await _names(db) == ["mina"]
+
+
+async def test_an_exception_undoes_the_whole_transaction(db: Database) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with db.transaction() as session:
+            await _add(session, "mina")
+            raise ZeroDivisionError
+    assert await _names(db) == []
+
+
+async def test_callbacks_and_events_leave_only_after_the_commit(db: Database) -> None:
+    seen: list[object] = []
+    db.subscribe(lambda events: seen.extend(events))
+
+    async def called() -> None:
+        seen.append(await _names(db))
+
+    async with db.transaction() as session:
+        publish(session, "told")
+        after_commit(session, called)
+        await _add(session, "mina")
+        assert seen == []
+    assert seen == ["told", ["mina"]]
+
+
+async def test_nothing_leaves_when_the_transaction_is_undone(db: Database) -> None:
+    seen: list[object] = []
+    db.subscribe(lambda events: seen.extend(events))
+    with pytest.raises(ZeroDivisionError):
+        async with db.transaction() as session:
+            publish(session, "told")
+            after_commit(session, lambda: seen.append("called"))
+            raise ZeroDivisionError
+    assert seen == []
+
+
+async def test_the_last_step_before_the_commit_is_part_of_the_transaction(db: Database) -> None:
+    async def add_one_more(session: Any) -> None:
+        await _add(session, "theo")
+
+    async with db.transaction() as session:
+        before_commit(session, add_one_more)
+        await _add(session, "mina")
+    assert await _names(db) == ["mina", "theo"]
+
+
+async def test_a_failing_listener_keeps_neither_the_change_nor_the_other_listeners_back(
+    db: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[object] = []
+
+    def fails(_events: object) -> None:
+        raise ZeroDivisionError
+
+    db.subscribe(fails)
+    db.subscribe(lambda events: seen.extend(events))
+    async with db.transaction() as session:
+        publish(session, "told")
+        await _add(session, "mina")
+    assert seen == ["told"]
+    assert await _names(db) == ["mina"]
+    assert "listener failed" in caplog.text
+
+
+async def test_a_hundred_writers_at_once_all_get_their_turn(db: Database) -> None:
+    async def write(number: int) -> None:
+        async with db.transaction() as session:
+            await _add(session, f"p{number:03}")
+
+    await asyncio.gather(*(write(number) for number in range(100)))
+    assert len(await _names(db)) == 100
+
+
+async def test_a_transaction_inside_a_transaction_is_refused_instead_of_waiting_for_itself(db: Database) -> None:
+    if not db.is_sqlite:
+        pytest.skip("PostgreSQL has many writers")
+    async with db.transaction():
+        with pytest.raises(RuntimeError, match="inside"):
+            async with db.transaction():
+                pass
+
+
+async def test_times_come_back_as_aware_utc_whatever_zone_they_went_in_with(db: Database) -> None:
+    in_oslo = datetime(2026, 3, 3, 16, 0, 0, 123456, tzinfo=timezone(timedelta(hours=1)))
+    async with db.transaction() as session:
+        person = await _add(session, "mina")
+        person.email_proven_at = in_oslo
+    async with db.reading() as session:
+        read = (await session.scalars(select(Person.email_proven_at))).one()
+    assert read == in_oslo
+    assert read is not None
+    assert read.tzinfo is UTC
+
+
+async def test_a_naive_time_is_refused(db: Database) -> None:
+    with pytest.raises(Exception, match="naive"):
+        async with db.transaction() as session:
+            (await _add(session, "mina")).email_proven_at = datetime(2026, 3, 3)  # noqa: DTZ001  that is the point
+
+
+async def test_foreign_keys_are_enforced(db: Database) -> None:
+    with pytest.raises(DBAPIError):
+        async with db.transaction() as session:
+            await session.execute(text("INSERT INTO person_roles (person_id, role) VALUES ('nobody', 'client')"))
+
+
+@pytest.mark.parametrize("url", ["mysql://x/y", "http://x"])
+def test_another_kind_of_database_is_refused(url: str) -> None:
+    with pytest.raises(Exception, match=r"sqlite:///|Could not parse|Can't load"):
+        async_url(url)
+
+
+def test_migrations_make_exactly_the_tables_of_the_models(empty_database_url: str) -> None:
+    upgrade(empty_database_url)
+    upgrade(empty_database_url)
+    assert _differences(empty_database_url) == []
+
+
+def test_an_erased_database_can_be_made_anew(empty_database_url: str) -> None:
+    upgrade(empty_database_url)
+    erase(empty_database_url)
+    upgrade(empty_database_url)
+    assert _differences(empty_database_url) == []
+
+
+def _differences(url: str) -> list[Any]:
+    def compare(connection: Any) -> list[Any]:
+        return list(compare_metadata(MigrationContext.configure(connection), Base.metadata))
+
+    if url.startswith("sqlite"):
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            found = compare(connection)
+        engine.dispose()
+        return found
+
+    async def on_postgresql() -> list[Any]:
+        engine = create_async_engine(async_url(url))
+        async with engine.connect() as connection:
+            found: list[Any] = await connection.run_sync(compare)
+        await engine.dispose()
+        return found
+
+    return asyncio.run(on_postgresql())

@@ -1,0 +1,192 @@
+"""Fixtures of everything that stands on control: databases of both kinds, the application, people and browsers.
+
+A conftest takes them by `from tests.helpers.control import *`. `database_url` runs a test on SQLite and PostgreSQL.
+"""
+
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from control import accounts
+from control.accounts import Actor
+from control.app import create_app
+from control.config import Settings
+from control.database import Database, upgrade
+from control.models.people import Role
+from media.node import MediaNode
+from tests.helpers.browsers import PASSWORD, Browser, Someone, open_browser
+from tests.helpers.clock import ManualClock
+from tests.helpers.fake_core import FakeCore
+from tests.helpers.loop_guard import loop_never_held
+from tests.helpers.postgres import PostgresServer, binaries
+
+__all__ = [
+    "add_someone",
+    "app",
+    "clock",
+    "database_url",
+    "db",
+    "empty_database_url",
+    "loop_is_free",
+    "new_browser",
+    "postgres_server",
+    "server",
+    "settings",
+    "sqlite_template",
+]
+
+ORIGIN = "http://localhost:8080"
+BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)]
+
+AddSomeone = Callable[..., Awaitable[Someone]]
+NewBrowser = Callable[..., Awaitable[Browser]]
+
+
+@pytest.fixture(autouse=True)
+def loop_is_free() -> Iterator[None]:
+    with loop_never_held() as held:
+        yield
+    assert held == [], f"the event loop was held: {held}"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    found = binaries()
+    if found is None:
+        pytest.fail("PostgreSQL's programs are missing: apt-get install postgresql")
+    server = PostgresServer(found)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=BOTH)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A migrated database of its own, of either kind."""
+    if request.param == "sqlite":
+        template: Path = request.getfixturevalue("sqlite_template")
+        shutil.copy(template, tmp_path / "test.db")
+        yield f"sqlite:///{tmp_path / 'test.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    url = server.create()
+    yield url
+    server.drop(url)
+
+
+@pytest.fixture(params=BOTH)
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database without any table."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    url = server.create(empty=True)
+    yield url
+    server.drop(url)
+
+
+@pytest_asyncio.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    await database.connect()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    return Settings.model_validate(
+        {
+            "server": {"data_dir": tmp_path / "var", "base_url": ORIGIN},
+            "database": {"url": database_url, "upgrade_on_start": False},
+            "practice": {"name": "Test Row"},
+            "media": {"udp_port": 0, "threads": 1},
+            "security": {"answer_floor_ms": 0},
+        }
+    )
+
+
+@pytest.fixture
+def app(settings: Settings, clock: ManualClock) -> web.Application:
+    def open_core(options: Any) -> Any:
+        return FakeCore(options)
+
+    return create_app(settings, clock=clock, media=MediaNode(settings.media, open_core=open_core))
+
+
+@pytest_asyncio.fixture
+async def server(app: web.Application) -> AsyncIterator[TestServer]:
+    """The whole application over a packet core without packets."""
+    running = TestServer(app, host="127.0.0.1")
+    await running.start_server()
+    yield running
+    await running.close()
+
+
+@lru_cache(maxsize=1)
+def _password_hash() -> str:
+    """Everybody has the same password: hashing it once saves each test 50 ms."""
+    return accounts._HASHER.hash(PASSWORD)
+
+
+@pytest.fixture
+def add_someone(db: Database, clock: ManualClock) -> AddSomeone:
+    """`await add_someone("Mina", Role.CLIENT)`: a proven person with PASSWORD."""
+    password_hash = _password_hash()
+
+    async def add(name: str, *roles: Role, proven: bool = True, time_zone: str = "UTC") -> Someone:
+        email = f"{name.lower().replace(' ', '.')}@example.com"
+        async with db.transaction() as session:
+            person = await accounts.add_person(
+                session,
+                email=email,
+                name=name,
+                roles=roles or (Role.CLIENT,),
+                time_zone=time_zone,
+                password_hash=password_hash,
+                proven=proven,
+                now=clock(),
+            )
+        return Someone(Actor(person.id, frozenset(roles or (Role.CLIENT,)), name, time_zone), email)
+
+    return add
+
+
+@pytest_asyncio.fixture
+async def new_browser(server: TestServer) -> AsyncIterator[NewBrowser]:
+    """`await new_browser()` for a stranger, `await new_browser(someone)` signed in."""
+    opened: list[Browser] = []
+
+    async def open_one(someone: Someone | None = None) -> Browser:
+        browser = await open_browser(server, ORIGIN)
+        opened.append(browser)
+        if someone is not None:
+            answer = await browser.sign_in(someone.email, someone.password)
+            assert answer.status == 200, answer
+        return browser
+
+    yield open_one
+    for browser in opened:
+        await browser.client.session.close()
