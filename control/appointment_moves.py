@@ -10,7 +10,6 @@ from typing import Any, cast
 
 from sqlalchemy import CursorResult, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from control.accounts import Actor
 from control.appointment_states import Event, State, next_state
@@ -178,18 +177,15 @@ async def _seen(session: AsyncSession, row: Appointment, now: datetime) -> Seen:
 
 async def session_facts(session: AsyncSession, row: Appointment, *, amount_minor: int = 0) -> SessionFacts:
     """What the notices about this appointment are told."""
-    client, practitioner = aliased(Person), aliased(Person)
-    names = await session.execute(
-        select(client.name, practitioner.name).where(
-            client.id == row.client_id, practitioner.id == row.practitioner_id
-        )
+    found = await session.execute(
+        select(Person.id, Person.name).where(Person.id.in_((row.client_id, row.practitioner_id)))
     )
-    client_name, practitioner_name = names.one()
+    names = {row.id: row.name for row in found}
     return SessionFacts(
         appointment_id=row.id,
         service_name=row.service_name,
-        practitioner_name=practitioner_name,
-        client_name=client_name,
+        practitioner_name=names[row.practitioner_id],
+        client_name=names[row.client_id],
         starts_at=row.starts_at,
         ends_at=row.ends_at,
         mode=row.mode,

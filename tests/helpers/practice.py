@@ -1,0 +1,194 @@
+"""A small practice for tests: Alice who owns, Bob who takes part, Charlie the stranger, Dana the admin; a manual clock.
+
+`World` holds people and services as actions see them; `Hand` is one signed-in person's HTTP client. A conftest takes
+the fixtures by `from tests.helpers.practice import *`, beside those of tests/helpers/control.py.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from control import accounts, appointments, availability, consents, practitioners
+from control.accounts import Actor
+from control.appointment_queries import SessionView
+from control.booking import Wanted
+from control.consents import PRACTICE, Purpose
+from control.database import Database
+from control.models.people import LinkPurpose, Role
+from control.money.payments import Method, top_up
+from control.practitioners import NewProfile, NewService
+from tests.helpers.browsers import Answer, Browser, open_browser
+from tests.helpers.clock import ManualClock
+
+__all__ = ["site", "world"]
+
+MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+ORIGIN = "http://localhost:8080"
+WALLET_MINOR = 100_000
+
+
+@dataclass
+class World:
+    db: Database
+    clock: ManualClock
+    alice: Actor
+    bob: Actor
+    charlie: Actor
+    dana: Actor
+    erin: Actor
+    service_id: str
+    free_service_id: str
+    care_text_id: str = ""
+    recording_text_id: str = ""
+    clients: list[Actor] = field(default_factory=list)
+
+    @property
+    def first_start(self) -> datetime:
+        """Alice's first slot: 14:00 of the clock's first day, in UTC."""
+        return MONDAY.replace(hour=14)
+
+    async def add_client(self, name: str, *, wallet_minor: int = WALLET_MINOR) -> Actor:
+        client = await add_person(self.db, name, Role.CLIENT, now=self.clock())
+        if wallet_minor:
+            async with self.db.transaction() as session:
+                await top_up(
+                    session, None, client.person_id, wallet_minor, "EUR", key=client.person_id, now=self.clock()
+                )
+        return client
+
+    async def book(
+        self, who: Actor | None = None, start: datetime | None = None, service_id: str | None = None
+    ) -> SessionView:
+        wanted = Wanted(service_id or self.service_id, start or self.first_start, ZoneInfo("Europe/Oslo"), uuid4().hex)
+        return await appointments.book(self.db, who or self.bob, wanted, now=self.clock())
+
+    async def scheduled(self, who: Actor | None = None, start: datetime | None = None) -> SessionView:
+        booked = await self.book(who, start)
+        return await appointments.pay(self.db, who or self.bob, booked.id, Method.WALLET, now=self.clock())
+
+    async def confirmed(self) -> SessionView:
+        """Booked, paid, and the clock at five minutes before the start."""
+        view = await self.scheduled()
+        self.clock.now = view.starts_at - timedelta(minutes=5)
+        await appointments.catch_up(self.db, view.id, now=self.clock())
+        return await appointments.get_for(self.db, self.bob, view.id)
+
+    async def started(self) -> SessionView:
+        view = await self.confirmed()
+        self.clock.now = view.starts_at
+        return await appointments.start(self.db, self.alice, view.id, now=self.clock())
+
+    async def consent(
+        self, who: Actor, appointment_id: str, purpose: Purpose, said: consents.Answer = consents.Answer.YES
+    ) -> consents.Given:
+        text_id = self.care_text_id if purpose is Purpose.CARE else self.recording_text_id
+        return await consents.answer(self.db, who, appointment_id, purpose, said, text_id, now=self.clock())
+
+
+async def add_person(db: Database, name: str, *roles: Role, zone: str = "UTC", now: datetime) -> Actor:
+    async with db.transaction() as session:
+        person = await accounts.add_person(
+            session,
+            email=f"{name.lower().replace(' ', '.')}@example.org",
+            name=name,
+            roles=roles,
+            time_zone=zone,
+            proven=True,
+            now=now,
+        )
+        person_id = person.id
+    return Actor(person_id, frozenset(roles), name, zone)
+
+
+async def found_practice(db: Database, clock: ManualClock) -> World:
+    """Alice offers a paid session of 50 + 10 minutes and a free call; she is free this and the next afternoon."""
+    now = clock()
+    alice = await add_person(db, "Alice Owner", Role.PRACTITIONER, zone="Europe/Lisbon", now=now)
+    bob = await add_person(db, "Bob Client", Role.CLIENT, zone="Europe/Oslo", now=now)
+    charlie = await add_person(db, "Charlie Stranger", Role.CLIENT, now=now)
+    dana = await add_person(db, "Dana Admin", Role.ADMIN, now=now)
+    erin = await add_person(db, "Erin Other", Role.PRACTITIONER, now=now)
+    async with db.transaction() as session:
+        for who in (alice, erin):
+            await practitioners.publish_profile(session, None, who.person_id, NewProfile(), now=now)
+        paid = NewService(
+            "Individual session", 5_000, "EUR", length_minutes=50, buffer_after_minutes=10, recording_offered=True
+        )
+        free = NewService("Discovery call", 0, "EUR", length_minutes=20, is_discovery=True)
+        service_id = await practitioners.add_service(session, None, alice.person_id, paid, now=now)
+        free_id = await practitioners.add_service(session, None, alice.person_id, free, now=now)
+        await top_up(session, None, bob.person_id, WALLET_MINOR, "EUR", key="bob", now=now)
+    for day in (date(2026, 3, 2), date(2026, 3, 3)):
+        window = availability.NewWindow(day, time(14), time(18))
+        await availability.add_window(db, alice, window, now=now)
+    care = await consents.publish_text(
+        db, None, Purpose.CARE, alice.person_id, title="Informed consent", body="What this is.", now=now
+    )
+    recording = await consents.publish_text(
+        db, None, Purpose.RECORDING, PRACTICE, title="Recording", body="What is recorded.", now=now
+    )
+    return World(db, clock, alice, bob, charlie, dana, erin, service_id, free_id, care.id, recording.id)
+
+
+class Hand:
+    """One signed-in person's requests, as their pages send them: (status, body) back."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+
+    async def get(self, path: str) -> tuple[int, Any]:
+        return _both(await self._browser.get(path))
+
+    async def delete(self, path: str) -> tuple[int, Any]:
+        return _both(await self._browser.delete(path))
+
+    async def post(self, path: str, body: Any = None, *, key: str | None = "fresh") -> tuple[int, Any]:
+        """`key` "fresh" makes a new Idempotency-Key, None sends none."""
+        sent = {} if key is None else {"Idempotency_Key": uuid4().hex if key == "fresh" else key}
+        return _both(await self._browser.post(path, body, **sent))
+
+
+def _both(answer: Answer) -> tuple[int, Any]:
+    return answer.status, answer.body
+
+
+@dataclass
+class Site:
+    """The whole application over a world's database."""
+
+    app: web.Application
+    world: World
+    server: TestServer
+    opened: list[Browser] = field(default_factory=list)
+
+    async def hand_of(self, who: Actor | None) -> Hand:
+        browser = await open_browser(self.server, ORIGIN)
+        self.opened.append(browser)
+        if who is not None:
+            now = self.world.clock()
+            async with self.world.db.transaction() as session:
+                link = await accounts.issue_link(session, who.person_id, LinkPurpose.SIGN_IN, now=now)
+            signed_in = await accounts.consume_link(self.world.db, link, now=now)
+            browser.headers["Cookie"] = f"holdspace={signed_in.token}"
+        return Hand(browser)
+
+
+@pytest_asyncio.fixture
+async def world(db: Database, clock: ManualClock) -> World:
+    clock.now = MONDAY
+    return await found_practice(db, clock)
+
+
+@pytest_asyncio.fixture
+async def site(world: World, server: TestServer, app: web.Application) -> AsyncIterator[Site]:
+    opened = Site(app, world, server)
+    yield opened
+    for browser in opened.opened:
+        await browser.client.session.close()
