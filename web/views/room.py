@@ -11,7 +11,7 @@ from datetime import datetime
 
 from aiohttp import web
 
-from control import appointment_queries, consents
+from control import appointment_queries, consents, waiting_room
 from control.accounts import Actor, require_actor
 from control.appointment_queries import SessionView
 from control.appointment_states import State
@@ -51,13 +51,13 @@ class RoomPage:
 
 
 @routes.get("/sessions/{id}/waiting-room")
-async def waiting_room(request: web.Request) -> web.StreamResponse:
+async def show_waiting_room(request: web.Request) -> web.StreamResponse:
     actor = require_actor(request)
     db, now = request.app[DATABASE], request.app[CLOCK]()
     seen = await appointment_queries.get_for(db, actor, request.match_info["id"])
     if seen.party is Party.ADMIN:
         raise NotFound
-    elsewhere = _page_of_state(seen) or await _page_before(db, actor, seen)
+    elsewhere = _page_of_state(seen) or await _page_before(request, actor, seen)
     if elsewhere:
         raise web.HTTPSeeOther(elsewhere)
     if seen.party is Party.PRACTITIONER or seen.state is State.IN_PROGRESS:
@@ -69,13 +69,13 @@ async def waiting_room(request: web.Request) -> web.StreamResponse:
 
 
 @routes.get("/sessions/{id}/room")
-async def session_room(request: web.Request) -> web.StreamResponse:
+async def show_session_room(request: web.Request) -> web.StreamResponse:
     actor = require_actor(request)
     db, now = request.app[DATABASE], request.app[CLOCK]()
     seen = await appointment_queries.get_for(db, actor, request.match_info["id"])
     if seen.party is Party.ADMIN:
         raise NotFound
-    elsewhere = _page_of_state(seen) or await _page_before(db, actor, seen)
+    elsewhere = _page_of_state(seen) or await _page_before(request, actor, seen)
     if elsewhere:
         raise web.HTTPSeeOther(elsewhere)
     room = await _room_page(request, db, seen, now)
@@ -98,14 +98,15 @@ def _page_of_state(seen: SessionView) -> str:
     return page
 
 
-async def _page_before(db: Database, actor: Actor, seen: SessionView) -> str:
+async def _page_before(request: web.Request, actor: Actor, seen: SessionView) -> str:
     """The consent still to be given: without `care` nobody reaches the waiting room, recording has to be answered."""
     if seen.party is not Party.CLIENT:
         return ""
+    db = request.app[DATABASE]
+    explanation = await waiting_room.explain(db, actor, seen.id, request.app[CLOCK]())
+    if explanation.consent_page is not None:
+        return explanation.consent_page
     given = await consents.standing(db, seen.id)
-    care = consents.answer_of(given, actor.person_id, Purpose.CARE)
-    if care is None or care.answer is not consents.Answer.YES:
-        return f"/sessions/{seen.id}/consent"
     if seen.recording_offered and consents.answer_of(given, actor.person_id, Purpose.RECORDING) is None:
         return f"/sessions/{seen.id}/recording-consent"
     return ""

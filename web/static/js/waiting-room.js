@@ -26,7 +26,7 @@ const own = /** @type {HTMLVideoElement} */ (byId('own'));
 /** @type {DeviceKind[]} */
 const kinds = hasVideo ? ['microphone', 'camera'] : ['microphone'];
 
-let call = new Call(session, { camera: hasVideo });
+let call = new Call(session, root.dataset.mode || 'video');
 const sound = new SoundCheck();
 let isIn = false;
 let isJoining = false;
@@ -52,7 +52,7 @@ function wire(one) {
 
 /** A refused line is closed for good; a fresh one takes the devices over. */
 function joinAgain() {
-  const fresh = new Call(session, { camera: hasVideo });
+  const fresh = new Call(session, root.dataset.mode || 'video');
   fresh.adopt(call);
   call = fresh;
   wire(fresh);

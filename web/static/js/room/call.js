@@ -23,12 +23,15 @@ const MAX_PEERS = 5;
 const KINDS = /** @type {DeviceKind[]} */ (['microphone', 'camera']);
 
 export class Call {
-  /** @param {string} sessionId @param {{camera: boolean}} options a session in audio mode has no camera */
-  constructor(sessionId, options) {
+  /** @param {string} sessionId @param {string} mode video, audio or chat: which devices the session has */
+  constructor(sessionId, mode) {
     this.sessionId = sessionId;
+    this._mode = mode;
     /** @type {RoomState} */
     this.state = freshState();
-    if (!options.camera) this.state = { ...this.state, camera: { on: false, ready: false, problem: null } };
+    const none = { on: false, ready: false, problem: null };
+    if (mode !== 'video') this.state = { ...this.state, camera: none };
+    if (mode === 'chat') this.state = { ...this.state, microphone: none };
     /** @type {(state: RoomState, news: News) => void} */
     this.onChange = () => {};
     /** @type {(refusal: Refusal, extra: Record<string, any>) => void} */
@@ -209,7 +212,8 @@ export class Call {
     } catch (error) {
       if (!(error instanceof ProblemError) || error.status === 0 || error.status === 429 || error.status >= 500) throw error;
       this._refusalExtra = error.extra;
-      throw new RefusedError(error.code, error.message);
+      const [first] = error.extra.reasons || [];
+      throw new RefusedError(error.code === 'consent_required' ? error.code : first?.code || error.code, error.message);
     }
   }
 
@@ -280,6 +284,7 @@ export class Call {
     }
     const peer = new Peer({
       iceServers: this._iceServers,
+      mayPublish: this._mode === 'video' ? ['microphone', 'camera'] : this._mode === 'audio' ? ['microphone'] : [],
       sendOffer: (offer) => this.signaling.send(offer),
       onState: (media) => {
         if (peer !== this._peer) return;

@@ -3,13 +3,15 @@
 
 /** @typedef {import('./state.js').Ending} Ending */
 
+/** Words of control that mean: this session is over, whatever the reason. */
+const OVER = new Set(['ended', 'completed', 'cancelled', 'missed', 'expired', 'no_show_client', 'no_show_practitioner']);
+
 /** The page to go to, or '' to stay and say it. @param {Ending} ending @param {string} sessionId */
 export function endingPage(ending, sessionId) {
   if (ending.kind === 'replaced') return '';
-  const page = `/sessions/${sessionId}`;
-  if (ending.code.includes('no_show_practitioner')) return `${page}/missed`;
-  if (ending.code.includes('cancelled') || ending.code.includes('no_show') || ending.code === 'expired') return page;
-  return ending.kind === 'ended' || ending.code === 'completed' ? `${page}/afterwards` : '';
+  if (ending.kind === 'ended' && ending.code === 'completed') return `/sessions/${sessionId}/afterwards`;
+  // The server knows which page tells of this end, and sends everybody there from the waiting room's door.
+  return ending.kind === 'ended' || OVER.has(ending.code) ? `/sessions/${sessionId}/waiting-room` : '';
 }
 
 /** @param {Ending} ending @returns {[string, string]} title and words */

@@ -2,7 +2,7 @@
 // The session room: wires the call to the view and the buttons to the call and the API. One room per page.
 // Decides nothing about who may do what: the snapshot's `can` says, and the server checks again.
 
-import { post, ProblemError } from '../api.js';
+import { newKey, post, ProblemError } from '../api.js';
 import { byId, element, showError, toastNext } from '../page.js';
 import { everySecond, serverNow } from '../time.js';
 import { Call } from './call.js';
@@ -18,7 +18,7 @@ import { RoomView, say } from './view.js';
 /** @param {Call} [arriving] the call of the waiting room, when its page becomes the room */
 export function enterRoom(arriving) {
   const root = byId('room');
-  const call = arriving || new Call(root.dataset.session || '', { camera: root.dataset.mode === 'video' });
+  const call = arriving || new Call(root.dataset.session || '', root.dataset.mode || 'video');
   const room = new Room(root, call);
   if (!arriving) {
     void call.openDevices();
@@ -114,7 +114,9 @@ class Room {
   _wireDevices() {
     byId('mic').addEventListener('click', () => void this._call.toggle('microphone'));
     byId('camera').addEventListener('click', () => void this._call.toggle('camera'));
-    if (this._root.dataset.mode !== 'video') byId('camera').hidden = true;
+    const { mode } = this._root.dataset;
+    byId('camera').hidden = mode !== 'video';
+    byId('mic').hidden = mode === 'chat';
     const share = byId('share');
     share.dataset.possible = String(canShareScreen());
     once(share, () => this._call.toggleScreen());
@@ -208,7 +210,8 @@ class Room {
     byId('answer').addEventListener('click', () => answer.showModal());
     for (const value of ['yes', 'no']) {
       once(byId(`answer-${value}`), async () => {
-        const done = await tryTo('answer-error', () => post(`${api}/consents`, { purpose: 'recording', answer: value }));
+        const done = await tryTo('answer-error', () => post(`${api}/consents/recording`, {
+          answer: value, text_id: this._root.dataset.recordingText }, { idempotencyKey: newKey() }));
         if (done) answer.close();
       });
     }

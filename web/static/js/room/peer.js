@@ -12,6 +12,7 @@
 /**
  * @typedef {object} PeerOptions
  * @property {RTCIceServer[]} iceServers
+ * @property {Source[]} mayPublish devices the session's mode carries; their sections are there in any case
  * @property {(offer: {type: 'offer', revision: number, sdp: string, sources: Record<string, string>}) => void} sendOffer
  * @property {(state: 'connecting'|'connected'|'disconnected') => void} onState
  * @property {() => void} onFailed a restart did not help: somebody has to make a new Peer
@@ -91,6 +92,8 @@ export class Peer {
     await this._pc.setLocalDescription(description);
     open.sdp = this._pc.localDescription?.sdp || description.sdp || '';
     for (const [source, transceiver] of this._sending) {
+      const isDevice = source === 'microphone' || source === 'camera';
+      if (isDevice && !this._options.mayPublish.includes(source)) continue;
       if (transceiver.mid !== null && transceiver.direction === 'sendonly') open.sources[transceiver.mid] = source;
     }
     this.repeatOffer();
