@@ -12,7 +12,9 @@ from media.types import ParticipantId
 
 SILENCE: Final = 127
 AUDIBLE_DBOV: Final = 60
-"""Quieter than −60 dBov is a room's noise; higher lets breathing switch speakers."""
+"""Quieter than −60 dBov is a room's noise; more lets breathing switch speakers."""
+LOUD_DBOV: Final = 40
+"""Louder than −40 dBov counts without the voice flag, which not every sender sets."""
 ATTACK_S: Final = 0.3
 """Heard for this long (two reports) before somebody counts as speaking: a cough does not."""
 RELEASE_S: Final = 0.8
@@ -60,7 +62,7 @@ class Speakers:
 
 def _update(voice: _Voice, level: int, says_voice: bool, now: float) -> None:
     voice.level = level
-    if says_voice and level <= AUDIBLE_DBOV:
+    if level <= (AUDIBLE_DBOV if says_voice else LOUD_DBOV):
         if voice.heard_since is None:
             voice.heard_since = now
         voice.heard_last = now

@@ -9,7 +9,15 @@ from fractions import Fraction
 
 import av
 import numpy as np
-from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
+import pytest
+from aiortc import (
+    MediaStreamTrack,
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCSessionDescription,
+    VideoStreamTrack,
+)
 from av.frame import Frame
 
 from media.node import MediaNode
@@ -62,6 +70,11 @@ class Picture(VideoStreamTrack):
         return frame
 
 
+def gather_loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """aioice leaves loopback out; tests need no other interface."""
+    monkeypatch.setattr("aioice.ice.get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
+
+
 class Person:
     """One participant; sections as `media/negotiation.py` lays them out."""
 
@@ -70,7 +83,7 @@ class Person:
         self.room = room
         self.name = ParticipantId(name)
         self.chroma = chroma
-        self.connection = RTCPeerConnection()
+        self.connection = RTCPeerConnection(RTCConfiguration(bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
         self.frames: asyncio.Queue[av.VideoFrame] = asyncio.Queue()
         self.sounds: asyncio.Queue[av.AudioFrame] = asyncio.Queue()
         self.connected = asyncio.Event()
@@ -110,9 +123,15 @@ class Person:
         sources = {"0": TrackSource.microphone, "1": TrackSource.camera}
         offer = Offer(self._revision, self.connection.localDescription.sdp, sources)
         answer = await self.node.negotiate(self.room, self.name, offer)
-        await self.connection.setRemoteDescription(RTCSessionDescription(answer.sdp, "answer"))
+        await self.connection.setRemoteDescription(RTCSessionDescription(_for_aiortc(answer.sdp), "answer"))
 
     async def close(self) -> None:
         for reader in self._readers:
             reader.cancel()
         await self.connection.close()
+
+
+def _for_aiortc(sdp: str) -> str:
+    """aiortc takes the candidates of a bundle's last section, not of its first as RFC 8843 wants."""
+    candidates = "".join(f"{line}\r\n" for line in sdp.split("\r\n") if line.startswith("a=candidate"))
+    return sdp + candidates

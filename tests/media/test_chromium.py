@@ -1,0 +1,220 @@
+"""Two real browsers through the real core: the proof of this package.
+
+One headless Chromium, two contexts, a tiny server that hands their offers to a `MediaNode`. Cameras show noise, so that
+the encoder has use for every bit it is allowed.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from playwright.async_api import Page, async_playwright
+
+from media.config import MediaSettings
+from media.errors import MediaError
+from media.node import MediaNode
+from media.types import MediaEvent, Offer, ParticipantId, RoomId, SlotsChanged, TrackSource
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+ROOM = RoomId("room")
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox",
+    "--use-fake-device-for-media-stream=fps=24",
+    "--use-fake-ui-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+    "--allow-loopback-in-peer-connection",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+Numbers = dict[str, Any]
+
+
+@dataclass
+class Stage:
+    node: MediaNode
+    url: str
+    new_page: Callable[[], Awaitable[Page]]
+    events: list[MediaEvent]
+
+    async def enter(self, name: str, *, simulcast: bool = False) -> Page:
+        page = await self.new_page()
+        await page.goto(f"{self.url}?name={name}")
+        await page.evaluate("simulcast => person.enter(simulcast)", simulcast)
+        return page
+
+
+async def numbers(page: Page) -> Numbers:
+    found: Numbers = await page.evaluate("person.numbers()")
+    return found
+
+
+async def until(page: Page, fits: Callable[[Numbers], bool], *, seconds: float) -> Numbers:
+    """Poll what the browser counts; there is no event for a decoded frame of a hidden page."""
+    async with asyncio.timeout(seconds):
+        while not fits(found := await numbers(page)):  # noqa: ASYNC110  (a browser has no event for this)
+            await asyncio.sleep(0.1)
+    return found
+
+
+def write_noise(path: Path) -> None:
+    random = np.random.default_rng(1)
+    with path.open("wb") as file:
+        file.write(b"YUV4MPEG2 W640 H480 F24:1 Ip A1:1 C420jpeg\n")
+        chroma = np.full(640 * 480 // 2, 128, np.uint8).tobytes()
+        for _ in range(24):
+            small = random.integers(90, 150, (30, 40), dtype=np.uint8)
+            file.write(b"FRAME\n" + small.repeat(16, 0).repeat(16, 1).tobytes() + chroma)
+
+
+def make_server(node: MediaNode) -> web.Application:
+    async def index(request: web.Request) -> web.Response:
+        return web.Response(text='<script type="module" src="page.js"></script>', content_type="text/html")
+
+    async def script(request: web.Request) -> web.FileResponse:
+        return web.FileResponse(Path(__file__).with_name("page.js"))
+
+    async def join(request: web.Request) -> web.Response:
+        who = ParticipantId(request.match_info["name"])
+        await node.join(ROOM, who, may_publish=frozenset(TrackSource))
+        return web.json_response({})
+
+    async def offer(request: web.Request) -> web.Response:
+        body = json.loads(await request.text())
+        sources = {mid: TrackSource(source) for mid, source in body["sources"].items()}
+        who = ParticipantId(request.match_info["name"])
+        try:
+            answer = await node.negotiate(ROOM, who, Offer(body["revision"], body["sdp"], sources))
+        except MediaError as exc:
+            return web.Response(status=400, text=f"{exc.code}: {exc}")
+        return web.json_response({"sdp": answer.sdp})
+
+    app = web.Application()
+    app.add_routes(
+        [
+            web.get("/", index),
+            web.get("/page.js", script),
+            web.post("/join/{name}", join),
+            web.post("/offer/{name}", offer),
+        ]
+    )
+    return app
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    write_noise(tmp_path / "noise.y4m")
+    node = MediaNode(MediaSettings(threads=2, bind=("127.0.0.1",), udp_port=0, development=True))
+    events: list[MediaEvent] = []
+    node.add_listener(events.append)
+    await node.start()
+    server = TestServer(make_server(node))
+    await server.start_server()
+    flags = [*FLAGS, f"--use-file-for-fake-video-capture={tmp_path / 'noise.y4m'}"]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+
+        async def new_page() -> Page:
+            context = await browser.new_context(permissions=["camera", "microphone"])
+            return await context.new_page()
+
+        yield Stage(node, str(server.make_url("/")), new_page, events)
+        await browser.close()
+    await server.close()
+    await node.close()
+
+
+async def test_two_people_see_and_hear_each_other_and_the_rate_ramps_up(stage: Stage) -> None:
+    ann = await stage.enter("ann")
+    bob = await stage.enter("bob")
+    for page in (ann, bob):
+        await until(page, lambda found: found["decoded"].get("3", 0) > 0, seconds=5)
+    started = [await numbers(page) for page in (ann, bob)]
+    await asyncio.sleep(5)
+    for page, before in zip((ann, bob), started, strict=True):
+        found = await until(page, lambda found: found["target"] > 1_000_000, seconds=15)
+        assert found["state"] == "connected"
+        assert found["width"] == 640
+        assert found["decoded"]["3"] - before["decoded"]["3"] >= 5 * 20
+        assert found["energy"] > before["energy"]
+        assert found["lost"] == 0
+        size = await page.evaluate("[person.video.videoWidth, person.video.videoHeight, person.video.currentTime]")
+        assert size[:2] == [640, 480]
+        assert size[2] > 0
+
+
+async def test_a_second_person_fills_the_firsts_slots_within_a_second(stage: Stage) -> None:
+    ann = await stage.enter("ann")
+    await until(ann, lambda found: found["state"] == "connected", seconds=5)
+    began = asyncio.get_running_loop().time()
+    await stage.enter("bob")
+    answered = asyncio.get_running_loop().time()
+    await until(ann, lambda found: found["decoded"].get("3", 0) > 0, seconds=2)
+    assert asyncio.get_running_loop().time() - answered < 1.0, (
+        f"from click: {asyncio.get_running_loop().time() - began}"
+    )
+
+
+async def test_reloading_the_page_comes_back(stage: Stage) -> None:
+    ann = await stage.enter("ann")
+    bob = await stage.enter("bob")
+    await until(ann, lambda found: found["decoded"].get("3", 0) > 0, seconds=5)
+    await bob.reload()
+    before = (await numbers(ann))["decoded"]["3"]
+    await bob.evaluate("person.enter(false)")
+    await until(bob, lambda found: found["decoded"].get("3", 0) > 0, seconds=5)
+    await until(ann, lambda found: found["decoded"]["3"] > before + 10, seconds=5)
+
+
+async def test_an_ice_restart_keeps_pictures_coming(stage: Stage) -> None:
+    ann = await stage.enter("ann")
+    bob = await stage.enter("bob")
+    await until(bob, lambda found: found["decoded"].get("3", 0) > 0, seconds=5)
+    await ann.evaluate("person.restart()")
+    before = (await numbers(bob))["decoded"]["3"]
+    await until(bob, lambda found: found["decoded"]["3"] > before + 24, seconds=5)
+    assert (await numbers(ann))["state"] == "connected"
+
+
+async def test_a_screen_arrives_in_a_slot_of_its_own(stage: Stage) -> None:
+    ann = await stage.enter("ann")
+    bob = await stage.enter("bob")
+    await until(ann, lambda found: found["decoded"].get("3", 0) > 0, seconds=5)
+    await bob.evaluate("person.share()")
+    await ann.evaluate("person.addVideoSlot()")
+    await until(ann, lambda found: found["decoded"].get("4", 0) > 0, seconds=5)
+    views = [event.slots for event in stage.events if isinstance(event, SlotsChanged) and event.participant == "ann"][
+        -1
+    ]
+    assert [view.source for view in views] == [TrackSource.microphone, TrackSource.camera, TrackSource.screen]
+
+
+async def test_simulcast_is_accepted_and_one_layer_arrives(stage: Stage) -> None:
+    ann = await stage.enter("ann")
+    await stage.enter("bob", simulcast=True)
+    found = await until(ann, lambda found: found["decoded"].get("3", 0) > 24, seconds=8)
+    assert found["width"] in (160, 320, 640)
+
+
+async def test_leaving_is_noticed_at_once(stage: Stage) -> None:
+    ann = await stage.enter("ann")
+    bob = await stage.enter("bob")
+    await until(ann, lambda found: found["decoded"].get("3", 0) > 0, seconds=5)
+    await bob.evaluate("person.pc.close()")
+    async with asyncio.timeout(2):
+        while True:
+            slots = [e.slots for e in stage.events if isinstance(e, SlotsChanged) and e.participant == "ann"]
+            if slots[-1][1].publisher is None:
+                break
+            await asyncio.sleep(0.02)
