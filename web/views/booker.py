@@ -141,7 +141,6 @@ async def _booked(request: web.Request, appointment_id: str, now: datetime) -> w
         "book.html",
         step=step,
         session=session,
-        service=session,  # only its id is used: the service itself may be withdrawn by now
         policy=policy_words(view.late_window_minutes, view.late_fee_bp, view.no_show_fee_bp),
         wallet=await _wallet(db, actor, session.currency) if step == "pay" else None,
         opens_at=session.starts_at - request.app[SETTINGS].booking.opens_before,

@@ -31,6 +31,8 @@ let start = card.dataset.chosen || '';
 /** @type {{start: string, service: string, key: string} | null} one key per slot: a retry is the same booking */
 let attempt = null;
 let asked = 0;
+/** A day somebody pressed stays through a change of service; one we proposed gives way to the soonest. */
+let dayPressed = Boolean(start);
 
 /** @param {string} iso YYYY-MM, empty for the first month with free times */
 async function load(iso) {
@@ -213,9 +215,10 @@ async function hold() {
 card.addEventListener('change', (event) => {
   if (!(event.target instanceof HTMLInputElement) || event.target.name !== 'service') return;
   service = event.target.value;
+  if (!dayPressed) day = '';
   card.querySelector('.booker__services')?.removeAttribute('data-open');
   choose(null);
-  void load(card.dataset.month || '');
+  void load(dayPressed ? card.dataset.month || '' : '');
 });
 byId('change-service').addEventListener('click', () => {
   card.querySelector('.booker__services')?.toggleAttribute('data-open');
@@ -224,6 +227,7 @@ dates.addEventListener('click', (event) => {
   const button = event.target instanceof Element ? event.target.closest('[data-day]') : null;
   if (!(button instanceof HTMLButtonElement) || button.disabled) return;
   day = button.dataset.day || '';
+  dayPressed = true;
   if (!month) void load(card.dataset.month || '');
   else showDay();
 });
