@@ -113,7 +113,10 @@ def own_origins(server: ServerSettings) -> frozenset[str]:
 
 def content_security_policy(server: ServerSettings) -> str:
     """No inline script or style anywhere. The socket's address is named because older Safari's 'self' leaves it out."""
-    sockets = " ".join(sorted(origin.replace("http", "ws", 1) for origin in own_origins(server)))
+    sockets = " ".join(
+        # Chromium calls a bracketed address invalid and says so in the console of every page.
+        sorted(origin.replace("http", "ws", 1) for origin in own_origins(server) if "[" not in origin)
+    )
     return "; ".join(
         (
             "default-src 'none'",
