@@ -41,15 +41,7 @@ fn find<'a>(slot: &Slot, tracks: &'a Arena<TrackId, Track>, sent: Sent) -> Optio
         let codec = slot.codec_map.iter().flatten().next()?;
         let codec = OutCodec { form: Form::AsIs, ..*codec };
         let (meta, descriptor, payload) = (&BLANK, &[][..], &[][..]);
-        return Some(Source {
-            sent,
-            meta,
-            descriptor,
-            payload,
-            codec,
-            video_orientation: None,
-            playout_delay: None,
-        });
+        return Some(Source { sent, meta, descriptor, payload, codec, video_orientation: None, playout_delay: None });
     }
     let (meta, descriptor, payload) = stream.cache.get(sent.source_seq)?;
     let codec = (*slot.codec_map.get(usize::from(meta.codec))?)?;
@@ -227,12 +219,7 @@ pub(crate) fn send_slot(
 }
 
 /// Takes from the queue as many packets as make one send: all of one size after filling, the last may be shorter.
-fn plan_run(
-    slot: &mut Slot,
-    transport: &Transport,
-    tracks: &Arena<TrackId, Track>,
-    plan: &mut Vec<(Sent, usize)>,
-) {
+fn plan_run(slot: &mut Slot, transport: &Transport, tracks: &Arena<TrackId, Track>, plan: &mut Vec<(Sent, usize)>) {
     plan.clear();
     let overhead = transport.keys.as_ref().map_or(MAX_OVERHEAD, |keys| keys.profile.rtp_overhead());
     let (mut shortest, mut longest) = (usize::MAX, 0);

@@ -70,13 +70,7 @@ const EMPTY: (u64, u64) = (u64::MAX, u64::MAX);
 
 impl PacketCache {
     pub(crate) fn new() -> Self {
-        PacketCache {
-            entries: VecDeque::new(),
-            first_number: 0,
-            index: Vec::new(),
-            bytes: Vec::new(),
-            head: 0,
-        }
+        PacketCache { entries: VecDeque::new(), first_number: 0, index: Vec::new(), bytes: Vec::new(), head: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -47,9 +47,7 @@ impl Engine {
                 self.restart_ice(transport, ice_ufrag, ice_pwd, now, out)
             }
             C::RemoveTransport { transport } => self.remove_transport(transport, out),
-            C::SendDtls { transport, datagrams, flight } => {
-                self.send_dtls(transport, datagrams, flight, now, out)
-            }
+            C::SendDtls { transport, datagrams, flight } => self.send_dtls(transport, datagrams, flight, now, out),
             C::SetSrtp { transport, profile, inbound_key, outbound_key } => {
                 self.set_srtp(transport, profile, inbound_key, outbound_key, now)
             }
@@ -102,14 +100,7 @@ impl Engine {
         Ok(())
     }
 
-    fn restart_ice(
-        &mut self,
-        id: TransportId,
-        ufrag: String,
-        pwd: String,
-        now: Time,
-        out: &mut Outputs,
-    ) -> Done {
+    fn restart_ice(&mut self, id: TransportId, ufrag: String, pwd: String, now: Time, out: &mut Outputs) -> Done {
         refuse_unless(ufrag.len() >= MIN_UFRAG && pwd.len() >= MIN_PWD, "ice credentials too short")?;
         let peer = self.peer(id)?;
         if peer.ice.has_credentials(&ufrag, &pwd) {
@@ -133,8 +124,7 @@ impl Engine {
         for track in tracks {
             self.remove_track(track, out)?;
         }
-        let slots: Vec<SlotId> =
-            self.slots.iter().filter(|slot| slot.transport == index).map(|slot| slot.id).collect();
+        let slots: Vec<SlotId> = self.slots.iter().filter(|slot| slot.transport == index).map(|slot| slot.id).collect();
         for slot in slots {
             self.remove_slot(slot);
         }
@@ -187,9 +177,7 @@ impl Engine {
         let report_at = now.plus_ms(200 + self.rng.below(800));
         let peer = self.peer(id)?;
         if let Some(keys) = &peer.keys {
-            let same = keys.profile == profile
-                && keys.inbound_key == inbound_key
-                && keys.outbound_key == outbound_key;
+            let same = keys.profile == profile && keys.inbound_key == inbound_key && keys.outbound_key == outbound_key;
             return if same { Ok(()) } else { Err(EngineError::DuplicateId) };
         }
         let bad = |_| EngineError::Refused("key does not fit the profile");
@@ -232,15 +220,11 @@ impl Engine {
 
     fn set_track(&mut self, transport: TransportId, id: TrackId, spec: TrackSpec) -> Done {
         let index = self.transports.index_of(transport).ok_or(EngineError::UnknownId)?;
-        refuse_unless(
-            spec.codecs.len() <= MAX_CODECS && spec.rids.len() <= MAX_LAYERS,
-            "too many codecs or rids",
-        )?;
+        refuse_unless(spec.codecs.len() <= MAX_CODECS && spec.rids.len() <= MAX_LAYERS, "too many codecs or rids")?;
         let track_at = match self.tracks.index_of(id) {
             Some(at) => {
                 let track = self.tracks.get_mut(at).ok_or(EngineError::UnknownId)?;
-                let same =
-                    track.transport == index && track.spec.mid == spec.mid && track.kind() == spec.kind;
+                let same = track.transport == index && track.spec.mid == spec.mid && track.kind() == spec.kind;
                 if !same {
                     return Err(EngineError::DuplicateId);
                 }
@@ -319,8 +303,7 @@ impl Engine {
         if let Some(slot) = self.slots.by_id_mut(id) {
             let old = &slot.spec;
             let same = slot.transport == index
-                && (&old.mid, old.kind, old.ssrc, old.rtx_ssrc)
-                    == (&spec.mid, spec.kind, spec.ssrc, spec.rtx_ssrc);
+                && (&old.mid, old.kind, old.ssrc, old.rtx_ssrc) == (&spec.mid, spec.kind, spec.ssrc, spec.rtx_ssrc);
             if !same {
                 return Err(EngineError::DuplicateId);
             }

@@ -16,12 +16,7 @@ pub(crate) struct Flight {
 
 impl Flight {
     pub(crate) fn new(datagrams: Vec<Vec<u8>>, now: Time) -> Self {
-        Flight {
-            datagrams,
-            next_at: now.plus_ms(FIRST_WAIT_MS),
-            wait_ms: FIRST_WAIT_MS,
-            repeats_left: MAX_REPEATS,
-        }
+        Flight { datagrams, next_at: now.plus_ms(FIRST_WAIT_MS), wait_ms: FIRST_WAIT_MS, repeats_left: MAX_REPEATS }
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {

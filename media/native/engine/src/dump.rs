@@ -28,8 +28,7 @@ impl Engine {
     pub fn transport_stats(&self, id: TransportId, now: Time) -> Result<TransportStats, EngineError> {
         let peer = self.transports.by_id(id).ok_or(EngineError::UnknownId)?;
         let counters = &peer.counters;
-        let worst_loss =
-            peer.slots.iter().filter_map(|at| self.slots.get(*at)).map(|slot| slot.fraction_lost);
+        let worst_loss = peer.slots.iter().filter_map(|at| self.slots.get(*at)).map(|slot| slot.fraction_lost);
         Ok(TransportStats {
             packets_in: counters.packets_in,
             bytes_in: counters.bytes_in,
@@ -154,9 +153,5 @@ fn dump_stream(stream: &StreamIn, now: Time) -> Value {
 }
 
 fn dump_tap(tap: &Tap) -> Value {
-    Value::Map(vec![
-        ("tap", int(tap.id.0)),
-        ("track", int(tap.track_id.0)),
-        ("next_seq", int(tap.timeline.next_seq())),
-    ])
+    Value::Map(vec![("tap", int(tap.id.0)), ("track", int(tap.track_id.0)), ("next_seq", int(tap.timeline.next_seq()))])
 }

@@ -106,8 +106,7 @@ impl Engine {
         if let Some(path) = change.learned {
             out.routes.push(Route::AddressLearned { path, transport });
         }
-        out.routes
-            .extend(change.forgotten.into_iter().map(|path| Route::AddressForgotten { path, transport }));
+        out.routes.extend(change.forgotten.into_iter().map(|path| Route::AddressForgotten { path, transport }));
         out.routes.extend(change.dropped_ufrag.map(|ufrag| Route::UfragRemoved { ufrag }));
         if change.moved {
             peer.proof_from = peer.sent_packets.next_number();

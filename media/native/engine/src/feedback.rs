@@ -50,21 +50,16 @@ impl ArrivalRecorder {
     }
 
     /// One report; false when nothing (more) is due.
-    pub(crate) fn write(
-        &mut self,
-        writer: &mut Writer<'_>,
-        sender_ssrc: u32,
-        media_ssrc: u32,
-    ) -> Result<bool, NoRoom> {
-        let mut at = (self.unreported - self.first) as usize;
+    pub(crate) fn write(&mut self, writer: &mut Writer<'_>, sender_ssrc: u32, media_ssrc: u32) -> Result<bool, NoRoom> {
+        let start = (self.unreported - self.first) as usize;
         let pending = self.arrivals_us.make_contiguous();
-        while at < pending.len() && pending[at].is_none() {
-            at += 1;
-        }
-        if at >= pending.len() {
-            self.settle(at);
+        if !pending[start.min(pending.len())..].iter().any(Option::is_some) {
+            self.settle(start);
             return Ok(false);
         }
+        // Feedback begins with a packet that came: one told already, so that the lost ones after it are told, too.
+        let told = pending[..start].iter().rposition(Option::is_some);
+        let at = told.unwrap_or_else(|| start + pending[start..].iter().take_while(|p| p.is_none()).count());
         let reported = writer.transport_cc(&Arrivals {
             sender_ssrc,
             media_ssrc,
@@ -73,7 +68,7 @@ impl ArrivalRecorder {
             arrivals_us: &pending[at..],
         })?;
         self.feedback_count = self.feedback_count.wrapping_add(1);
-        self.settle(at + reported.max(1));
+        self.settle((at + reported).max(start + 1));
         Ok(true)
     }
 

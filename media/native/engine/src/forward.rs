@@ -59,8 +59,7 @@ impl Engine {
             report_due |= slot.report_due;
             match offer(slot, track, track_at, media, &inbound) {
                 Outcome::Queued { was_idle: true } => {
-                    let waiting =
-                        if slot.is_audio() { &mut self.waiting_audio } else { &mut self.waiting_video };
+                    let waiting = if slot.is_audio() { &mut self.waiting_audio } else { &mut self.waiting_video };
                     waiting.push(*slot_at);
                 }
                 Outcome::Waits(layer) => wanted_layers |= 1 << layer.min(63),
@@ -77,13 +76,7 @@ impl Engine {
     }
 
     /// Offers to taps; answers the layers of which they need a keyframe.
-    fn offer_taps(
-        &mut self,
-        track_at: usize,
-        media: &MediaIn<'_>,
-        inbound: &Inbound,
-        out: &mut Outputs,
-    ) -> u64 {
+    fn offer_taps(&mut self, track_at: usize, media: &MediaIn<'_>, inbound: &Inbound, out: &mut Outputs) -> u64 {
         let Some(track) = self.tracks.get(track_at) else { return 0 };
         let Some(stream) = track.stream(media.binding.layer) else { return 0 };
         let mut wanted_layers = 0;
@@ -166,9 +159,7 @@ fn offer(slot: &mut Slot, track: &Track, track_at: usize, media: &MediaIn<'_>, i
         };
     }
     let target = track.layer_for(slot.wanted_layer, inbound.now);
-    if media.swallow
-        || layer != target
-        || slot.codec_map.get(usize::from(media.meta.codec)).is_none_or(Option::is_none)
+    if media.swallow || layer != target || slot.codec_map.get(usize::from(media.meta.codec)).is_none_or(Option::is_none)
     {
         return Outcome::Ignored;
     }

@@ -102,8 +102,7 @@ impl Agent {
             self.state = None;
             self.alive_at = now;
         }
-        let keep_middle =
-            self.previous.is_some() && !self.paths.iter().any(|known| known.generation == old.generation);
+        let keep_middle = self.previous.is_some() && !self.paths.iter().any(|known| known.generation == old.generation);
         if keep_middle {
             return Some(old.ufrag);
         }
@@ -185,8 +184,7 @@ impl Agent {
             let written = stun::write_binding_error(answer, id, 487, None, Some(key));
             return written.map_err(|_| Refusal::NoRoom);
         }
-        let written =
-            stun::write_binding_success(answer, id, path.remote, key).map_err(|_| Refusal::NoRoom)?;
+        let written = stun::write_binding_success(answer, id, path.remote, key).map_err(|_| Refusal::NoRoom)?;
         if self.state != Some(IceState::Failed) {
             self.remember(path, generation, request.use_candidate, now, change);
             self.revive(now, change);

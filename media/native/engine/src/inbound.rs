@@ -39,14 +39,7 @@ pub(crate) const fn drop_reason(error: SrtpError) -> DropReason {
 
 impl Engine {
     /// One datagram, already resolved to a transport; decrypted in place. `now` is the kernel's receive time.
-    pub fn receive(
-        &mut self,
-        transport: TransportId,
-        path: Path,
-        datagram: &mut [u8],
-        now: Time,
-        out: &mut Outputs,
-    ) {
+    pub fn receive(&mut self, transport: TransportId, path: Path, datagram: &mut [u8], now: Time, out: &mut Outputs) {
         let Some(index) = self.transports.index_of(transport) else {
             self.stray.count(DropReason::Unauthenticated);
             return;
@@ -183,8 +176,7 @@ impl Engine {
     /// Learns an SSRC from its MID and RID (RFC 8843 §9.2, RFC 8852).
     fn bind(&mut self, index: usize, header: &Header, packet: &[u8]) -> Result<Binding, DropReason> {
         let peer = self.transports.get(index).ok_or(DropReason::UnknownSsrc)?;
-        let text =
-            |id: Option<u8>| id.and_then(|id| header.extension(packet, id)).and_then(rtp::read_stream_id);
+        let text = |id: Option<u8>| id.and_then(|id| header.extension(packet, id)).and_then(rtp::read_stream_id);
         let mid = text(peer.extensions.mid).ok_or(DropReason::UnknownSsrc)?;
         let is_named = |at: &&usize| self.tracks.get(**at).is_some_and(|track| track.spec.mid == mid);
         let track_at = peer.tracks.iter().find(is_named).copied().ok_or(DropReason::UnknownSsrc)?;
@@ -196,8 +188,7 @@ impl Engine {
             Some(rid) => track.layer_of_rid(rid).ok_or(DropReason::UnknownSsrc)?,
             None if track.spec.rids.is_empty() => 0,
             None => {
-                let position =
-                    |pair: &(u32, Option<u32>)| pair.0 == header.ssrc || pair.1 == Some(header.ssrc);
+                let position = |pair: &(u32, Option<u32>)| pair.0 == header.ssrc || pair.1 == Some(header.ssrc);
                 let at = track.spec.ssrcs.iter().position(position).ok_or(DropReason::UnknownSsrc)?;
                 at.min(track.streams.len() - 1)
             }
@@ -364,14 +355,7 @@ impl Engine {
 }
 
 /// Keeps account of holes; false: the packet is a needless retransmission.
-fn chase_loss(
-    stream: &mut StreamIn,
-    peer: &mut Transport,
-    seq: u64,
-    is_rtx: bool,
-    kind: Kind,
-    now: Time,
-) -> bool {
+fn chase_loss(stream: &mut StreamIn, peer: &mut Transport, seq: u64, is_rtx: bool, kind: Kind, now: Time) -> bool {
     let arrived = stream.nacks.on_packet(seq, now, is_rtx);
     if is_rtx && !arrived.was_missing {
         return false;

@@ -42,14 +42,7 @@ impl Engine {
         }
     }
 
-    fn rtcp_part(
-        &mut self,
-        index: usize,
-        part: Packet<'_>,
-        from_selected: bool,
-        now: Time,
-        out: &mut Outputs,
-    ) {
+    fn rtcp_part(&mut self, index: usize, part: Packet<'_>, from_selected: bool, now: Time, out: &mut Outputs) {
         match part {
             Packet::SenderReport { info, reports } => {
                 self.sender_report(index, &info, now, out);
@@ -74,15 +67,13 @@ impl Engine {
             return;
         };
         let Some(track) = self.tracks.get_mut(binding.track).filter(|_| !binding.is_rtx) else { return };
-        let codec =
-            track.codec_in_use.and_then(|at| track.codecs.get(usize::from(at))).or(track.codecs.first());
+        let codec = track.codec_in_use.and_then(|at| track.codecs.get(usize::from(at))).or(track.codecs.first());
         let clock_hz = codec.map_or(90_000, |codec| codec.spec.clock_hz);
         let muted = track.muted;
         let Some(stream) = track.stream_mut(binding.layer) else { return };
         let was_unknown = stream.clock.is_none();
         stream.set_clock(info, now);
-        let (key, clock) =
-            (stream.key, SenderClock { ntp_time: info.ntp_time, rtp_ts: info.rtp_ts, arrival: now });
+        let (key, clock) = (stream.key, SenderClock { ntp_time: info.ntp_time, rtp_ts: info.rtp_ts, arrival: now });
         if was_unknown {
             self.wake_at(now); // slots of this stream may report now
         }
@@ -112,8 +103,7 @@ impl Engine {
         let Some(at) = slot_by_ssrc(&self.slots, &peer.slots, media_ssrc) else { return };
         peer.counters.nacks_in += 1;
         let rtt_us = peer.rtt_us;
-        let Some(newest) = self.slots.get(at).map(|slot| ExtSeq(slot.timeline.next_seq().saturating_sub(1)))
-        else {
+        let Some(newest) = self.slots.get(at).map(|slot| ExtSeq(slot.timeline.next_seq().saturating_sub(1))) else {
             return;
         };
         for seq in lost {

@@ -48,9 +48,7 @@ mod timers;
 mod track;
 mod transport;
 
-pub use command::{
-    CodecSpec, Command, ExtensionIds, Kind, SlotId, SlotSpec, TapId, TrackId, TrackSpec, TransportId,
-};
+pub use command::{CodecSpec, Command, ExtensionIds, Kind, SlotId, SlotSpec, TapId, TrackId, TrackSpec, TransportId};
 pub use config::EngineConfig;
 pub use engine::Engine;
 pub use event::{Event, IceState, SpokenLevel, TapEnd, TrackState};

@@ -93,8 +93,7 @@ impl NackGenerator {
         let give_up_us = if taped { GIVE_UP_TAPED_US } else { GIVE_UP_US };
         let max_tries = if taped { MAX_TRIES * 2 } else { MAX_TRIES };
         let before = self.missing.len();
-        self.missing
-            .retain(|m| now < m.next_at || (m.tries < max_tries && now.since_us(m.since) < give_up_us));
+        self.missing.retain(|m| now < m.next_at || (m.tries < max_tries && now.since_us(m.since) < give_up_us));
         let given_up = before - self.missing.len();
         let wait_us = (rtt_us + rtt_us / 5).clamp(20_000, 300_000);
         for hole in self.missing.iter_mut().filter(|m| now >= m.next_at).take(MAX_PER_NACK) {

@@ -113,9 +113,7 @@ impl Timeline {
 
     /// The packet jumped too far ahead to be called loss.
     pub(crate) fn is_break(&self, stream_key: u64, ext_seq: u64) -> bool {
-        self.source
-            .as_ref()
-            .is_some_and(|s| s.stream_key == stream_key && ext_seq > s.newest_in.wrapping_add(MAX_JUMP))
+        self.source.as_ref().is_some_and(|s| s.stream_key == stream_key && ext_seq > s.newest_in.wrapping_add(MAX_JUMP))
     }
 
     /// None: not of the present stream, from before it was attached, or swallowed once.
@@ -184,14 +182,7 @@ mod tests {
     fn inbound(stream_key: u64, ext_seq: u64) -> Inbound {
         let picture_id = Some(ext_seq as u16 & 0x7fff);
         let now = Time(ext_seq * 10_000);
-        Inbound {
-            stream_key,
-            ext_seq,
-            rtp_ts: ext_seq as u32 * 900,
-            picture_id,
-            tl0_pic_idx: ext_seq as u8,
-            now,
-        }
+        Inbound { stream_key, ext_seq, rtp_ts: ext_seq as u32 * 900, picture_id, tl0_pic_idx: ext_seq as u8, now }
     }
 
     #[test]

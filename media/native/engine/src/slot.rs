@@ -46,10 +46,8 @@ pub(crate) fn map_codecs(track: &[TrackCodec], slot: &[CodecSpec]) -> Vec<Option
     track
         .iter()
         .map(|codec| {
-            let same = slot
-                .iter()
-                .filter(|spec| spec.name == codec.spec.name)
-                .min_by_key(|spec| spec.fmtp != codec.spec.fmtp);
+            let same =
+                slot.iter().filter(|spec| spec.name == codec.spec.name).min_by_key(|spec| spec.fmtp != codec.spec.fmtp);
             let form = match (codec.codec, same) {
                 (Codec::Vp8, _) => Form::Vp8,
                 (Codec::Red, Some(_)) => Form::Red { inner: opus?.payload_type },
@@ -231,8 +229,7 @@ impl Slot {
         let sent = &mut self.ring[at];
         let wait_ms = rtt_us.map_or(RESEND_DEFAULT_MS, |us| us * RESEND_RTT_PERCENT / 100_000);
         let now_ms = (now.0 / 1_000) as u32;
-        let under_way =
-            sent.resent && u64::from(now_ms.wrapping_sub(sent.resent_ms)) < wait_ms.clamp(10, 300);
+        let under_way = sent.resent && u64::from(now_ms.wrapping_sub(sent.resent_ms)) < wait_ms.clamp(10, 300);
         if sent.ext_seq != ext_seq || under_way {
             return false;
         }

@@ -113,10 +113,8 @@ pub struct DelayHistogram([u64; DelayHistogram::BOUNDS_US.len()]);
 
 impl DelayHistogram {
     /// Upper bounds; the last one holds everything above it too.
-    pub const BOUNDS_US: [u64; 16] = [
-        25, 50, 100, 200, 400, 800, 1_000, 1_600, 3_200, 5_000, 6_400, 12_800, 25_600, 51_200, 102_400,
-        1_000_000,
-    ];
+    pub const BOUNDS_US: [u64; 16] =
+        [25, 50, 100, 200, 400, 800, 1_000, 1_600, 3_200, 5_000, 6_400, 12_800, 25_600, 51_200, 102_400, 1_000_000];
 
     pub fn record(&mut self, arrival: Time, sent: Time, packets: u32) {
         let delay_us = sent.since_us(arrival);

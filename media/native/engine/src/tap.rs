@@ -55,26 +55,13 @@ pub(crate) struct Offered<'a> {
 }
 
 impl Tap {
-    pub(crate) fn new(
-        id: TapId,
-        track: usize,
-        track_id: TrackId,
-        grant: String,
-        clock_hz: u32,
-        random: u64,
-    ) -> Self {
+    pub(crate) fn new(id: TapId, track: usize, track_id: TrackId, grant: String, clock_hz: u32, random: u64) -> Self {
         let timeline = Timeline::new(1 + (random & 0x3fff), (random >> 32) as u32, clock_hz);
         Tap { id, track, track_id, grant, ssrc: (random >> 8) as u32 | 1, timeline, packets: 0, bytes: 0 }
     }
 
     /// Writes the packet if it has its place. True: a keyframe is needed first.
-    pub(crate) fn offer(
-        &mut self,
-        track: &Track,
-        offered: &Offered<'_>,
-        payload: &[u8],
-        out: &mut Outputs,
-    ) -> bool {
+    pub(crate) fn offer(&mut self, track: &Track, offered: &Offered<'_>, payload: &[u8], out: &mut Outputs) -> bool {
         let Inbound { stream_key, ext_seq, now, .. } = offered.inbound;
         let attached = self.timeline.stream_key() == Some(stream_key);
         if attached && !self.timeline.is_break(stream_key, ext_seq) {
@@ -134,23 +121,11 @@ impl Tap {
     }
 
     /// The publisher's sender report on this tap's timeline, its NTP time kept.
-    pub(crate) fn report(
-        &mut self,
-        stream_key: u64,
-        clock: SenderClock,
-        clock_hz: u32,
-        now: Time,
-        out: &mut Outputs,
-    ) {
+    pub(crate) fn report(&mut self, stream_key: u64, clock: SenderClock, clock_hz: u32, now: Time, out: &mut Outputs) {
         let (ntp_time, rtp_ts) = clock.at(now, clock_hz);
         let Some(rtp_ts) = self.timeline.translate_ts(stream_key, rtp_ts) else { return };
-        let info = SenderInfo {
-            ssrc: self.ssrc,
-            ntp_time,
-            rtp_ts,
-            packets: self.packets as u32,
-            bytes: self.bytes as u32,
-        };
+        let info =
+            SenderInfo { ssrc: self.ssrc, ntp_time, rtp_ts, packets: self.packets as u32, bytes: self.bytes as u32 };
         let space = out.tap_space(SENDER_REPORT_BYTES);
         let mut writer = Writer::new(space);
         let len = writer.sender_report(&info, &[]).map_or(0, |()| writer.len());

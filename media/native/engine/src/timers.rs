@@ -117,11 +117,7 @@ impl Engine {
             if track.silent_at().is_some_and(|at| at <= now) {
                 track.live = false;
                 let Some(peer) = self.transports.get(track.transport) else { continue };
-                out.events.push(Event::Track {
-                    transport: peer.id,
-                    track: track.id,
-                    state: TrackState::Silent,
-                });
+                out.events.push(Event::Track { transport: peer.id, track: track.id, state: TrackState::Silent });
             }
         }
     }
@@ -204,8 +200,7 @@ fn write_loss(
 }
 
 fn any_inbound_ssrc(peer: &Transport, tracks: &Arena<TrackId, Track>) -> u32 {
-    let streams =
-        peer.tracks.iter().filter_map(|at| tracks.get(*at)).flat_map(|track| track.streams.iter().flatten());
+    let streams = peer.tracks.iter().filter_map(|at| tracks.get(*at)).flat_map(|track| track.streams.iter().flatten());
     streams.map(|stream| stream.ssrc).next().unwrap_or(0)
 }
 
