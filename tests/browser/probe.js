@@ -53,28 +53,36 @@
     return { pictures, decoded: video.getVideoPlaybackQuality().totalVideoFrames - decodedBefore };
   }
 
-  /** Listen to tracks for `seconds`: the strongest level (dB) seen near `pitch`, and near `other`. */
-  async function listen(tracks, seconds, pitch, other) {
-    const audio = new AudioContext();
-    await audio.resume();
-    const analyser = audio.createAnalyser();
-    analyser.fftSize = 4096;
-    analyser.smoothingTimeConstant = 0;
-    audio.createMediaStreamSource(new MediaStream(tracks)).connect(analyser);
-    const bins = new Float32Array(analyser.frequencyBinCount);
-    const near = (hz) => {
-      const middle = Math.round(hz / audio.sampleRate * analyser.fftSize);
-      return Math.max(...bins.slice(middle - 2, middle + 3));
-    };
-    const found = { pitch: -200, other: -200 };
+  /** The power of one frequency in samples, in dB below a full-scale sine (Goertzel). */
+  function power(samples, hz, rate) {
+    const k = 2 * Math.cos(2 * Math.PI * hz / rate);
+    let a = 0, b = 0;
+    for (const x of samples) [a, b] = [x + k * a - b, a];
+    const energy = a * a + b * b - k * a * b;
+    return 10 * Math.log10(Math.max(4 * energy / samples.length ** 2, 1e-12));
+  }
+
+  /** Listen to a track for `seconds`: the strongest level (dB) seen at `pitch`, and at `other`, in 100 ms windows. */
+  async function listen(track, seconds, pitch, other) {
+    const reader = new MediaStreamTrackProcessor({ track: track.clone() }).readable.getReader();
+    const found = { pitch: -200, other: -200, seconds: 0 };
+    let heap = [];
     const end = performance.now() + seconds * 1000;
     while (performance.now() < end) {
-      analyser.getFloatFrequencyData(bins);
-      found.pitch = Math.max(found.pitch, near(pitch));
-      found.other = Math.max(found.other, near(other));
-      await new Promise((done) => setTimeout(done, 50));
+      const { value: data, done } = await reader.read();
+      if (done) break;
+      const samples = new Float32Array(data.numberOfFrames);
+      data.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
+      const rate = data.sampleRate;
+      data.close();
+      heap.push(...samples);
+      if (heap.length < rate / 10) continue;
+      found.pitch = Math.max(found.pitch, power(heap, pitch, rate));
+      found.other = Math.max(found.other, power(heap, other, rate));
+      found.seconds += heap.length / rate;
+      heap = [];
     }
-    await audio.close();
+    await reader.cancel();
     return found;
   }
 
@@ -99,16 +107,74 @@
     return sum;
   }
 
+  const sentTrack = (kind) => connections
+    .filter((pc) => pc.connectionState !== "closed")
+    .flatMap((pc) => pc.getSenders())
+    .map((sender) => sender.track)
+    .find((track) => track?.kind === kind && track.readyState === "live");
+
+  /** What this page has sent so far, and the number of the picture its camera shows now. */
+  async function sent() {
+    const reader = new MediaStreamTrackProcessor({ track: sentTrack("video").clone() }).readable.getReader();
+    const { value: frame } = await reader.read();
+    const number = readPicture(frame).number;
+    frame.close();
+    await reader.cancel();
+    return { number, framesSent: (await stats()).framesSent };
+  }
+
+  /** How long after the mark appears in the camera's picture the beep begins in the microphone: ms, one per second. */
+  async function sentOffsets(seconds, pitch) {
+    const end = performance.now() + seconds * 1000;
+    const marks = [], beeps = [];
+    const pictures = async () => {
+      const reader = new MediaStreamTrackProcessor({ track: sentTrack("video").clone() }).readable.getReader();
+      let before = true;
+      while (performance.now() < end) {
+        const { value: frame } = await reader.read();
+        const at = performance.now();
+        const { marked } = readPicture(frame);
+        frame.close();
+        if (marked && !before) marks.push(at);
+        before = marked;
+      }
+      await reader.cancel();
+    };
+    const sound = async () => {
+      const reader = new MediaStreamTrackProcessor({ track: sentTrack("audio").clone() }).readable.getReader();
+      let before = true;
+      while (performance.now() < end) {
+        const { value: data } = await reader.read();
+        const at = performance.now() - data.duration / 1000;
+        const samples = new Float32Array(data.numberOfFrames);
+        data.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
+        const loud = power(samples, pitch, data.sampleRate) > -40;
+        data.close();
+        if (loud && !before) beeps.push(at);
+        before = loud;
+      }
+      await reader.cancel();
+    };
+    await Promise.all([pictures(), sound()]);
+    const near = (mark) => beeps.map((beep) => beep - mark).sort((a, b) => Math.abs(a) - Math.abs(b))[0];
+    return marks.map(near).filter((offset) => offset !== undefined);
+  }
+
   window.probe = {
     connections,
     remoteVideos,
     stats,
+    sent,
+    sentOffsets,
     watchRemote: (seconds) => {
       const video = remoteVideos().find((each) => each.videoWidth > 0);
       if (!video) throw new Error("no <video> of the page shows somebody else");
       return watch(video, seconds);
     },
-    listenRemote: (seconds, pitch, other) =>
-      listen(remoteTracks().filter((track) => track.kind === "audio" && track.readyState === "live"), seconds, pitch, other),
+    listenRemote: (seconds, pitch, other) => {
+      const track = remoteTracks().find((each) => each.kind === "audio" && each.readyState === "live" && !each.muted);
+      if (!track) throw new Error("no live audio track from anybody else");
+      return listen(track, seconds, pitch, other);
+    },
   };
 })();

@@ -1,0 +1,76 @@
+"""The steps of a session as people do them, by pressing what the pages offer. Used by every browser test."""
+
+import re
+
+from playwright.async_api import Page, expect
+
+from tests.browser.people import Person
+
+SERVICE = "Short check-in"
+PASSWORDS = {
+    "mina@example.com": "demo-mina-halvorsen",
+    "amara@lindenrow.example": "demo-amara-okafor",
+    "clara@lindenrow.example": "demo-clara-duarte",
+    "elio@lindenrow.example": "demo-elio-ferrante",
+}
+
+
+async def sign_in(page: Page, email: str) -> None:
+    """From the sign-in page, wherever it came from; ends on the page it leads to."""
+    if "/sign-in" not in page.url:
+        await page.goto("/sign-in")
+    await page.get_by_label("E-mail", exact=True).fill(email)
+    await page.get_by_label("Password", exact=True).fill(PASSWORDS[email])
+    await page.get_by_role("button", name="Sign in", exact=True).click()
+    await page.wait_for_url(lambda url: "/sign-in" not in url)
+
+
+async def book_soonest(page: Page, email: str, service: str = SERVICE) -> str:
+    """From the home page through directory and booker to "You are booked"; answers the appointment's id."""
+    await page.goto("/")
+    await page.get_by_role("link", name="Find a practitioner").first.click()
+    await page.get_by_role("link", name="Dr. Amara Okafor").click()
+    await page.get_by_role("radio", name=re.compile(service)).check(force=True)
+    slot = page.locator("#slots .slot").first
+    await slot.click()
+    await page.get_by_role("button", name="Continue to details").click()
+    await page.wait_for_url(re.compile(r"/sign-in|appointment="))
+    if "/sign-in" in page.url:
+        await sign_in(page, email)
+        if "appointment=" not in page.url:
+            await page.get_by_role("button", name="Continue to details").click()
+    await page.wait_for_url(re.compile(r"appointment="))
+    await page.get_by_label("I accept these terms").check()
+    await page.get_by_role("button", name=re.compile("Continue to (confirm|pay)")).click()
+    await page.get_by_role("button", name=re.compile("Book this session|Pay ")).click()
+    await expect(page.get_by_role("heading", name="You are booked")).to_be_visible()
+    found = re.search(r"appointment=([0-9a-f]{32})", page.url)
+    assert found is not None
+    return found.group(1)
+
+
+async def agree(page: Page, appointment: str, *, recording: bool) -> None:
+    """Both consents, ending in the waiting room."""
+    await page.goto(f"/sessions/{appointment}/consent")
+    await page.get_by_label("I agree").check()
+    await page.locator("#agree button[type=submit]").click()
+    await page.wait_for_url(re.compile("/recording-consent|/waiting-room"))
+    if "/recording-consent" in page.url:
+        answer = "Yes, you may record" if recording else "No, please don't"
+        await page.get_by_role("button", name=answer).click()
+    await page.wait_for_url(re.compile("/waiting-room"))
+
+
+async def start_from_dashboard(page: Page) -> None:
+    """The practitioner sees who waits, presses Start and lands in the room."""
+    await page.goto("/therapist/dashboard")
+    await page.locator(".startform button[type=submit]").first.click()
+    await page.wait_for_url(re.compile("/room$"))
+
+
+async def wait_for_picture(person: Person, seconds: float = 20) -> None:
+    """Until the page shows somebody else's moving picture."""
+    await person.page.wait_for_function(
+        "probe.remoteVideos().some((video) => video.videoWidth > 0 && video.getVideoPlaybackQuality().totalVideoFrames > 2)",
+        timeout=seconds * 1000,
+    )
