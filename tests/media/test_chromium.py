@@ -7,6 +7,7 @@ the encoder has use for every bit it is allowed.
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,22 @@ from playwright.async_api import Page, async_playwright
 from media.config import MediaSettings
 from media.errors import MediaError
 from media.node import MediaNode
-from media.types import MediaEvent, Offer, ParticipantId, RoomId, SlotsChanged, TrackSource
+from media.types import (
+    ConnectionChanged,
+    ConnectionState,
+    MediaEvent,
+    Offer,
+    ParticipantId,
+    RoomId,
+    SlotsChanged,
+    TrackSource,
+)
+from tests.helpers.bad_link import BadLink
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 ROOM = RoomId("room")
+RELAYED_PORT = 46_900
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
     "--no-sandbox",
@@ -47,6 +59,8 @@ class Stage:
     url: str
     new_page: Callable[[], Awaitable[Page]]
     events: list[MediaEvent]
+    link: BadLink
+    """Between the browsers and the core of `far_stage`; perfect until told otherwise."""
 
     async def enter(self, name: str, *, simulcast: bool = False) -> Page:
         page = await self.new_page()
@@ -112,16 +126,16 @@ def make_server(node: MediaNode) -> web.Application:
     return app
 
 
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    write_noise(tmp_path / "noise.y4m")
-    node = MediaNode(MediaSettings(threads=2, bind=("127.0.0.1",), udp_port=0, development=True))
+@asynccontextmanager
+async def open_stage(folder: Path, settings: MediaSettings, link: BadLink) -> AsyncIterator[Stage]:
+    write_noise(folder / "noise.y4m")
+    node = MediaNode(settings)
     events: list[MediaEvent] = []
     node.add_listener(events.append)
     await node.start()
     server = TestServer(make_server(node))
     await server.start_server()
-    flags = [*FLAGS, f"--use-file-for-fake-video-capture={tmp_path / 'noise.y4m'}"]
+    flags = [*FLAGS, f"--use-file-for-fake-video-capture={folder / 'noise.y4m'}"]
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
 
@@ -129,10 +143,30 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
             context = await browser.new_context(permissions=["camera", "microphone"])
             return await context.new_page()
 
-        yield Stage(node, str(server.make_url("/")), new_page, events)
+        yield Stage(node, str(server.make_url("/")), new_page, events, link)
         await browser.close()
     await server.close()
     await node.close()
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    settings = MediaSettings(threads=2, bind=("127.0.0.1",), udp_port=0, development=True)
+    async with open_stage(tmp_path, settings, BadLink(("127.0.0.1", 0))) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def far_stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    """Behind a relay that can lose, delay and cut."""
+    settings = MediaSettings(
+        threads=1, bind=("127.0.0.1",), udp_port=RELAYED_PORT, advertise={"127.0.0.1": "127.0.0.2"}
+    )
+    link = BadLink(("127.0.0.1", RELAYED_PORT))
+    await link.open("127.0.0.2")
+    async with open_stage(tmp_path, settings, link) as stage:
+        yield stage
+    link.close()
 
 
 async def test_two_people_see_and_hear_each_other_and_the_rate_ramps_up(stage: Stage) -> None:
@@ -218,3 +252,39 @@ async def test_leaving_is_noticed_at_once(stage: Stage) -> None:
             if slots[-1][1].publisher is None:
                 break
             await asyncio.sleep(0.02)
+
+
+async def test_loss_both_ways_is_repaired_by_retransmission(far_stage: Stage) -> None:
+    far_stage.link.delay_s = 0.02
+    ann = await far_stage.enter("ann")
+    bob = await far_stage.enter("bob")
+    for page in (ann, bob):
+        await until(page, lambda found: found["decoded"].get("3", 0) > 24, seconds=5)
+    far_stage.link.loss = 0.05
+    before = [await numbers(page) for page in (ann, bob)]
+    await asyncio.sleep(8)
+    for page, earlier in zip((ann, bob), before, strict=True):
+        found = await numbers(page)
+        assert found["decoded"]["3"] - earlier["decoded"]["3"] >= 8 * 20
+        assert found["nacks"] > 0
+        assert found["retransmitted"] > 0
+        assert found["freezes"] == 0
+    assert far_stage.link.lost > 50
+    assert far_stage.node.stats()["repeat_refused"] == 0
+
+
+async def test_a_cut_is_told_and_healed(far_stage: Stage) -> None:
+    ann = await far_stage.enter("ann")
+    bob = await far_stage.enter("bob")
+    for page in (ann, bob):
+        await until(page, lambda found: found["decoded"].get("3", 0) > 0, seconds=5)
+    far_stage.link.cut = True
+    disconnected = ConnectionChanged(ROOM, ParticipantId("ann"), ConnectionState.disconnected)
+    async with asyncio.timeout(12):
+        while disconnected not in far_stage.events:  # noqa: ASYNC110  (the wait is 8 s, the polling costs nothing)
+            await asyncio.sleep(0.1)
+    far_stage.link.cut = False
+    before = [(await numbers(page))["decoded"]["3"] for page in (ann, bob)]
+    for page, earlier in zip((ann, bob), before, strict=True):
+        await page.evaluate("person.restart()")
+        await until(page, lambda found, earlier=earlier: found["decoded"]["3"] > earlier + 24, seconds=5)
