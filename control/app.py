@@ -9,13 +9,26 @@ import every package; nothing here decides anything about people or sessions.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
-from importlib import import_module
+from datetime import UTC, datetime, timedelta, timedelta
 from typing import Any
 
 from aiohttp import web
 
 from control import keyfiles, security
+from control.api import (
+    accounts,
+    appointments,
+    availability,
+    consents,
+    health,
+    live,
+    outbox,
+    practitioners,
+    ratings,
+    recordings,
+    sessions,
+    wallet,
+)
 from control.config import Settings
 from control.database import Database, upgrade
 from control.keys import (
@@ -28,6 +41,10 @@ from control.keys import (
     LOOP_WATCH,
     MEDIA,
     OUTBOX,
+    RECORDER,
+    RECORDINGS,
+    RECORDER,
+    RECORDINGS,
     SCHEDULER,
     SETTINGS,
     WAITING_ROOM,
@@ -36,29 +53,35 @@ from control.limits import Limits
 from control.measures import LoopWatch
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
+from control.recordings import Recordings
+from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.scheduler import Scheduler
 from control.session_events import forward_to
 from control.waiting_room import WaitingRoom
 from media.node import MediaNode
+from recorder.recorder import Recorder
+from recorder.recorder import Recorder
 from signaling.hub import Hub
 from signaling.settings import HubSettings
+from web import views
+from web.render import STATIC
 
 log = logging.getLogger(__name__)
 
 API_NOUNS = (
-    "accounts",
-    "live",
-    "health",
-    "outbox",
-    "availability",
-    "sessions",
-    "appointments",
-    "consents",
-    "ratings",
-    "practitioners",
-    "wallet",
-    "recordings",
+    accounts,
+    live,
+    health,
+    outbox,
+    availability,
+    sessions,
+    appointments,
+    consents,
+    ratings,
+    practitioners,
+    wallet,
+    recordings,
 )
 YEAR_S = 31_536_000
 
@@ -83,7 +106,11 @@ def create_app(
     app[LOOP_WATCH] = LoopWatch()
     app[SCHEDULER] = Scheduler(app[DATABASE], clock)
     app[WAITING_ROOM] = WaitingRoom(
-        app[DATABASE], app[INSTALL_KEYS].session_secret, clock, base_url=settings.server.public_url
+        app[DATABASE],
+        app[INSTALL_KEYS].session_secret,
+        clock,
+        base_url=settings.server.public_url,
+        recording_state=lambda appointment_id: app[RECORDINGS].state_of(appointment_id),
     )
     app[HUB] = Hub(
         app[MEDIA],
@@ -91,7 +118,11 @@ def create_app(
         HubSettings(app[INSTALL_KEYS].session_secret, security.own_origins(settings.server)),
         clock=clock,
     )
-    app.cleanup_ctx.extend((_database, _notices, _media, _sessions, _loop_watch))
+    recorder = Recorder(app[MEDIA], settings.recordings_dir, app[INSTALL_KEYS].master_key, clock)
+    app[RECORDER] = recorder
+    keep = timedelta(days=settings.recording.retention_days)
+    app[RECORDINGS] = Recordings(app[DATABASE], recorder, app[HUB], clock, keep=keep)
+    app.cleanup_ctx.extend((_database, _notices, _media, _recordings, _sessions, _loop_watch))
     app.on_shutdown.append(_close_sockets)
     app.on_response_prepare.append(security.add_security_headers)
     app.on_response_prepare.append(_cache_static)
@@ -102,18 +133,9 @@ def create_app(
 def _add_routes(app: web.Application) -> None:
     app.router.add_get("/signaling", app[HUB].handle)
     for noun in API_NOUNS:
-        try:
-            app.add_routes(import_module(f"control.api.{noun}").routes)
-        except ModuleNotFoundError as missing:
-            log.warning("not there yet api=%s missing=%s", noun, missing.name)
-    try:
-        import_module("web.views").setup(app)
-    except (ModuleNotFoundError, AttributeError) as missing:
-        log.warning("not there yet pages reason=%s", missing)
-    try:
-        app.router.add_static("/static/", import_module("web.render").STATIC)
-    except ModuleNotFoundError as missing:
-        log.warning("not there yet static missing=%s", missing.name)
+        app.add_routes(noun.routes)
+    views.setup(app)
+    app.router.add_static("/static/", STATIC)
 
 
 async def _database(app: web.Application) -> AsyncIterator[None]:
@@ -137,6 +159,21 @@ async def _media(app: web.Application) -> AsyncIterator[None]:
     await app[MEDIA].start()
     yield
     await app[MEDIA].close()
+
+
+async def _recordings(app: web.Application) -> AsyncIterator[None]:
+    await app[RECORDINGS].start()
+    yield
+    await app[RECORDINGS].close()
+    await app[RECORDER].close()
+
+
+async def _recorder(app: web.Application) -> AsyncIterator[None]:
+    """What a crash left is finished beside the first requests, not before them."""
+    await app[RECORDINGS].start()
+    yield
+    await app[RECORDINGS].close()
+    await app[RECORDER].close()
 
 
 async def _sessions(app: web.Application) -> AsyncIterator[None]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from control.measures import LoopWatch
     from control.notices.live import LiveBus
     from control.notices.worker import OutboxWorker
+    from control.recording_ports import RecorderPort
+    from control.recordings import Recordings
     from control.scheduler import Scheduler
     from control.waiting_room import WaitingRoom
     from media.node import MediaNode
@@ -26,7 +28,8 @@ DATABASE: web.AppKey["Database"] = web.AppKey("holdspace.database")
 CLOCK: web.AppKey[Callable[[], datetime]] = web.AppKey("holdspace.clock")
 MEDIA: web.AppKey["MediaNode"] = web.AppKey("holdspace.media")
 HUB: web.AppKey["Hub"] = web.AppKey("holdspace.hub")
-RECORDER: web.AppKey[Any] = web.AppKey("holdspace.recorder")
+RECORDER: web.AppKey["RecorderPort"] = web.AppKey("holdspace.recorder")
+RECORDINGS: web.AppKey["Recordings"] = web.AppKey("holdspace.recordings")
 OUTBOX: web.AppKey["OutboxWorker"] = web.AppKey("holdspace.outbox")
 LIVE: web.AppKey["LiveBus"] = web.AppKey("holdspace.live")
 LOOP_WATCH: web.AppKey["LoopWatch"] = web.AppKey("holdspace.loop_watch")

@@ -1,0 +1,454 @@
+"""Recordings: pressing Record, keeping what runs in step with the rule, finishing, reading, deleting.
+
+    press, consent, coming and going ─▶ reconcile_recording ─▶ recorder: start, exclude, pause, include, resume, stop
+                                                          └─▶ finishing task ─▶ files of the recording
+
+The rule is recording_rule.py. Rows are written here only, by conditional updates; the recorder owns the media on
+disk. What runs is in this process's memory: after a crash `recover` ends open recordings, finishes what was stored,
+and lets one go on whose session is still in progress.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, cast
+from weakref import WeakValueDictionary
+
+from sqlalchemy import CursorResult, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control import consents
+from control.accounts import Actor
+from control.appointment_moves import load, party_of
+from control.appointment_states import State
+from control.audit import record
+from control.consents import Answer, Purpose, answer_of, standing_in
+from control.database import Database, new_id
+from control.errors import Conflict, Forbidden, NotFound
+from control.lifecycle import Party
+from control.models.appointments import Appointment
+from control.models.people import Person
+from control.models.recordings import Recording, RecordingFile
+from control.recording_ports import Finished, FinishedFile, RangedFile, RecorderPort, Sessions
+from control.recording_queries import own
+from control.recording_rule import Pressed, RecordingState, Wanted, wanted
+from control.session_events import ConsentChanged, SessionChanged
+from media.types import ParticipantId, RoomId
+from signaling.events import Admitted, Entered, HubEvent, Left, SentBack
+from signaling.permissions import Place
+
+log = logging.getLogger(__name__)
+
+OPEN = (RecordingState.RECORDING, RecordingState.PAUSED)
+VIEW_NOTED_FOR = timedelta(minutes=10)
+"""A player asks for many ranges: one viewing of a file is one audit entry for this long."""
+
+PURGE_EVERY_S = 3600
+
+CONTINUED = "continued after a restart"
+
+
+class Recordings:
+    """One per application. `start` after the hub and the recorder are there; `close` before they go."""
+
+    def __init__(
+        self,
+        db: Database,
+        recorder: RecorderPort,
+        sessions: Sessions,
+        clock: Callable[[], datetime],
+        *,
+        keep: timedelta,
+    ) -> None:
+        self._db = db
+        self._recorder = recorder
+        self._sessions = sessions
+        self._clock = clock
+        self._keep = keep
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._included: dict[str, dict[str, str]] = {}
+        """Recording → person → consent, as the recorder was told."""
+        self._shown: dict[str, tuple[str, str | None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._viewed: dict[tuple[str, str, str], datetime] = {}
+
+    async def start(self) -> None:
+        self._sessions.add_listener(self._on_hub)
+        self._recorder.add_failure_listener(self._on_failure)
+        self._db.subscribe(self._on_events)
+        self._spawn(self.recover())
+        self._spawn(self._purge_now_and_then())
+
+    async def close(self) -> None:
+        """Finishing tasks are cut off; `recover` repeats them at the next start."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def state_of(self, appointment_id: str) -> tuple[str, str | None]:
+        """For the snapshot: ("off" | "recording" | "paused", why)."""
+        return self._shown.get(appointment_id, ("off", None))
+
+    # -- pressing ------------------------------------------------------------------------------------------------
+
+    async def press(self, actor: Actor, appointment_id: str, pressed: Pressed) -> tuple[str, str | None]:
+        """The practitioner's button; pressing twice is pressing once. Answers what then holds, as `state_of` does.
+
+        Pressing Record is also the practitioner's own yes, kept like every answer to the newest text. Raises
+        Forbidden for others, Conflict("not_in_progress" | "recording_not_offered" | "not_recording").
+        """
+        now = self._clock()
+        async with self._db.reading() as session:
+            row = await load(session, appointment_id)
+            _may_press(actor, row, pressed)
+            mine = answer_of(await standing_in(session, row), actor.person_id, Purpose.RECORDING)
+        if pressed is Pressed.ON and (mine is None or mine.answer is not Answer.YES):
+            text = await consents.current_text(self._db, Purpose.RECORDING, actor.person_id)
+            await consents.answer(self._db, actor, appointment_id, Purpose.RECORDING, Answer.YES, text.id, now=now)
+        async with self._db.transaction() as session:
+            await _store_press(session, actor, appointment_id, pressed, now)
+        await self.reconcile_recording(appointment_id)
+        return await self.state_of(appointment_id)
+
+    # -- the rule at work ----------------------------------------------------------------------------------------
+
+    async def reconcile_recording(self, appointment_id: str) -> None:
+        """Make the recorder do what the rule wants now. Safe to call at any time, any number of times."""
+        async with self._turn_of(appointment_id):
+            before = self._shown.get(appointment_id, ("off", None))
+            self._shown[appointment_id] = after = await self._reconciled(appointment_id)
+            if after[0] == "off":
+                self._shown.pop(appointment_id)
+        if before != after:
+            await self._sessions.session_changed(appointment_id)
+
+    def _turn_of(self, appointment_id: str) -> asyncio.Lock:
+        turn = self._turns.get(appointment_id)
+        if turn is None:
+            turn = self._turns[appointment_id] = asyncio.Lock()
+        return turn
+
+    async def _reconciled(self, appointment_id: str) -> tuple[str, str | None]:
+        async with self._db.reading() as session:
+            row = await session.get(Appointment, appointment_id)
+            recording = await _open_recording(session, appointment_id)
+            if row is None or recording is None:
+                return "off", None
+            standing = {
+                one.person_id: one.consent_id
+                for one in await standing_in(session, row)
+                if one.purpose is Purpose.RECORDING and one.answer is Answer.YES
+            }
+            admitted = frozenset(
+                one.person_id for one in self._sessions.present(appointment_id) if one.place is Place.admitted
+            )
+            names = await _names(session, admitted)
+            decision = wanted(
+                Pressed(recording.pressed),
+                in_progress=row.state == State.IN_PROGRESS,
+                admitted=admitted,
+                standing=standing,
+            )
+        try:
+            return await self._carry_out(recording, decision, standing, names)
+        except Exception as error:
+            log.exception("recording failed recording=%s", recording.id[:8])
+            await self._end(recording, f"{getattr(error, 'code', 'recorder_failed')}")
+            return "off", "The recording could not go on."
+
+    async def _carry_out(
+        self, recording: Recording, decision: Wanted, standing: Mapping[str, str], names: Mapping[str, str]
+    ) -> tuple[str, str | None]:
+        """Whatever protects somebody comes first: exclude, pause; only then include, resume."""
+        if decision.state is RecordingState.FINISHING:
+            await self._end(recording, None)
+            return "off", None
+        told = self._included.setdefault(recording.id, {})
+        live = self._recorder.is_live(recording.id)
+        for person, consent in list(told.items()):
+            if standing.get(person) != consent:
+                del told[person]
+                if live:
+                    await self._recorder.exclude(recording.id, ParticipantId(person))
+        if decision.state is RecordingState.PAUSED:
+            if live and recording.state == RecordingState.RECORDING:
+                await self._recorder.pause(recording.id)
+        else:
+            await self._run(recording, decision, names, told, live=live)
+        await self._note_state(recording, decision)
+        return decision.state, decision.reason
+
+    async def _run(
+        self,
+        recording: Recording,
+        decision: Wanted,
+        names: Mapping[str, str],
+        told: dict[str, str],
+        *,
+        live: bool,
+    ) -> None:
+        if not live:
+            await self._recorder.start(recording.id, RoomId(f"session_{recording.appointment_id}"))
+        for person, consent in decision.include.items():
+            # Said again each time: after everybody left, the room and its grants were gone.
+            await self._recorder.include(recording.id, ParticipantId(person), names.get(person, ""), consent)
+            told[person] = consent
+        if live and recording.state == RecordingState.PAUSED:
+            await self._recorder.resume(recording.id)
+
+    async def _note_state(self, recording: Recording, decision: Wanted) -> None:
+        if recording.state == decision.state:
+            return
+        async with self._db.transaction() as session:
+            changed = await session.execute(
+                update(Recording)
+                .where(Recording.id == recording.id, Recording.state.in_(OPEN))
+                .values(state=decision.state)
+            )
+            if cast(CursorResult[Any], changed).rowcount == 1:
+                action = "resumed" if decision.state is RecordingState.RECORDING else "paused"
+                detail = {"missing": sorted(decision.missing), "consents": dict(decision.include)}
+                subject = f"recording:{recording.id}"
+                record(session, None, f"recording.{action}", subject, detail, now=self._clock())
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    async def _end(self, recording: Recording, failure: str | None) -> None:
+        """Stop taking media at once; the files are made by a task."""
+        self._included.pop(recording.id, None)
+        now = self._clock()
+        async with self._db.transaction() as session:
+            values = {"state": RecordingState.FINISHING, "stopped_at": now, "failure": failure}
+            changed = await session.execute(
+                update(Recording).where(Recording.id == recording.id, Recording.state.in_(OPEN)).values(values)
+            )
+            if cast(CursorResult[Any], changed).rowcount == 1:
+                subject = f"recording:{recording.id}"
+                record(session, None, "recording.stopped", subject, {"failure": failure}, now=now)
+        self._spawn(self._finish(recording.id))
+
+    async def _finish(self, recording_id: str) -> None:
+        """Files, then rows. Repeated after a crash it does what is missing."""
+        finished: Finished | None = None
+        failure: str | None = None
+        try:
+            await self._recorder.stop(recording_id)
+            finished = await self._recorder.finish(recording_id)
+        except Exception as error:
+            failure = str(getattr(error, "code", "recorder_failed"))
+            if failure != "unknown_recording":
+                log.exception("recording not finished recording=%s", recording_id[:8])
+        # Unknown to the recorder: everybody's yes never came together, so nothing was ever recorded.
+        if failure == "unknown_recording" or (finished is not None and not finished.files):
+            await self._recorder.delete(recording_id)
+            await self._close_row(recording_id, RecordingState.DELETED, None, None)
+        elif finished is None:
+            await self._close_row(recording_id, RecordingState.FAILED, failure, None)
+        else:
+            await self._close_row(recording_id, RecordingState.READY, finished.damage, finished)
+
+    async def _close_row(
+        self, recording_id: str, state: RecordingState, failure: str | None, finished: Finished | None
+    ) -> None:
+        now = self._clock()
+        values: dict[str, Any] = {"state": state, "finished_at": now, "delete_after": now + self._keep}
+        if failure is not None:
+            values["failure"] = failure
+        if finished is not None:
+            values |= {"duration_ms": finished.duration_ms, "complete": finished.complete}
+        if state is RecordingState.DELETED:
+            values["deleted_at"] = now
+        async with self._db.transaction() as session:
+            changed = await session.execute(
+                update(Recording)
+                .where(Recording.id == recording_id, Recording.state == RecordingState.FINISHING)
+                .values(values)
+            )
+            if cast(CursorResult[Any], changed).rowcount != 1:
+                return
+            for file in finished.files if finished else ():
+                session.add(_file_row(recording_id, file))
+            record(session, None, f"recording.{state}", f"recording:{recording_id}", {}, now=now)
+
+    async def recover(self) -> None:
+        """At start: what was open has stopped with the process; finish it, and go on where a session still runs."""
+        async with self._db.transaction() as session:
+            left = list(await session.scalars(select(Recording).where(Recording.state.in_(OPEN))))
+            for row in left:
+                row.state, row.stopped_at = RecordingState.FINISHING, self._clock()
+                await session.flush()
+                about = await session.get_one(Appointment, row.appointment_id)
+                if about.state == State.IN_PROGRESS and row.pressed != Pressed.OFF:
+                    again = _new_recording(about, Pressed(row.pressed), self._clock())
+                    session.add(again)
+                    detail = {"why": CONTINUED, "before": row.id}
+                    subject = f"recording:{again.id}"
+                    record(session, None, "recording.started", subject, detail, now=self._clock())
+            await session.flush()
+            waiting = select(Recording.id).where(Recording.state == RecordingState.FINISHING)
+            unfinished = list(await session.scalars(waiting))
+        await self._recorder.recover()
+        for recording_id in unfinished:
+            await self._finish(recording_id)
+
+    # -- reading and deleting ------------------------------------------------------------------------------------
+
+    async def open_file(self, actor: Actor, recording_id: str, file_id: str) -> tuple[RangedFile, str]:
+        """The file and its media type, for the practitioner of that appointment only; the viewing is audited."""
+        now = self._clock()
+        async with self._db.reading() as session:
+            row = await own(session, actor, recording_id)
+            file = await session.scalar(
+                select(RecordingFile).where(RecordingFile.recording_id == row.id, RecordingFile.file_id == file_id)
+            )
+            if file is None:
+                raise NotFound
+        viewing = (actor.person_id, recording_id, file_id)
+        noted = self._viewed.get(viewing)
+        if noted is None or now - noted > VIEW_NOTED_FOR:
+            async with self._db.transaction() as session:
+                subject = f"recording:{recording_id}"
+                record(session, actor, "recording.viewed", subject, {"file": file_id}, now=now)
+            self._viewed = {key: at for key, at in self._viewed.items() if now - at <= VIEW_NOTED_FOR}
+            self._viewed[viewing] = now
+        return await self._recorder.open_file(recording_id, file_id), file.mime
+
+    async def delete(self, actor: Actor, recording_id: str) -> None:
+        """Erase its keys and files for good. Raises Conflict("still_running") before it has ended."""
+        now = self._clock()
+        async with self._db.transaction() as session:
+            row = await own(session, actor, recording_id)
+            if row.state not in (RecordingState.READY, RecordingState.FAILED):
+                raise Conflict("still_running", "This recording is not finished yet.", status_now=row.state)
+            row.state, row.deleted_at = RecordingState.DELETED, now
+            record(session, actor, "recording.deleted", f"recording:{row.id}", {}, now=now)
+        await self._recorder.delete(recording_id)
+
+    async def purge(self) -> int:
+        """Delete what is past its retention; answers how many. Idempotent."""
+        now = self._clock()
+        kept = (RecordingState.READY, RecordingState.FAILED)
+        async with self._db.transaction() as session:
+            due = list(
+                await session.scalars(select(Recording).where(Recording.delete_after <= now, Recording.state.in_(kept)))
+            )
+            for row in due:
+                row.state, row.deleted_at = RecordingState.DELETED, now
+                record(session, None, "recording.deleted", f"recording:{row.id}", {"why": "retention"}, now=now)
+        for row in due:
+            await self._recorder.delete(row.id)
+        return len(due)
+
+    async def _purge_now_and_then(self) -> None:
+        while True:
+            await self.purge()
+            await asyncio.sleep(PURGE_EVERY_S)
+
+    # -- who tells us --------------------------------------------------------------------------------------------
+
+    def _on_hub(self, event: HubEvent) -> None:
+        match event:
+            case Entered() | Admitted() | SentBack() | Left():
+                self._spawn(self._react(event.admission.appointment_id))
+
+    def _on_events(self, events: Sequence[object]) -> None:
+        for happened in events:
+            if isinstance(happened, SessionChanged | ConsentChanged):
+                self._spawn(self._react(happened.appointment_id))
+
+    def _on_failure(self, recording_id: str, why: str) -> None:
+        async def ended() -> None:
+            async with self._db.reading() as session:
+                row = await session.get(Recording, recording_id)
+            if row is not None:
+                await self._end(row, why)
+                await self.reconcile_recording(row.appointment_id)
+
+        self._spawn(ended())
+
+    async def _react(self, appointment_id: str) -> None:
+        await self.reconcile_recording(appointment_id)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(partial(_done, self._tasks))
+
+
+def _done(tasks: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
+    tasks.discard(task)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("recording task failed", exc_info=error)
+
+
+def _may_press(actor: Actor, row: Appointment, pressed: Pressed) -> None:
+    if party_of(actor, row) is not Party.PRACTITIONER:
+        raise Forbidden("not_practitioner", "Only the practitioner starts and stops a recording.")
+    if pressed is Pressed.OFF:
+        return
+    if row.state != State.IN_PROGRESS:
+        raise Conflict("not_in_progress", "A session can be recorded while it runs.", status_now=row.state)
+    if not row.recording_offered:
+        raise Conflict("recording_not_offered", "This session is not recorded.")
+
+
+async def _store_press(
+    session: AsyncSession, actor: Actor, appointment_id: str, pressed: Pressed, now: datetime
+) -> None:
+    row = await load(session, appointment_id)
+    _may_press(actor, row, pressed)
+    recording = await _open_recording(session, appointment_id)
+    if recording is None:
+        if pressed is Pressed.OFF:
+            return
+        if pressed is Pressed.PAUSED:
+            raise Conflict("not_recording", "Nothing is being recorded.")
+        recording = _new_recording(row, pressed, now)
+        session.add(recording)
+    elif recording.pressed == pressed:
+        return
+    recording.pressed = pressed
+    words = {Pressed.ON: "record_pressed", Pressed.PAUSED: "pause_pressed", Pressed.OFF: "stop_pressed"}
+    record(session, actor, f"recording.{words[pressed]}", f"recording:{recording.id}", {}, now=now)
+
+
+def _new_recording(row: Appointment, pressed: Pressed, now: datetime) -> Recording:
+    return Recording(
+        id=new_id(),
+        appointment_id=row.id,
+        practitioner_id=row.practitioner_id,
+        state=RecordingState.PAUSED,
+        pressed=pressed,
+        started_at=now,
+    )
+
+
+async def _open_recording(session: AsyncSession, appointment_id: str) -> Recording | None:
+    found: Recording | None = await session.scalar(
+        select(Recording).where(Recording.appointment_id == appointment_id, Recording.state.in_(OPEN))
+    )
+    return found
+
+
+async def _names(session: AsyncSession, person_ids: frozenset[str]) -> dict[str, str]:
+    found = await session.execute(select(Person.id, Person.name).where(Person.id.in_(person_ids)))
+    return {row.id: row.name for row in found}
+
+
+def _file_row(recording_id: str, file: FinishedFile) -> RecordingFile:
+    return RecordingFile(
+        recording_id=recording_id,
+        file_id=file.file_id,
+        participant_id=file.participant,
+        name=file.display_name,
+        view=file.view,
+        mime=file.mime,
+        size_bytes=file.size,
+        sha256=file.sha256,
+        starts_ms=file.starts_ms,
+        duration_ms=file.duration_ms,
+        width=file.width,
+        height=file.height,
+    )
