@@ -299,6 +299,8 @@ class DtlsSession:
                         transport.on("statechange", self._on_state)
                         return
                     log.info("dtls handshake failed attempt=%d", attempt)
+                    if transport.encrypted:
+                        break  # the handshake was whole but the certificate is not the offer's: no attempt changes it
         except TimeoutError:
             log.info("dtls handshake timed out after_s=%g", HANDSHAKE_TIMEOUT_S)
         self._end(DtlsEnd.failed)

@@ -54,6 +54,7 @@ class Rooms:
         self._emit = emit
         self._ids = itertools.count(1)
         self._certificates = CertificateStore()
+        self._certificates.current(datetime.now(UTC))  # made now, so that the first person does not wait for it
         self._handshakes = asyncio.Semaphore(settings.max_handshakes)
         self._rooms: dict[RoomId, Room] = {}
         self._by_core_id: dict[int, Room] = {}
@@ -251,7 +252,8 @@ class Rooms:
         room, participant = peer.room, peer.member.participant
         log.info("connection changed room=%s transport=%d state=%s", room.id, peer.transport, state)
         if state in FINAL_STATES:
-            self._disconnect(room, participant, state)
+            self._disconnect(room, participant)
+            self._emit(ConnectionChanged(room.id, participant, state))
             self._refill(room)
             return
         self._emit(ConnectionChanged(room.id, participant, state))
@@ -260,18 +262,16 @@ class Rooms:
                 if slot.kind == "video" and slot.track is not None:
                     self._core.request_keyframe(room.core_id, slot.track)
 
-    def _disconnect(
-        self, room: Room, participant: ParticipantId, state: ConnectionState = ConnectionState.closed
-    ) -> None:
-        """End the participant's connection, if there is one; the membership stays."""
+    def _disconnect(self, room: Room, participant: ParticipantId) -> None:
+        """End the participant's connection, if there is one; the membership stays.
+
+        Says nothing of the connection's state: who asked for its end knows, and a replaced one must not be mistaken
+        for its successor.
+        """
         peer = self._peers.pop((room.id, participant), None)
-        if peer is None:
-            return
-        had_negotiated = peer.member.negotiated
-        del self._by_transport[peer.transport]
-        self._emit_all(peer.close())
-        if had_negotiated:
-            self._emit(ConnectionChanged(room.id, participant, state))
+        if peer is not None:
+            del self._by_transport[peer.transport]
+            self._emit_all(peer.close())
 
     def _refill(self, room: Room) -> None:
         refill = room.refill()

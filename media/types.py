@@ -87,6 +87,8 @@ class SlotView:
 
 @dataclass(frozen=True)
 class ConnectionChanged:
+    """What happened to a connection by itself; an end that `join`, `leave` or `close_room` caused is not told."""
+
     room: RoomId
     participant: ParticipantId
     state: ConnectionState

@@ -53,6 +53,14 @@ def test_what_aiortc_drops_is_read() -> None:
     assert {extension.direction for extension in camera.extensions} == {"sendrecv"}
 
 
+def test_security_may_stand_once_for_the_session() -> None:
+    """As Firefox writes its fingerprint."""
+    own = [line for line in LINES if line.startswith(("a=fingerprint", "a=setup"))][:2]
+    rest = [line for line in LINES if not line.startswith(("a=fingerprint", "a=setup"))]
+    offer = read("\r\n".join([*rest[:4], *own, *rest[4:]]))
+    assert offer.fingerprints == read(PLAIN).fingerprints
+
+
 def test_extension_direction_is_read() -> None:
     offer = read(PLAIN.replace("a=extmap:13 urn:3gpp", "a=extmap:13/recvonly urn:3gpp"))
     (orientation,) = (e for e in offer.sections[1].extensions if e.id == 13)
