@@ -86,6 +86,7 @@ def every_page(request: web.Request) -> Mapping[str, Any]:
         "now": request.app[CLOCK](),
         "zone": zone_of(request),
         "demo": settings.demo,
+        "hold_minutes": settings.booking.hold_minutes,
         "lang": "en-GB",
         "home_url": home_url(reader),
     }

@@ -115,7 +115,10 @@ function choose(slot) {
   chosenBar.hidden = !slot;
   if (slot) {
     byId('chosen-words').textContent = slot.words;
-    byId('chosen-other').textContent = slot.otherWords;
+    byId('chosen-other').textContent = slot.otherWords && `${slot.otherWords}.`;
+    byId('chosen-more').hidden = isFree();
+    const label = go.querySelector('[data-label]');
+    if (label) label.textContent = isFree() ? 'Book this free session' : 'Continue to details';
     problem.hidden = true;
   }
   steps(slot);
@@ -145,6 +148,10 @@ function steps(slot) {
   });
 }
 
+function isFree() {
+  return card.querySelector('input[name="service"]:checked')?.closest('label')?.querySelector('.num')?.textContent === 'Free';
+}
+
 function serviceName() {
   return card.querySelector('input[name="service"]:checked')?.closest('label')
     ?.querySelector('.service__name > span')?.textContent || '';
@@ -160,7 +167,7 @@ function say(words, ...more) {
 /** Somebody was faster: the nearest times stand ready to be pressed. @param {ProblemError} error */
 function offerOthers(error) {
   /** @type {{start: string}[]} */
-  const slots = (error.extra.slots || []).map((/** @type {any} */ slot) => typeof slot === 'string' ? { start: slot } : slot);
+  const slots = error.extra.nearest_free_slots || [];
   const buttons = slots.slice(0, 4).map((slot) => {
     const button = element('button', { class: 'slot', type: 'button' },
       element('span', { class: 'slot__time' }, when(slot.start, zone)));
@@ -197,7 +204,7 @@ async function hold() {
     return;
   }
   if (!attempt || attempt.start !== start || attempt.service !== service) attempt = { start, service, key: newKey() };
-  const free = busy(go, 'Holding it for you');
+  const free = busy(go, isFree() ? 'Booking' : 'Holding it for you');
   problem.hidden = true;
   try {
     const answer = await post('/sessions/book', { serviceId: service, start, timeZone: zone }, { idempotencyKey: attempt.key });
