@@ -232,3 +232,96 @@ class Node:
         """Answered by a "stats" event with a TransportStats dict."""
     def request_dump(self, room: int, ticket: int) -> None:
         """Answered by a "stats" event with the room's whole state as plain data, without keys or packet bytes."""
+
+# ---------------------------------------------------------------------------------------------------------------------
+# For `benchmarks` only: fake participants and the yardstick. Nothing below is used by a server.
+
+@type_check_only
+class LoadPublish(TypedDict):
+    """What a participant publishes, as answered. An extension id of 0 was not negotiated."""
+
+    video_ssrc: int
+    video_payload_type: int
+    video_mid: str
+    audio_ssrc: int
+    audio_payload_type: int
+    audio_mid: str
+    mid_extension: int
+    audio_level_extension: int
+    transport_cc_extension: int
+
+@type_check_only
+class LoadParticipant(TypedDict):
+    """One fake participant after its DTLS handshake. The socket is duplicated; the caller closes its own."""
+
+    fd: int
+    """A bound UDP socket; nobody else may read from it any more."""
+    server: tuple[str, int]
+    ice_username: str
+    """`server's fragment:ours`."""
+    ice_password: str
+    """The server's."""
+    profile: SrtpProfile
+    send_key: bytes
+    receive_key: bytes
+    streams: tuple[tuple[int, bool], ...]
+    """(ssrc, is video) of the slots that it receives."""
+    transport_cc_extension: int
+    publish: LoadPublish | None
+
+@type_check_only
+class LoadReport(TypedDict):
+    """Counted since the report before."""
+
+    expected: int
+    """Packets that the sequence numbers in clear headers say there were; loss is 1 - received / expected."""
+    received: int
+    foreign: int
+    """Packets of streams nobody negotiated: the limit loop's."""
+    published: int
+    checked: int
+    """Packets decrypted and compared: 1 in 100, and the first of each stream."""
+    mismatched: int
+    rtcp: int
+    stun_answers: int
+    nacks: int
+    keyframe_requests: int
+    delay_us_p50: float | None
+    """From the scheduled send to the kernel's receive stamp."""
+    delay_us_p99: float | None
+    delay_us_max: float | None
+    recorded: list[tuple[int, list[int]]]
+    """What the first receiver got: (scheduled send in ns, datagram sizes) per burst."""
+    idle_share: float
+    """Share of the thread's rounds that found nothing to do."""
+
+@type_check_only
+class LimitResult(TypedDict):
+    cpu_ns: int
+    packets: int
+    sends: int
+    failed: int
+
+@final
+class LoadGenerator:
+    """One busy-polling thread that publishes 1.2 Mbit/s VP8 at 30 fps and Opus, and receives for everybody."""
+
+    def __new__(cls, *, cpu: int | None, gro: bool) -> Self:
+        """`cpu`: where to pin the thread; `gro`: receive with UDP_GRO."""
+    def add(self, participant: LoadParticipant) -> None:
+        """Before `start`. At most one participant publishes."""
+    def start(self) -> None: ...
+    def publish(self, wanted: bool) -> None:
+        """Begin or pause publishing."""
+    def report(self) -> LoadReport: ...
+    def stop(self) -> None: ...
+
+def run_limit(
+    *,
+    receivers: Sequence[tuple[str, int]],
+    bursts: Sequence[tuple[int, Sequence[int]]],
+    profile: SrtpProfile,
+    cpu: int | None,
+    paced: bool,
+) -> LimitResult:
+    """Copy, seal and send (GSO) the recorded bursts to every receiver; `paced`: at the recorded times."""

@@ -20,7 +20,7 @@ fn receive_all(socket: &UdpSocket, wanted: usize) -> Vec<Vec<u8>> {
     let mut received = Vec::new();
     while received.len() < wanted {
         poller.wait(Some(2_000_000_000));
-        let count = batch.receive(socket).unwrap();
+        let count = batch.receive(socket.raw()).unwrap();
         assert!(count > 0, "{} of {wanted} datagrams came", received.len());
         for index in 0..count {
             received.push(batch.datagram(index).unwrap().1.to_vec());
@@ -55,14 +55,14 @@ fn an_answer_leaves_a_wildcard_socket_from_the_address_that_was_asked() {
     send_segmented(client.raw(), &Route { to: asked, from: None }, b"question", 8);
     let mut batch = ReceiveBatch::new(DATAGRAM_BYTES, BATCH_DATAGRAMS);
     Poller::new([server.raw()]).wait(Some(2_000_000_000));
-    assert_eq!(batch.receive(&server).unwrap(), 1);
+    assert_eq!(batch.receive(server.raw()).unwrap(), 1);
     let (arrival, _) = batch.datagram(0).unwrap();
     assert_eq!(arrival.destination, Some(asked.ip()));
     let route = Route { to: arrival.source, from: arrival.destination };
     let two_segments = [b"answer!!".as_slice(), b"again"].concat();
     assert_eq!(send_segmented(server.raw(), &route, &two_segments, 8), SendResult::Sent(2));
     Poller::new([client.raw()]).wait(Some(2_000_000_000));
-    assert_eq!(batch.receive(&client).unwrap(), 2);
+    assert_eq!(batch.receive(client.raw()).unwrap(), 2);
     assert_eq!(batch.datagram(0).unwrap().0.source, asked);
 }
 
@@ -73,7 +73,7 @@ fn the_kernel_stamps_arrivals_on_the_clock_of_the_engine() {
     send_segmented(sender.raw(), &Route { to: receiver.local(), from: None }, b"now", 3);
     Poller::new([receiver.raw()]).wait(Some(2_000_000_000));
     let mut batch = ReceiveBatch::new(DATAGRAM_BYTES, BATCH_DATAGRAMS);
-    assert_eq!(batch.receive(&receiver).unwrap(), 1);
+    assert_eq!(batch.receive(receiver.raw()).unwrap(), 1);
     let stamp = batch.datagram(0).unwrap().0.realtime_ns.expect("the kernel stamps datagrams");
     let arrived = ClockBridge::read().to_monotonic(stamp);
     let slack_ns = 1_000_000; // the two clocks are read one after the other
@@ -86,7 +86,7 @@ fn a_datagram_longer_than_the_buffer_is_reported_as_truncated() {
     send_segmented(sender.raw(), &Route { to: receiver.local(), from: None }, &[1; 9_000], 9_000);
     Poller::new([receiver.raw()]).wait(Some(2_000_000_000));
     let mut batch = ReceiveBatch::new(DATAGRAM_BYTES, BATCH_DATAGRAMS);
-    assert_eq!(batch.receive(&receiver).unwrap(), 1);
+    assert_eq!(batch.receive(receiver.raw()).unwrap(), 1);
     let (arrival, bytes) = batch.datagram(0).unwrap();
     assert!(arrival.truncated);
     assert_eq!(bytes.len(), DATAGRAM_BYTES);

@@ -15,13 +15,13 @@ const MAX_NAME_BYTES: usize = 32;
 const MAX_MID_BYTES: usize = 32;
 
 /// A dict being taken apart: every key once, nothing left over.
-struct Fields<'py> {
+pub(super) struct Fields<'py> {
     what: &'static str,
     left: Bound<'py, PyDict>,
 }
 
 impl<'py> Fields<'py> {
-    fn of(what: &'static str, dict: &Bound<'py, PyDict>) -> PyResult<Self> {
+    pub(super) fn of(what: &'static str, dict: &Bound<'py, PyDict>) -> PyResult<Self> {
         Ok(Self { what, left: dict.copy()? })
     }
 
@@ -34,9 +34,17 @@ impl<'py> Fields<'py> {
         value.extract::<T>().map(Some).map_err(wrong)
     }
 
-    fn required<T: for<'a> FromPyObject<'a>>(&self, key: &str) -> PyResult<T> {
+    pub(super) fn required<T: for<'a> FromPyObject<'a>>(&self, key: &str) -> PyResult<T> {
         let missing = || PyValueError::new_err(format!("{} lacks {key:?}", self.what));
         self.optional(key)?.ok_or_else(missing)
+    }
+
+    /// A dict or None.
+    pub(super) fn required_dict(&self, key: &str) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let missing = || PyValueError::new_err(format!("{} lacks {key:?}", self.what));
+        let value = self.left.get_item(key)?.ok_or_else(missing)?;
+        self.left.del_item(key)?;
+        Ok(if value.is_none() { None } else { Some(value.downcast_into::<PyDict>()?) })
     }
 
     fn text(&self, key: &str, most_bytes: usize) -> PyResult<String> {
@@ -71,7 +79,7 @@ impl<'py> Fields<'py> {
         dicts.iter().map(codec).collect()
     }
 
-    fn end(self) -> PyResult<()> {
+    pub(super) fn end(self) -> PyResult<()> {
         match self.left.keys().iter().next() {
             Some(unknown) => Err(PyValueError::new_err(format!("{} has no {}", self.what, unknown.repr()?))),
             None => Ok(()),

@@ -126,7 +126,7 @@ mod tests {
 
     fn received(socket: &UdpSocket) -> Vec<Vec<u8>> {
         let mut batch = ReceiveBatch::new(DATAGRAM_BYTES, 64);
-        let count = batch.receive(socket).unwrap();
+        let count = batch.receive(socket.raw()).unwrap();
         (0..count).map(|index| batch.datagram(index).unwrap().1.to_vec()).collect()
     }
 

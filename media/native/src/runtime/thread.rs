@@ -148,7 +148,7 @@ impl Worker {
     }
 
     fn receive_batch(&mut self, batch: &mut ReceiveBatch, socket: usize) -> bool {
-        let count = match batch.receive(&self.outboxes[socket].socket) {
+        let count = match batch.receive(self.outboxes[socket].socket.raw()) {
             Ok(count) => count,
             Err(error) => return self.survives(&error),
         };

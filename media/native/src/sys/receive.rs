@@ -6,9 +6,9 @@
 use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::RawFd;
 
 use super::address;
-use super::socket::UdpSocket;
 
 /// Datagrams per batch (DESIGN.md §2, Sending): one batch is worked through and flushed before the next is read.
 /// More would let one busy room hold up its neighbours for longer, fewer would cost more system calls.
@@ -78,7 +78,7 @@ impl ReceiveBatch {
     }
 
     /// Fills the batch with what waits on the socket; 0 when nothing does.
-    pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+    pub fn receive(&mut self, socket: RawFd) -> io::Result<usize> {
         // The kernel shortened these two in the headers that it filled last time.
         for header in &mut self.headers[..] {
             header.msg_hdr.msg_namelen = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -87,7 +87,7 @@ impl ReceiveBatch {
         // SAFETY: every header points at buffers owned by `self`, with their true lengths.
         let result = unsafe {
             libc::recvmmsg(
-                socket.raw(),
+                socket,
                 self.headers.as_mut_ptr(),
                 self.headers.len() as libc::c_uint,
                 libc::MSG_DONTWAIT,

@@ -29,7 +29,7 @@ impl UdpSocket {
         socket.set_recv_buffer_size(buffer_bytes)?;
         socket.set_send_buffer_size(buffer_bytes)?;
         let raw = socket.as_raw_fd();
-        set_flag(raw, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS)?;
+        stamp_arrivals(raw)?;
         set_flag(raw, libc::SOL_SOCKET, libc::SO_RXQ_OVFL)?;
         if address.ip().is_unspecified() {
             match address.ip() {
@@ -70,11 +70,16 @@ impl UdpSocket {
     pub fn receive_buffer_bytes(&self) -> usize {
         self.receive_buffer_bytes
     }
+}
 
-    /// Let the kernel hand over runs of equal datagrams as one (`UDP_GRO`).
-    pub fn enable_gro(&self) -> io::Result<()> {
-        set_flag(self.raw(), libc::IPPROTO_UDP, libc::UDP_GRO)
-    }
+/// Let the kernel say when each datagram arrived.
+pub fn stamp_arrivals(fd: RawFd) -> io::Result<()> {
+    set_flag(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS)
+}
+
+/// Let the kernel hand over runs of equal datagrams as one.
+pub fn enable_gro(fd: RawFd) -> io::Result<()> {
+    set_flag(fd, libc::IPPROTO_UDP, libc::UDP_GRO)
 }
 
 fn set_flag(fd: RawFd, level: libc::c_int, name: libc::c_int) -> io::Result<()> {
