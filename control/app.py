@@ -9,7 +9,7 @@ import every package; nothing here decides anything about people or sessions.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
@@ -43,8 +43,6 @@ from control.keys import (
     OUTBOX,
     RECORDER,
     RECORDINGS,
-    RECORDER,
-    RECORDINGS,
     SCHEDULER,
     SETTINGS,
     WAITING_ROOM,
@@ -54,13 +52,11 @@ from control.measures import LoopWatch
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
 from control.recordings import Recordings
-from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.scheduler import Scheduler
 from control.session_events import forward_to
 from control.waiting_room import WaitingRoom
 from media.node import MediaNode
-from recorder.recorder import Recorder
 from recorder.recorder import Recorder
 from signaling.hub import Hub
 from signaling.settings import HubSettings
@@ -110,6 +106,7 @@ def create_app(
         app[INSTALL_KEYS].session_secret,
         clock,
         base_url=settings.server.public_url,
+        # Asked late: recordings need the hub, which needs this.
         recording_state=lambda appointment_id: app[RECORDINGS].state_of(appointment_id),
     )
     app[HUB] = Hub(
@@ -162,13 +159,6 @@ async def _media(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _recordings(app: web.Application) -> AsyncIterator[None]:
-    await app[RECORDINGS].start()
-    yield
-    await app[RECORDINGS].close()
-    await app[RECORDER].close()
-
-
-async def _recorder(app: web.Application) -> AsyncIterator[None]:
     """What a crash left is finished beside the first requests, not before them."""
     await app[RECORDINGS].start()
     yield

@@ -1,24 +1,29 @@
 """Every table, one file per business noun. Importing this package registers them all on `Base.metadata`."""
 
-from importlib import import_module
-
-_NOUNS = (
-    "people",
-    "audit",
-    "outbox",
-    "notices",
-    "practice",
-    "appointments",
-    "consents",
-    "money",
-    "ratings",
-    "idempotency",
-    "recordings",
+from control.models import (
+    appointments,
+    audit,
+    consents,
+    idempotency,
+    money,
+    notices,
+    outbox,
+    people,
+    practice,
+    ratings,
+    recordings,
 )
 
-for _noun in _NOUNS:
-    try:
-        import_module(f"control.models.{_noun}")
-    except ModuleNotFoundError as missing:
-        if missing.name != f"control.models.{_noun}":
-            raise
+__all__ = [
+    "appointments",
+    "audit",
+    "consents",
+    "idempotency",
+    "money",
+    "notices",
+    "outbox",
+    "people",
+    "practice",
+    "ratings",
+    "recordings",
+]

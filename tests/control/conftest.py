@@ -1,3 +1,4 @@
 """Control's tests stand on the shared fixtures of tests/helpers/control.py."""
 
 from tests.helpers.control import *  # noqa: F403  fixtures are taken by name
+from tests.helpers.practice import *  # noqa: F403
