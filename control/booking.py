@@ -60,9 +60,11 @@ class Terms:
 TERMS = Terms()
 
 
-async def book(
-    db: Database, actor: Actor, wanted: Wanted, *, terms: Terms = TERMS, now: datetime
-) -> SessionView:
+class _SlotTaken(Exception):
+    """Somebody was faster. The answer with other free slots is made outside of the transaction."""
+
+
+async def book(db: Database, actor: Actor, wanted: Wanted, *, terms: Terms = TERMS, now: datetime) -> SessionView:
     """Hold a slot for the client. Raises Conflict("slot_taken" | "slot_not_offered") with the nearest free slots.
 
     The first look is without any lock, so that a crowd on a slot just taken is answered without queueing.
@@ -70,30 +72,37 @@ async def book(
     if not actor.is_any(Role.CLIENT):
         raise Forbidden("not_client", "Book with a client's account.")
     async with db.reading() as session:
-        earlier = await _booked_under(session, actor, wanted.key)
+        earlier = await _booked_under(session, actor, wanted)
         if earlier is not None:
             return earlier
         offer = await offer_of(session, wanted.service_id)
         if offer.service.practitioner_id == actor.person_id:
             raise Forbidden("own_service", "This is your own service.")
         slot = await _offered_slot(session, offer, wanted, now)
-        busy = offer.rules.busy(slot.start)
-        if await taken_between(session, offer.service.practitioner_id, busy, now):
-            raise await _taken(session, offer, slot.start, now)
+        if await taken_between(session, offer.service.practitioner_id, offer.rules.busy(slot.start), now):
+            raise await _taken(session, offer, wanted, now)
     try:
         async with db.transaction() as session:
             return await _hold(session, actor, offer, wanted, terms, now)
-    except IntegrityError as error:
-        return await _after_refusal(db, actor, offer, wanted, error, now)
+    except (_SlotTaken, IntegrityError) as refusal:
+        return await _after_refusal(db, actor, offer, wanted, refusal, now)
 
 
-async def _booked_under(session: AsyncSession, actor: Actor, key: str | None) -> SessionView | None:
-    if key is None:
+async def _booked_under(session: AsyncSession, actor: Actor, wanted: Wanted) -> SessionView | None:
+    """What this key has booked before. Raises Invalid if that was something else."""
+    if wanted.key is None:
         return None
     found = await session.scalar(
-        select(Appointment.id).where(Appointment.client_id == actor.person_id, Appointment.booking_key == key)
+        select(Appointment.id).where(
+            Appointment.client_id == actor.person_id, Appointment.booking_key == wanted.key
+        )
     )
-    return None if found is None else await view(session, actor, found)
+    if found is None:
+        return None
+    earlier = await view(session, actor, found)
+    if (earlier.service_id, earlier.starts_at) != (wanted.service_id, wanted.start):
+        raise Invalid("idempotency_key_reused", "This key was used for another booking.")
+    return earlier
 
 
 async def _offered_slot(session: AsyncSession, offer: Offer, wanted: Wanted, now: datetime) -> Slot:
@@ -103,43 +112,41 @@ async def _offered_slot(session: AsyncSession, offer: Offer, wanted: Wanted, now
     windows = await windows_between(session, offer.service.practitioner_id, span)
     slot = next((one for one in all_slots(windows, offer.rules) if one.start == wanted.start), None)
     if slot is None:
-        raise await _refused(
-            session, offer, wanted.start, now, "slot_not_offered", "This time is not offered."
-        )
+        raise await _refused(session, offer, wanted, now, "slot_not_offered", "This time is not offered.")
     if not offer.rules.allows(slot.start, now):
         code, words = (
             ("too_soon", "This time is too soon to be booked.")
             if slot.start < offer.rules.bookable(now).start
             else ("too_far", "This time can't be booked yet.")
         )
-        raise await _refused(session, offer, wanted.start, now, code, words)
+        raise await _refused(session, offer, wanted, now, code, words)
     return slot
 
 
 async def _refused(
-    session: AsyncSession, offer: Offer, start: datetime, now: datetime, code: str, words: str
+    session: AsyncSession, offer: Offer, wanted: Wanted, now: datetime, code: str, words: str
 ) -> Problem:
-    free = await nearest_free(session, offer, start, now)
+    free = await nearest_free(session, offer, wanted.start, now)
     nearest = [{"start": slot.start.isoformat(), "end": slot.end.isoformat()} for slot in free]
     return Conflict(code, words, nearest_free_slots=nearest)
 
 
-async def _taken(session: AsyncSession, offer: Offer, start: datetime, now: datetime) -> Problem:
-    return await _refused(session, offer, start, now, "slot_taken", "Somebody has just taken this time.")
+async def _taken(session: AsyncSession, offer: Offer, wanted: Wanted, now: datetime) -> Problem:
+    return await _refused(session, offer, wanted, now, "slot_taken", "Somebody has just taken this time.")
 
 
 async def _hold(
     session: AsyncSession, actor: Actor, offer: Offer, wanted: Wanted, terms: Terms, now: datetime
 ) -> SessionView:
-    """Turn, stale holds, offer and overlap again, row. Any of it failing undoes all of it."""
+    """Turn, overlap, stale holds, offer again, row. Any of it failing undoes all of it."""
     practitioner_id = offer.service.practitioner_id
     await lock_calendar(session, practitioner_id)
+    busy = offer.rules.busy(wanted.start)
+    if await taken_between(session, practitioner_id, busy, now):
+        raise _SlotTaken
     offer = await offer_of(session, wanted.service_id)
     slot = await _offered_slot(session, offer, wanted, now)
-    busy = offer.rules.busy(slot.start)
-    await _expire_stale(session, practitioner_id, busy, now)
-    if await taken_between(session, practitioner_id, busy, now):
-        raise await _taken(session, offer, slot.start, now)
+    await _expire_stale(session, practitioner_id, offer.rules.busy(slot.start), now)
     row = _new_row(actor, offer, slot, wanted, terms, now)
     session.add(row)
     await session.flush()
@@ -207,16 +214,16 @@ async def _expire_stale(session: AsyncSession, practitioner_id: str, busy: Span,
 
 
 async def _after_refusal(
-    db: Database, actor: Actor, offer: Offer, wanted: Wanted, error: IntegrityError, now: datetime
+    db: Database, actor: Actor, offer: Offer, wanted: Wanted, refusal: Exception, now: datetime
 ) -> SessionView:
-    """What the database said: an overlap after all, or the same request arriving twice at once."""
+    """Somebody else's booking, or the same request arriving twice at once; the database itself may have said so."""
     async with db.reading() as session:
-        earlier = await _booked_under(session, actor, wanted.key)
+        earlier = await _booked_under(session, actor, wanted)
         if earlier is not None:
             return earlier
-        if is_overlap(error):
-            raise await _taken(session, offer, wanted.start, now) from error
-    raise error
+        if isinstance(refusal, IntegrityError) and not is_overlap(refusal):
+            raise refusal
+        raise await _taken(session, offer, wanted, now) from None
 
 
 def is_overlap(error: IntegrityError) -> bool:

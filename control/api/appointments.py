@@ -57,7 +57,7 @@ async def all_of_them(request: web.Request) -> web.Response:
 
 
 @routes.post(f"{ONE}/payment")
-@idempotent(required=True)
+@idempotent(required=True, claimed=False)
 async def pay(request: web.Request) -> web.Response:
     actor, appointment_id = _which(request)
     body = await read(request, PaymentBody)

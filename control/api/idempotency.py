@@ -19,8 +19,10 @@ from functools import wraps
 from typing import Any, cast
 
 from aiohttp import web
-from sqlalchemy import CursorResult, delete, select, update
+from sqlalchemy import CursorResult, delete
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.elements import ColumnElement
 
 from control.accounts import require_actor
 from control.database import Database
@@ -48,7 +50,9 @@ def key_of(request: web.Request, *, required: bool) -> str | None:
     return key
 
 
-def idempotent(*, required: bool = False) -> Callable[[Handler], Handler]:
+def idempotent(*, required: bool = False, claimed: bool = True) -> Callable[[Handler], Handler]:
+    """`claimed` off: the action recognises its own repeat, so nothing is written before it succeeds."""
+
     def wrap(handler: Handler) -> Handler:
         @wraps(handler)
         async def answer_once(request: web.Request) -> web.Response:
@@ -56,34 +60,35 @@ def idempotent(*, required: bool = False) -> Callable[[Handler], Handler]:
             key = key_of(request, required=required)
             if key is None:
                 return await handler(request)
-            return await _once(request, handler, actor.person_id, key)
+            return await _once(request, handler, actor.person_id, key, claimed=claimed)
 
         return answer_once
 
     return wrap
 
 
-async def _once(request: web.Request, handler: Handler, person_id: str, key: str) -> web.Response:
+async def _once(
+    request: web.Request, handler: Handler, person_id: str, key: str, *, claimed: bool
+) -> web.Response:
     db = request.app[DATABASE]
     now = request.app[CLOCK]()
     what = await _hash(request)
-    kept = await _claim(db, person_id, key, what, now)
+    if claimed:
+        kept = await _claim(db, person_id, key, what, now)
+    else:
+        kept = await _kept(db, person_id, key, what, now)
     if kept is not None:
         return kept
     try:
         response = await handler(request)
     except BaseException:
-        await _give_back(db, person_id, key)
+        if claimed:
+            await _give_back(db, person_id, key)
         raise
-    if response.status >= 300 or not isinstance(response.body, bytes):
+    if response.status < 300 and isinstance(response.body, bytes):
+        await _keep(db, person_id, key, what, response.status, response.body.decode(), now)
+    elif claimed:
         await _give_back(db, person_id, key)
-        return response
-    async with db.transaction() as session:
-        await session.execute(
-            update(KeptAnswer)
-            .where(KeptAnswer.person_id == person_id, KeptAnswer.key == key)
-            .values(status=response.status, body=response.body.decode())
-        )
     return response
 
 
@@ -100,34 +105,64 @@ async def _hash(request: web.Request) -> str:
 async def _claim(db: Database, person_id: str, key: str, what: str, now: datetime) -> web.Response | None:
     """None: the key is ours now and the work is to be done. Else the answer to repeat."""
     deadline = asyncio.get_running_loop().time() + WAIT_S
+    stale = (KeptAnswer.created_at <= now - KEPT_FOR) | (
+        KeptAnswer.status.is_(None) & (KeptAnswer.created_at <= now - CLAIM_FOR)
+    )
     while True:
         async with db.transaction() as session:
-            insert = sqlite.insert if db.is_sqlite else postgresql.insert
-            stale = (KeptAnswer.created_at <= now - KEPT_FOR) | (
-                KeptAnswer.status.is_(None) & (KeptAnswer.created_at <= now - CLAIM_FOR)
-            )
             fresh: dict[str, Any] = {"request_hash": what, "status": None, "body": None, "created_at": now}
-            claimed = await session.execute(
-                insert(KeptAnswer)
-                .values(person_id=person_id, key=key, **fresh)
-                .on_conflict_do_update(
-                    index_elements=[KeptAnswer.person_id, KeptAnswer.key], set_=fresh, where=stale
-                )
-            )
-            if cast(CursorResult[Any], claimed).rowcount == 1:
+            if await _upsert(session, person_id, key, fresh, replacing=stale):
                 return None
-            kept = await session.scalar(
-                select(KeptAnswer).where(KeptAnswer.person_id == person_id, KeptAnswer.key == key)
-            )
-        if kept is None:
-            continue  # given back in between: try to claim it again
-        if kept.request_hash != what:
-            raise Invalid("idempotency_key_reused", "This key was used for another request.")
-        if kept.status is not None:
-            return _repeated(kept.status, kept.body or "")
-        if asyncio.get_running_loop().time() >= deadline:
-            raise Conflict("request_in_progress", "The same request is still at work.", retry_after_s=1)
-        await asyncio.sleep(WAIT_STEP_S)
+        try:
+            kept = await _kept(db, person_id, key, what, now)
+        except _AtWork:
+            if asyncio.get_running_loop().time() >= deadline:
+                raise Conflict(
+                    "request_in_progress", "The same request is still at work.", retry_after_s=1
+                ) from None
+            await asyncio.sleep(WAIT_STEP_S)
+            continue
+        if kept is not None:
+            return kept
+
+
+class _AtWork(Exception):
+    """The first request under this key has not been answered yet."""
+
+
+async def _kept(db: Database, person_id: str, key: str, what: str, now: datetime) -> web.Response | None:
+    async with db.reading() as session:
+        kept = await session.get(KeptAnswer, (person_id, key))
+    if kept is None or kept.created_at <= now - KEPT_FOR:
+        return None
+    if kept.request_hash != what:
+        raise Invalid("idempotency_key_reused", "This key was used for another request.")
+    if kept.status is None:
+        raise _AtWork
+    return _repeated(kept.status, kept.body or "")
+
+
+async def _keep(
+    db: Database, person_id: str, key: str, what: str, status: int, body: str, now: datetime
+) -> None:
+    async with db.transaction() as session:
+        answer = {"request_hash": what, "status": status, "body": body, "created_at": now}
+        await _upsert(session, person_id, key, answer, replacing=KeptAnswer.request_hash == what)
+
+
+async def _upsert(
+    session: AsyncSession, person_id: str, key: str, values: dict[str, Any], *, replacing: ColumnElement[bool]
+) -> bool:
+    """Insert, or replace a row of which `replacing` holds; False if there is another."""
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    done = await session.execute(
+        insert(KeptAnswer)
+        .values(person_id=person_id, key=key, **values)
+        .on_conflict_do_update(
+            index_elements=[KeptAnswer.person_id, KeptAnswer.key], set_=values, where=replacing
+        )
+    )
+    return cast(CursorResult[Any], done).rowcount == 1
 
 
 def _repeated(status: int, body: str) -> web.Response:

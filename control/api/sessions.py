@@ -52,7 +52,7 @@ def terms_of(booking: BookingSettings) -> Terms:
 
 
 @routes.post("/sessions/book")
-@idempotent(required=True)
+@idempotent(required=True, claimed=False)
 async def book(request: web.Request) -> web.Response:
     actor = require_actor(request)
     body = await read(request, BookBody)

@@ -1,4 +1,4 @@
-"""Slots are arithmetic: steps from a window's start, buffers, notice; and wall times right across every clock change."""
+"""Slots are arithmetic: steps from a window's start, buffers, notice; wall times right across clock changes."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, available_timezones
