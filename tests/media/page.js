@@ -60,8 +60,8 @@ class Person {
     await this.offer();
   }
 
-  async addVideoSlot() {
-    this.pc.addTransceiver("video", { direction: "recvonly" });
+  async addSlots(...kinds) {
+    for (const kind of kinds) this.pc.addTransceiver(kind, { direction: "recvonly" });
     await this.offer();
   }
 

@@ -29,6 +29,7 @@ from media.types import (
     ParticipantId,
     RoomId,
     SlotsChanged,
+    SlotsNeeded,
     TrackSource,
 )
 from tests.helpers.bad_link import BadLink
@@ -226,12 +227,22 @@ async def test_a_screen_arrives_in_a_slot_of_its_own(stage: Stage) -> None:
     bob = await stage.enter("bob")
     await until(ann, lambda found: found["decoded"].get("3", 0) > 0, seconds=5)
     await bob.evaluate("person.share()")
-    await ann.evaluate("person.addVideoSlot()")
+    await ann.evaluate("person.addSlots('video')")
     await until(ann, lambda found: found["decoded"].get("4", 0) > 0, seconds=5)
     views = [event.slots for event in stage.events if isinstance(event, SlotsChanged) and event.participant == "ann"][
         -1
     ]
     assert [view.source for view in views] == [TrackSource.microphone, TrackSource.camera, TrackSource.screen]
+
+
+async def test_three_people_see_each_other(stage: Stage) -> None:
+    pages = [await stage.enter(name) for name in ("ann", "bob", "cem")]
+    assert SlotsNeeded(ROOM, ParticipantId("ann"), audio=2, video=2) in stage.events
+    for page in pages:
+        await page.evaluate("person.addSlots('audio', 'video')")
+    for page in pages:
+        await until(page, lambda found: min(found["decoded"].get(mid, 0) for mid in ("3", "5")) > 24, seconds=15)
+    assert stage.node.stats()["repeat_refused"] == 0
 
 
 async def test_simulcast_is_accepted_and_one_layer_arrives(stage: Stage) -> None:
