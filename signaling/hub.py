@@ -94,8 +94,7 @@ class Hub:
             return
         news: list[events.HubEvent] = []
         async with self._alone(seating):
-            for session in seating:
-                await self._refresh(session, news)
+            await asyncio.gather(*(self._refresh(session, news) for session in seating))
             seating.tell_people()
         await self._tell_control(news)
 
@@ -239,24 +238,25 @@ class Hub:
         admission = session.admission
         try:
             place = await self._gatekeeper.place(admission.appointment_id, admission.person_id)
+            if place is not session.place:
+                await self._move(session, place, news)
             snapshot = await self._gatekeeper.snapshot(admission.appointment_id, admission.person_id)
         except Refused as refused:
             news.append(await self._remove(session, refused))
             return
-        if session.gone:
-            return
-        if place is not session.place:
-            session.place = place
-            session.admission = replace(admission, place=place)
-            if place is Place.admitted:
-                session.post(say.Admitted())
-                await self._give_peer(session)
-                news.append(events.Admitted(session.admission))
-            else:
-                session.post(say.Waiting())
-                await self.peers.take(session)
-                news.append(events.SentBack(session.admission))
         session.post(say.SnapshotMessage(snapshot))
+
+    async def _move(self, session: Session, place: Place, news: list[events.HubEvent]) -> None:
+        session.place = place
+        session.admission = replace(session.admission, place=place)
+        if place is Place.admitted:
+            session.post(say.Admitted())
+            await self._give_peer(session)
+            news.append(events.Admitted(session.admission))
+        else:
+            session.post(say.Waiting())
+            await self.peers.take(session)
+            news.append(events.SentBack(session.admission))
 
     async def _give_peer(self, session: Session) -> None:
         try:

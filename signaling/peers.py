@@ -65,11 +65,14 @@ class Peers:
         session.media_state = ConnectionState.connecting
         session.answered = 0
         session.mids = frozenset()
+        session.joining = True
         try:
             await self._media.join(admission.room, admission.participant, may_publish=admission.may_publish)
         except MediaError:
             session.has_peer = False
             raise
+        finally:
+            session.joining = False
 
     async def take(self, session: Session) -> None:
         """Out of the media room; failing here must not keep anybody in a session."""
@@ -173,8 +176,11 @@ class Peers:
         seating = self._find(event.room)
         if session is None or seating is None:
             return
+        is_final = event.state in (ConnectionState.failed, ConnectionState.closed)
+        if is_final and session.joining:
+            return
         session.media_state = event.state
-        if event.state in (ConnectionState.failed, ConnectionState.closed):
+        if is_final:
             self._spawn(self.take(session))
             session.post(say.PeerLost())
         seating.tell_people()

@@ -57,6 +57,8 @@ class Session:
         self.outbox: Outbox | None = outbox
         # media
         self.has_peer = False
+        self.joining = False
+        """The media node is being asked for a peer: what it still says of an older one's end is not about this one."""
         self.media_state: ConnectionState | None = None
         self.offering: int | None = None
         self.answered = 0

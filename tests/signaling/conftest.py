@@ -32,6 +32,7 @@ class FakeMedia:
     inside: dict[RoomId, set[ParticipantId]] = field(default_factory=dict)
     failure: MediaError | None = None
     gate: asyncio.Event | None = None
+    while_joining: Callable[[], None] | None = None
     listeners: list[Callable[[MediaEvent], None]] = field(default_factory=list)
 
     def add_listener(self, listener: Callable[[MediaEvent], None]) -> None:
@@ -43,6 +44,8 @@ class FakeMedia:
 
     async def join(self, room: RoomId, participant: ParticipantId, *, may_publish: frozenset[TrackSource]) -> None:
         self.calls.append(("join", room, participant, may_publish))
+        if self.while_joining is not None:
+            self.while_joining()
         self.inside.setdefault(room, set()).add(participant)
 
     async def negotiate(self, room: RoomId, participant: ParticipantId, offer: Offer) -> Answer:

@@ -166,6 +166,14 @@ async def test_failed_peer_is_taken_out_and_the_next_offer_joins_again(stage: St
     assert [call[0] for call in stage.media.calls] == ["join", "leave", "join", "negotiate"]
 
 
+async def test_late_word_of_an_older_peer_s_end_is_not_about_the_new_one(stage: Stage) -> None:
+    stage.media.while_joining = lambda: stage.media.emit(ConnectionChanged(ROOM, AMARA, ConnectionState.closed))
+    page = await stage.join("amara")
+    await page.say(type="offer", revision=1, sdp="v=0", sources={})
+    assert "peer_lost" not in await page.types_until("answer")
+    assert stage.media.named("leave") == []
+
+
 async def test_failed_room_loses_every_peer_and_no_session(stage: Stage) -> None:
     pages = [await stage.join("amara"), await stage.join("mina", Role.client)]
     stage.media.emit(RoomFailed(ROOM, "a panic"))

@@ -218,6 +218,15 @@ async def test_peer_lost_while_away_is_told_at_the_return(stage: Stage) -> None:
     assert len(stage.media.named("join")) == 2
 
 
+async def test_returned_session_is_not_ended_later(stage: Stage) -> None:
+    page = await stage.join("amara")
+    await dropped(stage, page)
+    assert list(stage.hub._expiries) == [page.welcome["session"]]
+    again = await stage.resume(page)
+    await again.until("snapshot")
+    assert stage.hub._expiries == {}
+
+
 class TestShortWindow:
     @pytest.fixture
     def hub_settings(self, hub_settings: HubSettings) -> HubSettings:
@@ -232,10 +241,3 @@ class TestShortWindow:
         assert [entry[2] for entry in stage.gatekeeper.log] == ["admitted", "dropped"]
         again = await stage.resume(page)
         assert (await again.hear())["code"] == "resume_unknown"
-
-    async def test_returned_session_does_not_end(self, stage: Stage) -> None:
-        page = await stage.join("amara")
-        await dropped(stage, page)
-        again = await stage.resume(page)
-        await again.until("snapshot")
-        assert stage.hub._expiries == {}

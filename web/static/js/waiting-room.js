@@ -102,7 +102,7 @@ function drawWords(state) {
   }
   const isHere = state.people.some((person) => person.role === 'practitioner' && person.connected);
   const isEarly = serverNow() < startsAt;
-  say(byId('wait-title'), isHere ? `${other} is here and lets you in.`
+  say(byId('wait-title'), isHere ? `${other} is here and will let you in.`
     : isEarly ? `${other} is not here yet. You are early, that is fine.` : `${other} is not here yet. Thank you for waiting.`);
   say(byId('wait-lead'), state.ending ? state.ending.detail
     : state.line === 'lost' ? 'The connection is gone. We are getting it back, you needn\'t do anything.'

@@ -42,6 +42,8 @@ export class Call {
     this._screen = null;
     /** @type {Peer|null} */
     this._peer = null;
+    /** A connection with its offer ready, made in the waiting room. @type {Peer|null} */
+    this._prepared = null;
     this._peersInARow = 0;
     /** @type {RTCIceServer[]} */
     this._iceServers = [];
@@ -59,6 +61,11 @@ export class Call {
         this.onRefused(refusal, this._refusalExtra);
       },
     });
+    // An offer that waits names the addresses of a network that is gone.
+    this._onNetwork = () => {
+      if (this._prepared) this._prepare();
+    };
+    window.addEventListener('online', this._onNetwork);
     this._measuring = window.setInterval(() => void this._measure(), STATS_MS);
   }
 
@@ -74,6 +81,7 @@ export class Call {
 
   leave() {
     this.retire();
+    window.removeEventListener('online', this._onNetwork);
     this.signaling.leave();
     this._closePeer();
     for (const kind of KINDS) this._drop(kind);
@@ -231,10 +239,11 @@ export class Call {
         setServerNow(message.server_now);
         return;
       case 'admitted':
-        if (before !== 'admitted' || !this._peer) this._newPeer();
+        if (before !== 'admitted' || !this._peer) this._letIn();
         break;
       case 'waiting':
         this._closePeer();
+        this._prepare();
         break;
       case 'answer':
         void this._answered(message.revision, message.sdp);
@@ -265,6 +274,7 @@ export class Call {
   _welcomed(resumed) {
     if (this.state.place !== 'admitted') {
       this._closePeer();
+      this._prepare();
     } else if (!resumed || !this._peer) {
       this._newPeer();
     } else {
@@ -282,7 +292,35 @@ export class Call {
       this._news({ type: 'refused', code: 'no_media', detail: 'Picture and sound could not be connected. Your network may block them. Try another one, or load this page again.' });
       return;
     }
+    this._usePeer(this._makePeer({ held: false }));
+    void this._peer?.start(this.devices.microphone, this.devices.camera);
+  }
+
+  /** While waiting: keys, sections and offer are made, so that being let in costs one round trip. */
+  _prepare() {
+    this._prepared?.close();
+    this._prepared = this._makePeer({ held: true });
+    void this._prepared.start(null, null);
+  }
+
+  _letIn() {
+    const peer = this._prepared;
+    this._prepared = null;
+    if (!peer) {
+      this._newPeer();
+      return;
+    }
+    // Out with the offer first: drawing the room takes longer than the answer.
+    peer.release();
+    for (const kind of KINDS) void peer.setTrack(kind, this.devices[kind]);
+    this._usePeer(peer);
+  }
+
+  /** @param {{held: boolean}} how */
+  _makePeer(how) {
+    /** @type {Peer} */
     const peer = new Peer({
+      ...how,
       iceServers: this._iceServers,
       mayPublish: this._mode === 'video' ? ['microphone', 'camera'] : this._mode === 'audio' ? ['microphone'] : [],
       sendOffer: (offer) => this.signaling.send(offer),
@@ -295,9 +333,13 @@ export class Call {
         if (peer === this._peer) this._newPeer();
       },
     });
+    return peer;
+  }
+
+  /** @param {Peer} peer */
+  _usePeer(peer) {
     this._peer = peer;
     this._news({ type: 'media', media: 'connecting' });
-    void peer.start(this.devices.microphone, this.devices.camera).then(() => this._screen && peer.shareScreen(this._screen));
   }
 
   /** @param {number} revision @param {string} sdp */
@@ -306,12 +348,15 @@ export class Call {
     if (!peer) return;
     await peer.answered(revision, sdp);
     if (peer !== this._peer) return;
+    if (revision === 1 && this._screen) await peer.shareScreen(this._screen);
     // The server takes a new section for audible and visible; it must know what is switched off.
     if (revision === 1) for (const kind of KINDS) if (!(this.state[kind].on && this.state[kind].ready)) this._tellMuted(kind);
     this.onChange(this.state, { type: 'media', media: this.state.media });
   }
 
   _closePeer() {
+    this._prepared?.close();
+    this._prepared = null;
     this._peer?.close();
     this._peer = null;
     if (this.state.media !== 'none') this._news({ type: 'media', media: 'none' });

@@ -14,6 +14,7 @@
  * @property {RTCIceServer[]} iceServers
  * @property {Source[]} mayPublish devices the session's mode carries; their sections are there in any case
  * @property {(offer: {type: 'offer', revision: number, sdp: string, sources: Record<string, string>}) => void} sendOffer
+ * @property {boolean} held make the offer, but keep it until release()
  * @property {(state: 'connecting'|'connected'|'disconnected') => void} onState
  * @property {() => void} onFailed a restart did not help: somebody has to make a new Peer
  */
@@ -46,6 +47,8 @@ export class Peer {
     /** @type {{revision: number, sdp: string, sources: Record<string, string>} | null} the offer nobody has answered */
     this._open = null;
     this._again = false;
+    /** An offer made while waiting is kept until the person is let in. */
+    this._held = options.held;
     this._wantsRestart = false;
     this._restarts = 0;
     this._restartTimer = 0;
@@ -101,7 +104,13 @@ export class Peer {
 
   /** After a resumed socket: the answer may have been lost with the old one. */
   repeatOffer() {
-    if (this._open?.sdp) this._options.sendOffer({ type: 'offer', ...this._open });
+    if (this._open?.sdp && !this._held) this._options.sendOffer({ type: 'offer', ...this._open });
+  }
+
+  /** The person is let in: what was prepared goes out. */
+  release() {
+    this._held = false;
+    this.repeatOffer();
   }
 
   /** @param {number} revision @param {string} sdp */

@@ -72,7 +72,7 @@ export function retryDelay(attempt, random) {
 /**
  * @typedef {object} SignalingOptions
  * @property {string} url ws:// or wss:// address
- * @property {() => Promise<string>} getToken a fresh join token; throws {refusal} when there is no way in
+ * @property {() => Promise<string>} getToken a fresh join token; throws RefusedError when there is no way in
  * @property {(message: ServerMessage) => void} onMessage each numbered message once, in order
  * @property {(line: Line) => void} onLine
  * @property {(refusal: Refusal) => void} onRefused control says no, with its reason; the line is closed
@@ -131,26 +131,13 @@ export class Signaling {
 
   async _open() {
     window.clearTimeout(this._retryTimer);
-    let hello;
-    if (this._resume) {
-      hello = { type: 'hello', version: VERSION, resume: this._resume, received: this._received };
-    } else {
-      try {
-        hello = { type: 'hello', version: VERSION, token: await this._options.getToken() };
-      } catch (error) {
-        if (error instanceof RefusedError) this._refuse(error.refusal);
-        else this._retry();
-        return;
-      }
-    }
-    if (this.line === 'closed') return;
+    // The token is fetched while the socket opens: two waits become one.
+    const hello = this._hello();
     const socket = new WebSocket(this._options.url);
     this._socket = socket;
     const late = window.setTimeout(() => this._lose(socket, 1006), OPEN_MS);
-    socket.addEventListener('open', () => {
-      window.clearTimeout(late);
-      if (socket === this._socket) socket.send(JSON.stringify(hello));
-    });
+    const opened = new Promise((resolve) => socket.addEventListener('open', resolve));
+    void opened.then(() => window.clearTimeout(late));
     socket.addEventListener('message', (event) => {
       if (socket === this._socket) this._hear(String(event.data));
     });
@@ -158,6 +145,20 @@ export class Signaling {
       window.clearTimeout(late);
       this._lose(socket, event.code);
     });
+    try {
+      const [text] = await Promise.all([hello, opened]);
+      if (socket === this._socket) socket.send(text);
+    } catch (error) {
+      if (socket !== this._socket) return;
+      if (error instanceof RefusedError) this._refuse(error.refusal);
+      else this._lose(socket, 1006);
+    }
+  }
+
+  async _hello() {
+    return JSON.stringify(this._resume
+      ? { type: 'hello', version: VERSION, resume: this._resume, received: this._received }
+      : { type: 'hello', version: VERSION, token: await this._options.getToken() });
   }
 
   /** @param {string} text */
