@@ -130,25 +130,57 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class Recording:
+class Recorded:
+    """The session a recording was made of."""
+
     id: str
-    state: str  # recording, paused, processing, ready, failed
-    started_at: datetime
-    length_s: float
-    session: Session
-    files: tuple[RecordingFile, ...] = ()
-    expires_at: datetime | None = None
+    client_name: str
+    service_name: str
+    starts_at: datetime
 
 
 @dataclass(frozen=True)
 class RecordingFile:
     id: str
-    name: str
     url: str
     kind: str  # media type
     size_bytes: int
     length_s: float
-    offset_s: float = 0.0
+    offset_s: float  # where it begins in the recording
+
+
+@dataclass(frozen=True)
+class RecordingPart:
+    """What the player shows in one tile: somebody's camera or screen, in one file or, after a rejoin, in several."""
+
+    name: str
+    view: str
+    files: tuple[RecordingFile, ...]
+
+    @property
+    def has_picture(self) -> bool:
+        return any(one.kind.startswith("video") for one in self.files)
+
+    @property
+    def words(self) -> str:
+        return f"{self.name}, screen" if self.view == "screen" else self.name
+
+
+@dataclass(frozen=True)
+class Recording:
+    id: str
+    state: str  # recording, paused, finishing, ready, failed
+    started_at: datetime
+    length_s: float
+    session: Recorded
+    parts: tuple[RecordingPart, ...] = ()
+    expires_at: datetime | None = None
+    is_whole: bool = True
+    failure: str = ""
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size_bytes for part in self.parts for file in part.files)
 
 
 @dataclass(frozen=True)

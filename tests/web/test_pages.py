@@ -10,6 +10,7 @@ from control.consents import Answer, Purpose
 from control.keys import OUTBOX
 from control.lifecycle import Party
 from control.models.appointments import Appointment
+from control.models.recordings import Recording, RecordingFile
 from tests.helpers.practice import Site, World
 from tests.web.conftest import Open, OpenAll
 from tests.web.reading import Page
@@ -46,6 +47,8 @@ PAGES: dict[str, str] = {
     "/therapist/sessions?show=past&q=bob": "alice erin",
     "/therapist/availability": "alice erin",
     "/therapist/availability?week=2026-03-09": "alice erin",
+    "/therapist/recordings": "alice erin",
+    "/therapist/recordings/{recording}": "alice",
     "/admin/appointments": "dana",
     "/admin/appointments?q=bob&state=completed": "dana",
     "/admin/appointments?id={now}": "dana",
@@ -74,6 +77,39 @@ async def completed(world: World, view: SessionView) -> str:
     return view.id
 
 
+async def recorded(world: World, appointment_id: str) -> str:
+    """A finished recording of a session: Alice's camera in two files, because she came back, and Bob's in one."""
+    now = world.clock()
+    async with world.db.transaction() as session:
+        recording = Recording(
+            appointment_id=appointment_id,
+            practitioner_id=world.alice.person_id,
+            state="ready",
+            pressed="off",
+            started_at=now,
+            duration_ms=60_000,
+            complete=True,
+        )
+        session.add(recording)
+        await session.flush()
+        for who, starts_ms in ((world.alice, 0), (world.alice, 30_000), (world.bob, 1_500)):
+            session.add(
+                RecordingFile(
+                    recording_id=recording.id,
+                    file_id=f"{who.person_id}-{starts_ms}",
+                    participant_id=who.person_id,
+                    name=who.name,
+                    view="camera",
+                    mime="video/webm",
+                    size_bytes=1_000_000,
+                    sha256="0" * 64,
+                    starts_ms=starts_ms,
+                    duration_ms=20_000,
+                )
+            )
+        return recording.id
+
+
 @pytest.fixture
 async def ids(site: Site) -> dict[str, str]:
     """A practice in full swing; the ids by the names used in PAGES."""
@@ -93,6 +129,7 @@ async def ids(site: Site) -> dict[str, str]:
         "missed": missed.id,
         "now": now.id,
         "held": held.id,
+        "recording": await recorded(world, done.id),
     }
 
 
@@ -331,3 +368,11 @@ async def test_practitioner_is_no_client_of_their_own_pages(site: Site, open_pag
     assert view.party is Party.CLIENT
     for path in ("consent", "recording-consent", "afterwards"):
         assert (await open_page(site.world.alice, f"/sessions/{view.id}/{path}")).status == 404
+
+
+async def test_player_has_one_tile_a_person_and_every_file(site: Site, ids: dict[str, str], open_page: Open) -> None:
+    page = await open_page(site.world.alice, f"/therapist/recordings/{ids['recording']}")
+    assert len(page.all("figure")) == 2
+    offsets = [one.attributes["data-offset"] for one in page.all("video")]
+    assert offsets == ["0.0", "30.0", "1.5"]
+    assert f"/api/recordings/{ids['recording']}" in page.actions  # deleting

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from importlib import import_module
 
 from aiohttp import web
 
 from control.keys import ERROR_PAGE
 from web.render import error_page, setup_templates
-
-log = logging.getLogger(__name__)
 
 PAGES = (
     "public",
@@ -33,9 +30,5 @@ def setup(app: web.Application) -> None:
     setup_templates(app)
     app[ERROR_PAGE] = error_page
     for page in PAGES:
-        try:
-            module = import_module(f"web.views.{page}")
-        except ModuleNotFoundError as missing:
-            log.warning("not there yet page=%s missing=%s", page, missing.name)
-            continue
+        module = import_module(f"web.views.{page}")
         app.add_routes(module.routes)

@@ -12,18 +12,19 @@ const CLOSE_S = 0.04;
 const LOOK_MS = 250;
 const STEP_S = 5;
 
-/** @typedef {{media: HTMLMediaElement, offset: number, length: number}} Part */
+/** @typedef {{media: HTMLVideoElement, offset: number, length: number}} Part */
 
 const player = byId('player');
 const seek = /** @type {HTMLInputElement} */ (byId('seek'));
 const playButton = byId('play');
 const says = byId('player-says');
 /** @type {Part[]} */
-const parts = [...player.querySelectorAll('video, audio')].map((media) => ({
-  media: /** @type {HTMLMediaElement} */ (media),
-  offset: Number(/** @type {HTMLElement} */ (media).dataset.offset || 0),
-  length: Number(/** @type {HTMLElement} */ (media).dataset.length || 0),
+const parts = [...player.querySelectorAll('video')].map((media) => ({
+  media,
+  offset: Number(media.dataset.offset || 0),
+  length: Number(media.dataset.length || 0),
 }));
+const tiles = [...player.querySelectorAll('.player__tile')];
 const length = Number(player.dataset.length || 0);
 
 let playing = false;
@@ -81,6 +82,11 @@ function look() {
 }
 
 function show() {
+  for (const part of parts) part.media.hidden = wanted(part) === null;
+  for (const tile of tiles) {
+    const away = tile.querySelector('.player__away');
+    if (away instanceof HTMLElement) away.hidden = Boolean(tile.querySelector('video:not([hidden])'));
+  }
   if (!seeking) seek.value = String(position);
   byId('position').textContent = clockLength(position * 1000);
   seek.setAttribute('aria-valuetext', `${spokenLength(position * 1000)} of ${spokenLength(length * 1000)}`);
