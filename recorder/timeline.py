@@ -200,8 +200,11 @@ class Reorder:
         self._waiting[ext_seq] = (arrival_us, packet)
         if self._gap_since_us is None:
             self._gap_since_us = arrival_us
-        patience = arrival_us - self._gap_since_us >= REORDER_US
-        yield from self._release(give_up=patience)
+        while self._gap_since_us is not None:
+            released = list(self._release(give_up=arrival_us - self._gap_since_us >= REORDER_US))
+            yield from released
+            if not released:
+                return
 
     def flush(self) -> Iterator[tuple[bool, bytes]]:
         while self._waiting:

@@ -8,7 +8,7 @@ import json
 import os
 import random
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
@@ -184,7 +184,14 @@ class Link:
         return sorted(carried, key=lambda packet: packet.arrival_us)
 
 
-def write_journal(path: Path, packets: Iterable[Packet], *, closed: bool = True, chunk_us: int = 200_000) -> Path:
+def write_journal(
+    path: Path,
+    packets: Iterable[Packet],
+    *,
+    closed: bool = True,
+    chunk_us: int = 200_000,
+    keys: Mapping[int, bytes] | None = None,
+) -> Path:
     """Seals records into chunks per key, one every `chunk_us` of arrival time, as the writer thread does."""
     file_id = os.urandom(16)
     header = b'{"recording": "r"}'
@@ -200,7 +207,9 @@ def write_journal(path: Path, packets: Iterable[Packet], *, closed: bool = True,
             for key_id, records in waiting.items():
                 plain = b"".join(records)
                 info = b"holdspace journal" + key_id.to_bytes(4, "big")
-                chunk_key = HKDF(algorithm=SHA256(), length=32, salt=file_id, info=info).derive(key(key_id))
+                chunk_key = HKDF(algorithm=SHA256(), length=32, salt=file_id, info=info).derive(
+                    keys[key_id] if keys else key(key_id)
+                )
                 framing = struct.pack(">4sIQI", b"HSCK", key_id, number, len(plain) + 16)
                 file.write(framing)
                 file.write(AESGCM(chunk_key).encrypt(number.to_bytes(12, "big"), plain, binding + framing))

@@ -53,11 +53,7 @@ impl Sealer {
     pub(crate) fn new(file_id: [u8; FILE_ID_BYTES], preamble: &[u8]) -> Self {
         let mut preamble_hash = [0; 32];
         preamble_hash.copy_from_slice(digest(&SHA256, preamble).as_ref());
-        Sealer {
-            file_id,
-            preamble_hash,
-            next_chunk: 0,
-        }
+        Sealer { file_id, preamble_hash, next_chunk: 0 }
     }
 
     pub(crate) fn derive_key(&self, key_id: u32, key: &[u8]) -> Result<LessSafeKey, JournalError> {
@@ -65,13 +61,8 @@ impl Sealer {
         let info = [KEY_INFO, &key_id.to_be_bytes()];
         let derived = hkdf::Salt::new(hkdf::HKDF_SHA256, &self.file_id).extract(key);
         let mut bytes = [0; 32];
-        derived
-            .expand(&info, &AES_256_GCM)
-            .and_then(|okm| okm.fill(&mut bytes))
-            .map_err(refused)?;
-        UnboundKey::new(&AES_256_GCM, &bytes)
-            .map(LessSafeKey::new)
-            .map_err(refused)
+        derived.expand(&info, &AES_256_GCM).and_then(|okm| okm.fill(&mut bytes)).map_err(refused)?;
+        UnboundKey::new(&AES_256_GCM, &bytes).map(LessSafeKey::new).map_err(refused)
     }
 
     /// Turns the records in `plain` into one chunk appended to `out`; `plain` is empty afterwards.
@@ -121,30 +112,12 @@ impl Record<'_> {
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match *self {
-            Record::Rtp {
-                tap,
-                codec,
-                arrival_us,
-                packet,
-            } => {
+            Record::Rtp { tap, codec, arrival_us, packet } => {
                 encode_header(out, kind::RTP, codec, packet.len(), tap, arrival_us);
                 out.extend_from_slice(packet);
             }
-            Record::SenderReport {
-                tap,
-                arrival_us,
-                ssrc,
-                ntp_time,
-                rtp_ts,
-            } => {
-                encode_header(
-                    out,
-                    kind::SENDER_REPORT,
-                    0,
-                    SENDER_REPORT_BYTES,
-                    tap,
-                    arrival_us,
-                );
+            Record::SenderReport { tap, arrival_us, ssrc, ntp_time, rtp_ts } => {
+                encode_header(out, kind::SENDER_REPORT, 0, SENDER_REPORT_BYTES, tap, arrival_us);
                 out.extend_from_slice(&ssrc.to_be_bytes());
                 out.extend_from_slice(&ntp_time.to_be_bytes());
                 out.extend_from_slice(&rtp_ts.to_be_bytes());

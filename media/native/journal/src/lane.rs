@@ -20,19 +20,9 @@ pub(crate) const QUEUE_LENGTH: usize = 8192;
 
 pub(crate) enum Message {
     Open(Box<NewJournal>),
-    Key {
-        journal: u64,
-        key_id: u32,
-        key: Box<LessSafeKey>,
-    },
-    Records {
-        journal: u64,
-        key_id: u32,
-        plain: Vec<u8>,
-    },
-    Close {
-        journal: u64,
-    },
+    Key { journal: u64, key_id: u32, key: Box<LessSafeKey> },
+    Records { journal: u64, key_id: u32, plain: Vec<u8> },
+    Close { journal: u64 },
     Shutdown,
 }
 
@@ -77,10 +67,7 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub(crate) fn new(gate: Arc<JournalGate>) -> Self {
-        Lane {
-            gate,
-            revoked: AtomicBool::new(false),
-        }
+        Lane { gate, revoked: AtomicBool::new(false) }
     }
 
     pub(crate) fn set_revoked(&self, revoked: bool) {
@@ -108,11 +95,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(queue: SyncSender<Message>) -> Self {
-        Shared {
-            registry: Mutex::default(),
-            queue,
-            queued_bytes: AtomicUsize::new(0),
-        }
+        Shared { registry: Mutex::default(), queue, queued_bytes: AtomicUsize::new(0) }
     }
 
     pub(crate) fn registry(&self) -> MutexGuard<'_, HashMap<u64, Registered>> {
@@ -130,23 +113,12 @@ impl Shared {
     }
 
     /// For runtime threads: never waits; what does not fit is dropped and counted.
-    pub(crate) fn hand_over(
-        &self,
-        journal: u64,
-        key_id: u32,
-        gate: &JournalGate,
-        plain: Vec<u8>,
-        records: u64,
-    ) {
+    pub(crate) fn hand_over(&self, journal: u64, key_id: u32, gate: &JournalGate, plain: Vec<u8>, records: u64) {
         let len = plain.len();
         let queued = self.queued_bytes.fetch_add(len, Ordering::Relaxed);
         let fits = queued + len <= MAX_QUEUED_BYTES;
         let taken = fits
-            && match self.queue.try_send(Message::Records {
-                journal,
-                key_id,
-                plain,
-            }) {
+            && match self.queue.try_send(Message::Records { journal, key_id, plain }) {
                 Ok(()) => true,
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
             };
@@ -162,19 +134,9 @@ impl Shared {
     }
 
     /// For events of Python: counted like records, but waiting for the queue is allowed.
-    pub(crate) fn send_records(
-        &self,
-        journal: u64,
-        key_id: u32,
-        plain: Vec<u8>,
-    ) -> Result<(), JournalError> {
+    pub(crate) fn send_records(&self, journal: u64, key_id: u32, plain: Vec<u8>) -> Result<(), JournalError> {
         let len = plain.len();
         self.queued_bytes.fetch_add(len, Ordering::Relaxed);
-        self.send(Message::Records {
-            journal,
-            key_id,
-            plain,
-        })
-        .inspect_err(|_| self.took(len))
+        self.send(Message::Records { journal, key_id, plain }).inspect_err(|_| self.took(len))
     }
 }

@@ -30,20 +30,9 @@ pub const EVENT_KEY: u32 = 0;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Record<'a> {
     /// A whole RTP packet as the tap's rewriting made it. `codec` is the payload's, see [`codec_number`].
-    Rtp {
-        tap: u64,
-        codec: u8,
-        arrival_us: u64,
-        packet: &'a [u8],
-    },
+    Rtp { tap: u64, codec: u8, arrival_us: u64, packet: &'a [u8] },
     /// A publisher's sender report, already on the tap's outgoing clock.
-    SenderReport {
-        tap: u64,
-        arrival_us: u64,
-        ssrc: u32,
-        ntp_time: u64,
-        rtp_ts: u32,
-    },
+    SenderReport { tap: u64, arrival_us: u64, ssrc: u32, ntp_time: u64, rtp_ts: u32 },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

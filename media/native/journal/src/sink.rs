@@ -42,20 +42,12 @@ impl Buffer {
 
 impl JournalSink {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        JournalSink {
-            shared,
-            buffers: HashMap::new(),
-        }
+        JournalSink { shared, buffers: HashMap::new() }
     }
 
     /// Err(Refused) after `revoke_key` or `close`, Err(UnknownJournal) for keys never added. Never blocks for the
     /// disk: what the writer cannot take is dropped and reported by [`crate::JournalNotice::Overflowed`].
-    pub fn append(
-        &mut self,
-        journal: u64,
-        key_id: u32,
-        record: Record<'_>,
-    ) -> Result<(), JournalError> {
+    pub fn append(&mut self, journal: u64, key_id: u32, record: Record<'_>) -> Result<(), JournalError> {
         let len = record.encoded_len();
         if len > MAX_RECORD_BYTES {
             return Err(JournalError::Refused("record too long"));
@@ -86,19 +78,8 @@ impl JournalSink {
         if id.1 == EVENT_KEY {
             return Err(JournalError::Refused("key 0 is for events"));
         }
-        let lane = self
-            .shared
-            .lane(id.0, id.1)
-            .ok_or(JournalError::UnknownJournal)?;
-        self.buffers.insert(
-            id,
-            Buffer {
-                lane,
-                plain: Vec::new(),
-                records: 0,
-                first_us: 0,
-            },
-        );
+        let lane = self.shared.lane(id.0, id.1).ok_or(JournalError::UnknownJournal)?;
+        self.buffers.insert(id, Buffer { lane, plain: Vec::new(), records: 0, first_us: 0 });
         Ok(())
     }
 

@@ -47,12 +47,7 @@ impl Journal {
         }
     }
 
-    fn take_records(
-        &mut self,
-        key_id: u32,
-        plain: Vec<u8>,
-        scratch: &mut Vec<u8>,
-    ) -> io::Result<()> {
+    fn take_records(&mut self, key_id: u32, plain: Vec<u8>, scratch: &mut Vec<u8>) -> io::Result<()> {
         let waiting = self.pending.get(&key_id).map_or(0, Vec::len);
         if waiting > 0 && waiting + plain.len() > CHUNK_BYTES {
             self.write_chunk(key_id, scratch)?;
@@ -67,17 +62,14 @@ impl Journal {
     }
 
     fn write_chunk(&mut self, key_id: u32, scratch: &mut Vec<u8>) -> io::Result<()> {
-        let (Some(key), Some(plain)) = (self.keys.get(&key_id), self.pending.get_mut(&key_id))
-        else {
+        let (Some(key), Some(plain)) = (self.keys.get(&key_id), self.pending.get_mut(&key_id)) else {
             return Ok(());
         };
         if plain.is_empty() {
             return Ok(());
         }
         scratch.clear();
-        self.sealer
-            .seal(key_id, key, plain, scratch)
-            .map_err(io::Error::other)?;
+        self.sealer.seal(key_id, key, plain, scratch).map_err(io::Error::other)?;
         self.file.write_all(scratch)?;
         self.written += scratch.len() as u64;
         Ok(())
@@ -85,9 +77,7 @@ impl Journal {
 
     fn write_pending(&mut self, scratch: &mut Vec<u8>) -> io::Result<()> {
         let key_ids: Vec<u32> = self.pending.keys().copied().collect();
-        key_ids
-            .into_iter()
-            .try_for_each(|key_id| self.write_chunk(key_id, scratch))
+        key_ids.into_iter().try_for_each(|key_id| self.write_chunk(key_id, scratch))
     }
 
     /// True if something new is on disk.
@@ -118,13 +108,7 @@ pub(crate) struct WriterThread<N> {
 
 impl<N: Fn(JournalNotice)> WriterThread<N> {
     pub(crate) fn new(shared: Arc<Shared>, messages: Receiver<Message>, notify: N) -> Self {
-        WriterThread {
-            shared,
-            messages,
-            notify,
-            journals: HashMap::new(),
-            scratch: Vec::new(),
-        }
+        WriterThread { shared, messages, notify, journals: HashMap::new(), scratch: Vec::new() }
     }
 
     pub(crate) fn run(mut self) {
@@ -153,20 +137,12 @@ impl<N: Fn(JournalNotice)> WriterThread<N> {
                 self.journals.insert(journal, Journal::new(*new));
                 self.end_on_error(journal, synced);
             }
-            Message::Key {
-                journal,
-                key_id,
-                key,
-            } => {
+            Message::Key { journal, key_id, key } => {
                 if let Some(open) = self.journals.get_mut(&journal) {
                     open.keys.insert(key_id, *key);
                 }
             }
-            Message::Records {
-                journal,
-                key_id,
-                plain,
-            } => {
+            Message::Records { journal, key_id, plain } => {
                 self.shared.took(plain.len());
                 let scratch = &mut self.scratch;
                 let open = self.journals.get_mut(&journal);
@@ -190,26 +166,15 @@ impl<N: Fn(JournalNotice)> WriterThread<N> {
             };
             let overflowed = open.gate.take_overflowed();
             if overflowed > 0 {
-                (self.notify)(JournalNotice::Overflowed {
-                    journal,
-                    records: overflowed,
-                });
+                (self.notify)(JournalNotice::Overflowed { journal, records: overflowed });
             }
-            if open
-                .closing_since
-                .is_some_and(|since| since.elapsed() >= LINGER)
-            {
+            if open.closing_since.is_some_and(|since| since.elapsed() >= LINGER) {
                 self.close(journal);
                 continue;
             }
-            let synced = open
-                .write_pending(&mut self.scratch)
-                .and_then(|()| open.sync());
+            let synced = open.write_pending(&mut self.scratch).and_then(|()| open.sync());
             if let Ok(true) = synced {
-                (self.notify)(JournalNotice::Synced {
-                    journal,
-                    bytes: open.synced,
-                });
+                (self.notify)(JournalNotice::Synced { journal, bytes: open.synced });
             }
             self.end_on_error(journal, synced.map(|_| ()));
         }
@@ -231,10 +196,7 @@ impl<N: Fn(JournalNotice)> WriterThread<N> {
     fn end_on_error(&mut self, journal: u64, outcome: io::Result<()>) {
         if let Err(error) = outcome {
             self.forget(journal);
-            (self.notify)(JournalNotice::Failed {
-                journal,
-                why: error.to_string(),
-            });
+            (self.notify)(JournalNotice::Failed { journal, why: error.to_string() });
         }
     }
 
@@ -264,32 +226,17 @@ mod tests {
     use std::fs::OpenOptions;
     use std::sync::mpsc::sync_channel;
 
-    fn open(
-        thread: &mut WriterThread<impl Fn(JournalNotice)>,
-        journal: u64,
-        path: &str,
-    ) -> Arc<JournalGate> {
+    fn open(thread: &mut WriterThread<impl Fn(JournalNotice)>, journal: u64, path: &str) -> Arc<JournalGate> {
         let preamble = preamble(&[0; 16], b"");
         let sealer = Sealer::new([0; 16], &preamble);
         let event_key = sealer.derive_key(EVENT_KEY, &[1; 32]).unwrap();
         let gate = Arc::new(JournalGate::default());
         let keys = Sealer::new([0; 16], &preamble);
-        let registered = Registered {
-            gate: Arc::clone(&gate),
-            keys,
-            lanes: HashMap::new(),
-        };
+        let registered = Registered { gate: Arc::clone(&gate), keys, lanes: HashMap::new() };
         thread.shared.registry().insert(journal, registered);
         let file = OpenOptions::new().write(true).open(path).unwrap();
-        let new = NewJournal {
-            journal,
-            file,
-            path: path.into(),
-            written: 0,
-            sealer,
-            event_key,
-            gate: Arc::clone(&gate),
-        };
+        let new =
+            NewJournal { journal, file, path: path.into(), written: 0, sealer, event_key, gate: Arc::clone(&gate) };
         thread.take(Message::Open(Box::new(new)));
         gate
     }
@@ -299,36 +246,21 @@ mod tests {
         let notices = RefCell::new(Vec::new());
         let (queue, messages) = sync_channel(QUEUE_LENGTH);
         let shared = Arc::new(Shared::new(queue));
-        let mut thread =
-            WriterThread::new(shared, messages, |notice| notices.borrow_mut().push(notice));
+        let mut thread = WriterThread::new(shared, messages, |notice| notices.borrow_mut().push(notice));
         let full = open(&mut thread, 1, "/dev/full");
         let good = tempfile::NamedTempFile::new().unwrap();
         let other = open(&mut thread, 2, good.path().to_str().unwrap());
         for journal in [1, 2] {
-            thread.take(Message::Records {
-                journal,
-                key_id: EVENT_KEY,
-                plain: vec![0; 100],
-            });
+            thread.take(Message::Records { journal, key_id: EVENT_KEY, plain: vec![0; 100] });
         }
         thread.turn();
         assert!(full.is_closed());
         assert!(!thread.shared.registry().contains_key(&1));
         assert!(!other.is_closed());
         assert_eq!(good.as_file().metadata().unwrap().len(), 136);
-        let failed: Vec<_> = notices
-            .borrow()
-            .iter()
-            .map(|notice| format!("{notice:?}"))
-            .collect();
-        assert!(failed
-            .iter()
-            .any(|text| text.contains("journal: 1") && text.contains("No space")));
-        thread.take(Message::Records {
-            journal: 1,
-            key_id: EVENT_KEY,
-            plain: vec![0; 100],
-        });
+        let failed: Vec<_> = notices.borrow().iter().map(|notice| format!("{notice:?}")).collect();
+        assert!(failed.iter().any(|text| text.contains("journal: 1") && text.contains("No space")));
+        thread.take(Message::Records { journal: 1, key_id: EVENT_KEY, plain: vec![0; 100] });
         assert_eq!(thread.journals.len(), 1);
     }
 
@@ -337,16 +269,12 @@ mod tests {
         let notices = RefCell::new(Vec::new());
         let (queue, messages) = sync_channel(1);
         let shared = Arc::new(Shared::new(queue));
-        let mut thread =
-            WriterThread::new(shared, messages, |notice| notices.borrow_mut().push(notice));
+        let mut thread = WriterThread::new(shared, messages, |notice| notices.borrow_mut().push(notice));
         let gate = open(&mut thread, 1, "/dev/null");
         thread.shared.hand_over(1, 5, &gate, vec![0; 10], 3);
         thread.shared.hand_over(1, 5, &gate, vec![0; 10], 4);
         thread.turn();
-        let overflowed = JournalNotice::Overflowed {
-            journal: 1,
-            records: 4,
-        };
+        let overflowed = JournalNotice::Overflowed { journal: 1, records: 4 };
         assert!(notices.borrow().contains(&overflowed));
     }
 }

@@ -28,23 +28,12 @@ impl JournalWriter {
         let (queue, messages) = sync_channel(QUEUE_LENGTH);
         let shared = Arc::new(Shared::new(queue));
         let writer = WriterThread::new(Arc::clone(&shared), messages, notify);
-        let thread = std::thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || writer.run())?;
-        Ok(JournalWriter {
-            shared,
-            thread: Mutex::new(Some(thread)),
-        })
+        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run())?;
+        Ok(JournalWriter { shared, thread: Mutex::new(Some(thread)) })
     }
 
     /// Creates the file (exclusively, mode 0600) in the caller's thread, so that its error is answered at once.
-    pub fn open(
-        &self,
-        journal: u64,
-        path: &Path,
-        key: &[u8],
-        header: &[u8],
-    ) -> Result<(), JournalError> {
+    pub fn open(&self, journal: u64, path: &Path, key: &[u8], header: &[u8]) -> Result<(), JournalError> {
         check_key(key)?;
         if header.len() > MAX_HEADER_BYTES {
             return Err(JournalError::Refused("header too long"));
@@ -61,26 +50,11 @@ impl JournalWriter {
         let file = create(path, &preamble).map_err(JournalError::Io)?;
         let gate = Arc::new(JournalGate::default());
         let keys = Sealer::new(file_id, &preamble);
-        registry.insert(
-            journal,
-            Registered {
-                gate: Arc::clone(&gate),
-                keys,
-                lanes: HashMap::new(),
-            },
-        );
+        registry.insert(journal, Registered { gate: Arc::clone(&gate), keys, lanes: HashMap::new() });
         drop(registry);
         let written = preamble.len() as u64;
         let path = path.to_owned();
-        let new = NewJournal {
-            journal,
-            file,
-            path,
-            written,
-            sealer,
-            event_key,
-            gate,
-        };
+        let new = NewJournal { journal, file, path, written, sealer, event_key, gate };
         self.shared.send(Message::Open(Box::new(new)))
     }
 
@@ -102,27 +76,17 @@ impl JournalWriter {
         };
         // Before the lane is visible, so that no record overtakes its key; without the lock, because the queue may
         // be full and the writer thread needs the lock to forget a failed journal.
-        self.shared.send(Message::Key {
-            journal,
-            key_id,
-            key: derived,
-        })?;
+        self.shared.send(Message::Key { journal, key_id, key: derived })?;
         if let Some(registered) = self.shared.registry().get_mut(&journal) {
             let gate = Arc::clone(&registered.gate);
-            registered
-                .lanes
-                .entry(key_id)
-                .or_insert_with(|| Arc::new(Lane::new(gate)));
+            registered.lanes.entry(key_id).or_insert_with(|| Arc::new(Lane::new(gate)));
         }
         Ok(())
     }
 
     /// From the moment this returns every sink refuses records under that key; earlier ones stay.
     pub fn revoke_key(&self, journal: u64, key_id: u32) -> Result<(), JournalError> {
-        let lane = self
-            .shared
-            .lane(journal, key_id)
-            .ok_or(JournalError::UnknownJournal)?;
+        let lane = self.shared.lane(journal, key_id).ok_or(JournalError::UnknownJournal)?;
         lane.set_revoked(true);
         Ok(())
     }
@@ -132,11 +96,7 @@ impl JournalWriter {
         if event.len() > MAX_RECORD_BYTES {
             return Err(JournalError::Refused("event too long"));
         }
-        let known = self
-            .shared
-            .registry()
-            .get(&journal)
-            .is_some_and(|r| !r.gate.is_closed());
+        let known = self.shared.registry().get(&journal).is_some_and(|r| !r.gate.is_closed());
         if !known {
             return Err(JournalError::UnknownJournal);
         }
@@ -162,11 +122,7 @@ impl JournalWriter {
 
     /// Seals and closes everything that was handed over; joins the thread. Safe to call twice.
     pub fn shutdown(&self) {
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             let _ = self.shared.send(Message::Shutdown);
             let _ = thread.join();
@@ -189,11 +145,7 @@ fn check_key(key: &[u8]) -> Result<(), JournalError> {
 }
 
 fn create(path: &Path, preamble: &[u8]) -> io::Result<File> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     if let Err(error) = file.write_all(preamble) {
         // It is ours (create_new) and holds nothing yet.
         let _ = std::fs::remove_file(path);

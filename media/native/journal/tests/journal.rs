@@ -24,11 +24,7 @@ impl Bench {
     fn new() -> Self {
         let (told, notices) = channel();
         let writer = JournalWriter::start(move |notice| drop(told.send(notice))).unwrap();
-        Bench {
-            writer,
-            notices,
-            directory: tempfile::tempdir().unwrap(),
-        }
+        Bench { writer, notices, directory: tempfile::tempdir().unwrap() }
     }
 
     fn path(&self) -> PathBuf {
@@ -36,18 +32,13 @@ impl Bench {
     }
 
     fn open(&self) {
-        self.writer
-            .open(JOURNAL, &self.path(), &key(0), b"header")
-            .unwrap();
+        self.writer.open(JOURNAL, &self.path(), &key(0), b"header").unwrap();
         self.writer.add_key(JOURNAL, ALICE, &key(ALICE)).unwrap();
     }
 
     fn wait_for(&self, wanted: impl Fn(&JournalNotice) -> bool) -> JournalNotice {
         loop {
-            let notice = self
-                .notices
-                .recv_timeout(Duration::from_secs(10))
-                .expect("no notice");
+            let notice = self.notices.recv_timeout(Duration::from_secs(10)).expect("no notice");
             if wanted(&notice) {
                 return notice;
             }
@@ -60,12 +51,7 @@ fn key(id: u32) -> [u8; 32] {
 }
 
 fn rtp(arrival_us: u64, packet: &[u8]) -> Record<'_> {
-    Record::Rtp {
-        tap: 5,
-        codec: 1,
-        arrival_us,
-        packet,
-    }
+    Record::Rtp { tap: 5, codec: 1, arrival_us, packet }
 }
 
 #[derive(Debug, PartialEq)]
@@ -101,11 +87,7 @@ fn read(bytes: &[u8]) -> Vec<Read> {
         let aad = [hash.as_ref(), header].concat();
         let mut plain = sealed.to_vec();
         let plain = file_key(&bytes[8..24], key_id)
-            .open_in_place(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(aad),
-                &mut plain,
-            )
+            .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut plain)
             .unwrap();
         read_records(key_id, plain, &mut records);
     }
@@ -117,11 +99,7 @@ fn file_key(file_id: &[u8], key_id: u32) -> LessSafeKey {
     let info: [&[u8]; 2] = [b"holdspace journal", &id];
     let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, file_id).extract(&key(key_id));
     let mut bytes = [0; 32];
-    extracted
-        .expand(&info, &AES_256_GCM)
-        .unwrap()
-        .fill(&mut bytes)
-        .unwrap();
+    extracted.expand(&info, &AES_256_GCM).unwrap().fill(&mut bytes).unwrap();
     LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &bytes).unwrap())
 }
 
@@ -148,13 +126,7 @@ fn what_was_appended_is_read_back_under_each_ones_key() {
     let mut sink = bench.writer.sink();
     bench.writer.event(JOURNAL, 1, b"started").unwrap();
     sink.append(JOURNAL, ALICE, rtp(2, SECRET)).unwrap();
-    let report = Record::SenderReport {
-        tap: 6,
-        arrival_us: 3,
-        ssrc: 9,
-        ntp_time: 0x0102_0304,
-        rtp_ts: 90,
-    };
+    let report = Record::SenderReport { tap: 6, arrival_us: 3, ssrc: 9, ntp_time: 0x0102_0304, rtp_ts: 90 };
     sink.append(JOURNAL, BOB, report).unwrap();
     sink.flush(u64::MAX);
     bench.writer.close(JOURNAL).unwrap();
@@ -165,19 +137,10 @@ fn what_was_appended_is_read_back_under_each_ones_key() {
         by_key.entry(record.key_id).or_default().push(record);
     }
     let alice = &by_key[&ALICE][0];
-    assert_eq!(
-        (alice.kind, alice.codec, alice.tap, alice.arrival_us),
-        (1, 1, 5, 2)
-    );
+    assert_eq!((alice.kind, alice.codec, alice.tap, alice.arrival_us), (1, 1, 5, 2));
     assert_eq!(alice.payload, SECRET);
-    assert_eq!(
-        by_key[&BOB][0].payload,
-        [0, 0, 0, 9, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 90]
-    );
-    let events: Vec<_> = by_key[&0]
-        .iter()
-        .map(|read| (read.kind, &read.payload[..]))
-        .collect();
+    assert_eq!(by_key[&BOB][0].payload, [0, 0, 0, 9, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 90]);
+    let events: Vec<_> = by_key[&0].iter().map(|read| (read.kind, &read.payload[..])).collect();
     assert_eq!(events, [(3, &b"started"[..]), (4, &b""[..])]);
 }
 
@@ -193,10 +156,7 @@ fn nothing_but_framing_and_header_is_on_disk_in_clear() {
     let bytes = std::fs::read(bench.path()).unwrap();
     assert!(bytes.windows(6).any(|window| window == b"header"));
     assert!(!bytes.windows(8).any(|window| window == &SECRET[..8]));
-    let mode = std::fs::metadata(bench.path())
-        .unwrap()
-        .permissions()
-        .mode();
+    let mode = std::fs::metadata(bench.path()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
 
@@ -206,8 +166,7 @@ fn a_file_cut_anywhere_gives_all_whole_chunks_before_the_cut() {
     bench.open();
     let mut sink = bench.writer.sink();
     for i in 0..400u64 {
-        sink.append(JOURNAL, ALICE, rtp(i * 1000, &[i as u8; 900]))
-            .unwrap();
+        sink.append(JOURNAL, ALICE, rtp(i * 1000, &[i as u8; 900])).unwrap();
     }
     drop(sink);
     bench.writer.shutdown();
@@ -236,11 +195,7 @@ fn revoked_keys_take_nothing_more_and_keep_what_was_taken() {
     drop(sink);
     bench.writer.shutdown();
     let records = read(&std::fs::read(bench.path()).unwrap());
-    let payloads: Vec<_> = records
-        .iter()
-        .filter(|r| r.kind == 1)
-        .map(|r| &r.payload[..])
-        .collect();
+    let payloads: Vec<_> = records.iter().filter(|r| r.kind == 1).map(|r| &r.payload[..]).collect();
     assert_eq!(payloads, [&b"before"[..], b"again"]);
 }
 
@@ -252,18 +207,12 @@ fn a_closed_journal_refuses_at_once_and_keeps_what_sinks_held() {
     sink.append(JOURNAL, ALICE, rtp(1, b"held")).unwrap();
     bench.writer.close(JOURNAL).unwrap();
     assert!(sink.append(JOURNAL, ALICE, rtp(2, b"late")).is_err());
-    assert!(matches!(
-        bench.writer.event(JOURNAL, 3, b"late"),
-        Err(JournalError::UnknownJournal)
-    ));
+    assert!(matches!(bench.writer.event(JOURNAL, 3, b"late"), Err(JournalError::UnknownJournal)));
     sink.flush(u64::MAX);
     bench.wait_for(|notice| *notice == JournalNotice::Closed { journal: JOURNAL });
     let records = read(&std::fs::read(bench.path()).unwrap());
     assert_eq!(records.iter().filter(|record| record.kind == 1).count(), 1);
-    assert!(matches!(
-        bench.writer.close(JOURNAL),
-        Err(JournalError::UnknownJournal)
-    ));
+    assert!(matches!(bench.writer.close(JOURNAL), Err(JournalError::UnknownJournal)));
 }
 
 #[test]
@@ -275,13 +224,7 @@ fn waiting_records_reach_the_disk_without_anything_else_happening() {
     sink.flush(99_999);
     sink.flush(100_000);
     let sealed = 34 + 20 + 20 + SECRET.len() as u64 + 16;
-    bench.wait_for(|notice| {
-        *notice
-            == JournalNotice::Synced {
-                journal: JOURNAL,
-                bytes: sealed,
-            }
-    });
+    bench.wait_for(|notice| *notice == JournalNotice::Synced { journal: JOURNAL, bytes: sealed });
     assert_eq!(read(&std::fs::read(bench.path()).unwrap()).len(), 1);
 }
 
@@ -292,37 +235,20 @@ fn an_existing_file_is_never_touched() {
     let opened = bench.writer.open(JOURNAL, &bench.path(), &key(0), b"");
     assert!(matches!(opened, Err(JournalError::Io(_))));
     assert_eq!(std::fs::read(bench.path()).unwrap(), b"precious");
-    bench
-        .writer
-        .open(JOURNAL, &bench.directory.path().join("other"), &key(0), b"")
-        .unwrap();
+    bench.writer.open(JOURNAL, &bench.directory.path().join("other"), &key(0), b"").unwrap();
 }
 
 #[test]
 fn ids_keys_and_lengths_are_checked() {
     let bench = Bench::new();
     bench.open();
-    let again = bench
-        .writer
-        .open(JOURNAL, &bench.directory.path().join("b"), &key(0), b"");
+    let again = bench.writer.open(JOURNAL, &bench.directory.path().join("b"), &key(0), b"");
     assert!(matches!(again, Err(JournalError::Duplicate)));
-    assert!(matches!(
-        bench.writer.add_key(JOURNAL, 0, &key(0)),
-        Err(JournalError::Refused(_))
-    ));
-    assert!(matches!(
-        bench.writer.add_key(JOURNAL, 3, &[0; 16]),
-        Err(JournalError::Refused(_))
-    ));
-    assert!(matches!(
-        bench.writer.add_key(99, 3, &key(3)),
-        Err(JournalError::UnknownJournal)
-    ));
+    assert!(matches!(bench.writer.add_key(JOURNAL, 0, &key(0)), Err(JournalError::Refused(_))));
+    assert!(matches!(bench.writer.add_key(JOURNAL, 3, &[0; 16]), Err(JournalError::Refused(_))));
+    assert!(matches!(bench.writer.add_key(99, 3, &key(3)), Err(JournalError::UnknownJournal)));
     let mut sink = bench.writer.sink();
-    assert!(matches!(
-        sink.append(JOURNAL, 3, rtp(0, b"")),
-        Err(JournalError::UnknownJournal)
-    ));
+    assert!(matches!(sink.append(JOURNAL, 3, rtp(0, b"")), Err(JournalError::UnknownJournal)));
     assert!(sink.append(JOURNAL, ALICE, rtp(0, &[0; 60_001])).is_err());
     assert!(bench.writer.event(JOURNAL, 0, &[0; 60_001]).is_err());
     bench.writer.shutdown();

@@ -1,0 +1,307 @@
+"""The recorder while it runs and afterwards, over a media node that keeps its promises and nothing else."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from media.errors import MediaError, Refused, UnknownId
+from media.types import (
+    JournalChanged,
+    MediaEvent,
+    ParticipantId,
+    RoomId,
+    TrackEnded,
+    TrackInfo,
+    TrackPublished,
+    TrackSource,
+)
+from recorder.errors import MediaGone, UnknownRecording, WrongKey, WrongState
+from recorder.recorder import Recorder
+from tests.recorder.studio import START_US, Camera, Packet, audio, play, video, write_journal
+
+ROOM = RoomId("session_1")
+AMARA, MINA = ParticipantId("amara"), ParticipantId("mina")
+MASTER = b"m" * 32
+RECORDING = "0123456789abcdef0123456789abcdef"
+
+
+class FakeMedia:
+    """Grants, taps and one journal per recording; the journal's file is written when it is closed."""
+
+    def __init__(self) -> None:
+        self.listeners: list[Callable[[MediaEvent], None]] = []
+        self.published: dict[int, TrackInfo] = {}
+        self.grants: dict[str, ParticipantId] = {}
+        self.taps: dict[int, tuple[int, str, int]] = {}
+        """Tap → (track, grant, key id)."""
+        self.keys: dict[int, bytes] = {}
+        self.path = ""
+        self.records: list[Packet] = []
+        self.fails_to_open = False
+        self.room_is_there = True
+        self._next = 100
+
+    def add_listener(self, listener: Callable[[MediaEvent], None]) -> None:
+        self.listeners.append(listener)
+
+    def emit(self, event: MediaEvent) -> None:
+        for listener in self.listeners:
+            listener(event)
+
+    def publish(self, track: int, participant: ParticipantId, source: TrackSource = TrackSource.camera) -> None:
+        info = TrackInfo(ROOM, participant, track, "0", source, source.kind, None, muted=False)
+        self.published[track] = info
+        self.emit(TrackPublished(info))
+
+    def play(self, stream: Callable[[Camera, int], object], track: int, seconds: int) -> None:
+        """What the track sends now; it is kept only where a tap stands."""
+        for tap, (tapped, _, key_id) in self.taps.items():
+            if tapped == track:
+                self.records += stream(Camera(tap=tap, key_id=key_id), seconds)  # type: ignore[arg-type, operator]
+
+    @property
+    def events(self) -> list[str]:
+        documents = [json.loads(record.payload) for record in self.records if record.kind == 3]
+        return [document.get("what") or document["event"] for document in documents]
+
+    async def tracks(self, room: RoomId) -> tuple[TrackInfo, ...]:
+        if not self.room_is_there:
+            raise UnknownId(room)
+        return tuple(self.published.values())
+
+    async def grant_recording(self, room: RoomId, participant: ParticipantId, grant: str) -> None:
+        self.grants[grant] = participant
+
+    async def revoke_recording(self, room: RoomId, grant: str) -> None:
+        self.grants.pop(grant, None)
+        self.taps = {tap: facts for tap, facts in self.taps.items() if facts[1] != grant}
+
+    async def open_journal(self, path: str, key: bytes, header: bytes) -> int:
+        if self.fails_to_open:
+            raise MediaError("disk full")
+        self.path, self.keys[0] = path, key
+        make_file(path)
+        return 7
+
+    async def journal_event(self, journal: int, event: bytes) -> None:
+        self.records.append(Packet(3, 0, 0, START_US, event, 0))
+
+    async def close_journal(self, journal: int) -> None:
+        self.write(closed=True)
+        asyncio.get_running_loop().call_soon(self.emit, JournalChanged(journal, "closed", ""))
+
+    def write(self, *, closed: bool) -> None:
+        ordered = sorted(self.records, key=lambda record: record.arrival_us)
+        write_journal(Path(self.path), ordered, closed=closed, keys=self.keys)
+
+    async def add_tap(self, room: RoomId, track: int, grant: str, journal: int, key_id: int, key: bytes) -> int:
+        if self.grants.get(grant) != self.published[track].participant:
+            raise Refused("no grant")
+        self._next += 1
+        self.taps[self._next] = (track, grant, key_id)
+        self.keys[key_id] = key
+        return self._next
+
+    async def remove_tap(self, room: RoomId, tap: int) -> None:
+        if self.taps.pop(tap, None) is None:
+            raise UnknownId(str(tap))
+
+
+def make_file(path: str) -> None:
+    Path(path).touch(mode=0o600, exist_ok=False)
+
+
+def folders(path: Path) -> list[Path]:
+    return list(path.iterdir())
+
+
+async def settled() -> None:
+    """Lets tasks that media's events started run to their end: each does only a few steps of the fake."""
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def media() -> FakeMedia:
+    return FakeMedia()
+
+
+@pytest_asyncio.fixture
+async def recorder(media: FakeMedia, tmp_path: Path) -> AsyncIterator[Recorder]:
+    recorder = Recorder(media, tmp_path, MASTER)
+    yield recorder
+    await recorder.close()
+
+
+async def test_from_start_to_a_file_that_plays(recorder: Recorder, media: FakeMedia) -> None:
+    media.publish(1, AMARA)
+    await recorder.start(RECORDING, ROOM)
+    await recorder.include(RECORDING, AMARA, "Amara", "consent-1")
+    media.publish(2, AMARA, TrackSource.microphone)
+    await settled()
+    media.play(video, 1, 2)
+    media.play(audio, 2, 2)
+    await recorder.stop(RECORDING)
+    finished = await recorder.finish(RECORDING)
+    (file,) = finished.files
+    assert (file.participant, file.display_name, file.video_frames) == ("amara", "Amara", 48)
+    opened = await recorder.open_file(RECORDING, file.file_id)
+    seen = play(opened.read(0, opened.size))
+    assert (len(seen.video_s), len(seen.audio_s)) == (48, 100)
+    assert await recorder.finish(RECORDING) == finished == await recorder.describe(RECORDING)
+
+
+async def test_nobody_is_tapped_who_was_not_included(recorder: Recorder, media: FakeMedia) -> None:
+    await recorder.start(RECORDING, ROOM)
+    await recorder.include(RECORDING, AMARA, "Amara", "consent-1")
+    media.publish(1, AMARA)
+    media.publish(2, MINA)
+    await settled()
+    assert [facts[0] for facts in media.taps.values()] == [1]
+
+
+async def test_excluding_ends_it_at_once_and_keeps_later_tracks_out(recorder: Recorder, media: FakeMedia) -> None:
+    media.publish(1, AMARA)
+    await recorder.start(RECORDING, ROOM)
+    await recorder.include(RECORDING, AMARA, "Amara", "consent-1")
+    await recorder.exclude(RECORDING, AMARA)
+    assert media.taps == {}
+    assert media.grants == {}
+    media.publish(2, AMARA)
+    await settled()
+    assert media.taps == {}
+    await recorder.include(RECORDING, AMARA, "Amara", "consent-2")
+    assert {facts[:2] for facts in media.taps.values()} == {(1, "consent-2"), (2, "consent-2")}
+
+
+async def test_pause_takes_every_tap_away_and_resume_brings_them_back(recorder: Recorder, media: FakeMedia) -> None:
+    media.publish(1, AMARA)
+    media.publish(2, MINA)
+    await recorder.start(RECORDING, ROOM)
+    await recorder.include(RECORDING, AMARA, "Amara", "a")
+    await recorder.include(RECORDING, MINA, "Mina", "m")
+    await recorder.pause(RECORDING)
+    assert media.taps == {}
+    media.publish(3, AMARA)
+    await settled()
+    assert media.taps == {}
+    await recorder.exclude(RECORDING, MINA)
+    await recorder.resume(RECORDING)
+    assert {facts[0] for facts in media.taps.values()} == {1, 3}
+    assert (
+        media.events
+        == ["started", "included", "tapped", "included", "tapped", "paused", "excluded", "resumed"] + ["tapped"] * 2
+    )
+
+
+async def test_a_new_connection_after_all_tracks_ended_is_counted(recorder: Recorder, media: FakeMedia) -> None:
+    media.publish(1, AMARA)
+    await recorder.start(RECORDING, ROOM)
+    await recorder.include(RECORDING, AMARA, "Amara", "a")
+    del media.published[1]
+    media.emit(TrackEnded(ROOM, AMARA, 1))
+    media.publish(2, AMARA)
+    await settled()
+    tapped = [json.loads(record.payload) for record in media.records if b"tapped" in record.payload]
+    assert [document["connection"] for document in tapped] == [1, 2]
+
+
+async def test_including_before_the_room_exists_taps_what_comes(recorder: Recorder, media: FakeMedia) -> None:
+    media.room_is_there = False
+    await recorder.start(RECORDING, ROOM)
+    await recorder.include(RECORDING, AMARA, "Amara", "a")
+    media.room_is_there = True
+    media.publish(1, AMARA)
+    await settled()
+    assert len(media.taps) == 1
+
+
+async def test_a_journal_that_fails_is_told_and_what_it_holds_can_be_finished(
+    recorder: Recorder, media: FakeMedia
+) -> None:
+    told: list[tuple[str, str]] = []
+    recorder.add_failure_listener(lambda recording, why: told.append((recording, why)))
+    media.publish(1, AMARA)
+    await recorder.start(RECORDING, ROOM)
+    await recorder.include(RECORDING, AMARA, "Amara", "a")
+    media.play(video, 1, 2)
+    media.write(closed=False)
+    media.emit(JournalChanged(7, "failed", "No space left on device"))
+    assert told == [(RECORDING, "No space left on device")]
+    finished = await recorder.finish(RECORDING)
+    assert not finished.complete
+    assert finished.files[0].video_frames == 48
+
+
+async def test_what_a_crash_left_is_finished_at_the_next_start(media: FakeMedia, tmp_path: Path) -> None:
+    before = Recorder(media, tmp_path, MASTER)
+    media.publish(1, AMARA)
+    await before.start(RECORDING, ROOM)
+    await before.include(RECORDING, AMARA, "Amara", "a")
+    media.play(video, 1, 2)
+    media.write(closed=False)
+    (tmp_path / "half-made").mkdir()
+    after = Recorder(FakeMedia(), tmp_path, MASTER)
+    assert await after.recover() == [RECORDING]
+    assert await after.recover() == []
+    assert not (tmp_path / "half-made").exists()
+    assert (await after.describe(RECORDING)).files[0].video_frames == 48
+    with pytest.raises(WrongKey):
+        await Recorder(FakeMedia(), tmp_path, b"x" * 32).describe(RECORDING)
+
+
+async def test_a_journal_that_cannot_be_opened_leaves_nothing(
+    recorder: Recorder, media: FakeMedia, tmp_path: Path
+) -> None:
+    media.fails_to_open = True
+    with pytest.raises(MediaGone):
+        await recorder.start(RECORDING, ROOM)
+    assert folders(tmp_path) == []
+    assert not recorder.is_live(RECORDING)
+
+
+async def test_deleting_erases_also_while_it_runs(recorder: Recorder, media: FakeMedia, tmp_path: Path) -> None:
+    media.publish(1, AMARA)
+    await recorder.start(RECORDING, ROOM)
+    await recorder.include(RECORDING, AMARA, "Amara", "a")
+    await recorder.delete(RECORDING)
+    await recorder.delete(RECORDING)
+    assert media.taps == {}
+    assert folders(tmp_path) == []
+    with pytest.raises(UnknownRecording):
+        await recorder.finish(RECORDING)
+
+
+async def test_steps_out_of_order_are_refused(recorder: Recorder, media: FakeMedia) -> None:
+    with pytest.raises(UnknownRecording):
+        await recorder.include(RECORDING, AMARA, "Amara", "a")
+    await recorder.start(RECORDING, ROOM)
+    await recorder.start(RECORDING, ROOM)
+    with pytest.raises(WrongState):
+        await recorder.finish(RECORDING)
+    await recorder.stop(RECORDING)
+    await recorder.stop(RECORDING)
+    with pytest.raises(WrongState):
+        await recorder.start(RECORDING, ROOM)
+    with pytest.raises(UnknownRecording):
+        await recorder.open_file(RECORDING, "1-camera")
+
+
+async def test_a_participants_key_is_stored_before_anything_is_sealed_under_it(
+    recorder: Recorder, media: FakeMedia, tmp_path: Path
+) -> None:
+    stored: list[int] = []
+
+    async def add_tap(*_: object) -> int:
+        stored.append(len(json.loads((tmp_path / RECORDING / "keys.json").read_text())["keys"]))
+        return 1
+
+    media.publish(1, AMARA)
+    media.add_tap = add_tap  # type: ignore[method-assign, assignment]
+    await recorder.start(RECORDING, ROOM)
+    await recorder.include(RECORDING, AMARA, "Amara", "a")
+    assert stored == [2]
