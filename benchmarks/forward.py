@@ -1,0 +1,200 @@
+"""CPU per forwarded packet: one publisher, many subscribers, against the limit loop in the same run (DESIGN.md §8).
+
+The server is a process of its own on the first CPU; publisher and receivers are one native thread on the last, which
+never sleeps. After a warm-up the window is measured: CPU of the whole server process (Python included) by outgoing
+packet, loss by the sequence numbers in clear headers, delay from the scheduled send to the kernel's receive stamp. Then
+the publisher pauses and the limit loop, on the server's CPU, seals and sends to the same live receivers what the first
+of them got: the same sizes in the same bursts at the same times (and once more as fast as it goes, for the table).
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from aiortc.rtcdtlstransport import RTCCertificate
+
+from benchmarks.machine import StealClock
+from benchmarks.peers import Peer
+from benchmarks.server import Server
+from media import _forwarder
+
+if TYPE_CHECKING:
+    from media._forwarder import LimitResult, LoadParticipant, LoadReport
+
+WARM_UP_S: Final = 3.0
+"""Keyframes asked for by the last joiners are over, estimates have settled."""
+DRAIN_S: Final = 0.3
+
+
+@dataclass(frozen=True)
+class Options:
+    subscribers: int = 50
+    seconds: float = 10.0
+    gro: bool = False
+    gso: bool = True
+    profile: str | None = None
+    """None: what both ends like best."""
+
+
+@dataclass(frozen=True)
+class Result:
+    us_per_packet: float
+    limit_us_per_packet: float
+    unpaced_limit_us_per_packet: float
+    packets_per_second: float
+    loss: float
+    delay_us_p50: float
+    delay_us_p99: float
+    segments_per_send: float
+    limit_segments_per_send: float
+    thread_us_per_packet: float
+    """The runtime thread's part of `us_per_packet`; the rest is Python."""
+    published_per_second: float
+    mismatched: int
+    checked: int
+    idle_share: float
+    stolen: float
+    busy: float
+    profile: str
+
+    @property
+    def ratio(self) -> float:
+        return self.us_per_packet / self.limit_us_per_packet
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "us_per_packet": round(self.us_per_packet, 3),
+            "limit_us_per_packet": round(self.limit_us_per_packet, 3),
+            "ratio": round(self.ratio, 3),
+            "packets_per_second": round(self.packets_per_second, 1),
+            "loss": self.loss,
+            "delay_us": {"p50": round(self.delay_us_p50, 1), "p99": round(self.delay_us_p99, 1)},
+            "segments_per_send": round(self.segments_per_send, 3),
+        }
+
+    def rows(self) -> list[tuple[str, str]]:
+        return [
+            ("CPU per forwarded packet", f"{self.us_per_packet:.2f} µs"),
+            ("  of it the runtime thread", f"{self.thread_us_per_packet:.2f} µs"),
+            ("limit loop, same bursts at the same times", f"{self.limit_us_per_packet:.2f} µs"),
+            ("limit loop, as fast as it goes", f"{self.unpaced_limit_us_per_packet:.2f} µs"),
+            ("ratio (goal: at most 1.5)", f"{self.ratio:.2f}"),
+            ("forwarded", f"{self.packets_per_second:,.0f} packets/s"),
+            ("published", f"{self.published_per_second:,.0f} packets/s"),
+            ("loss", f"{self.loss:.6f}"),
+            ("delay p50 / p99", f"{self.delay_us_p50:.0f} / {self.delay_us_p99:.0f} µs"),
+            ("segments per send, server / limit", f"{self.segments_per_send:.2f} / {self.limit_segments_per_send:.2f}"),
+            ("decrypted samples, wrong ones", f"{self.checked}, {self.mismatched}"),
+            ("SRTP profile", self.profile),
+            ("generator idle", f"{self.idle_share:.0%}"),
+            ("stolen, busy (all CPUs)", f"{self.stolen:.1%}, {self.busy:.0%}"),
+        ]
+
+
+async def measure(options: Options, tell: Callable[[str], None]) -> Result:
+    """Raises RuntimeError when a peer cannot connect."""
+    cpus = sorted(os.sched_getaffinity(0))
+    server_cpu, load_cpu = (cpus[0], cpus[-1]) if len(cpus) > 1 else (None, None)
+    server = await Server.start(cpu=server_cpu, gso=options.gso)
+    generator = _forwarder.LoadGenerator(cpu=load_cpu, gro=options.gro)
+    peers: list[Peer] = []
+    try:
+        participants = await _connect_all(server, options, peers, tell)
+        for participant in participants:
+            generator.add(participant)
+        generator.start()
+        window = await _measure_server(server, generator, options, tell)
+        receivers = [peer.udp.getsockname() for peer in peers[1:]]
+        tell("limit loop")
+        limits = await asyncio.to_thread(_measure_limits, window.report, receivers, participants[0], server_cpu)
+        return window.result(limits, participants[0]["profile"])
+    finally:
+        generator.stop()
+        for peer in peers:
+            peer.close()
+        await server.close()
+
+
+async def _connect_all(
+    server: Server, options: Options, peers: list[Peer], tell: Callable[[str], None]
+) -> "list[LoadParticipant]":
+    """The publisher first."""
+    certificate = RTCCertificate.generateCertificate()
+    participants = []
+    for index in range(options.subscribers + 1):
+        peer = Peer(server, "benchmark", f"peer-{index}", certificate, options.profile)
+        peers.append(peer)
+        participants.append(await peer.connect(publishes=index == 0))
+        tell(f"connected {index + 1} of {options.subscribers + 1}")
+    return participants
+
+
+@dataclass(frozen=True)
+class _Window:
+    before: dict[str, Any]
+    after: dict[str, Any]
+    report: "LoadReport"
+    seconds: float
+    stolen: float
+    busy: float
+
+    def _spent(self, counter: str) -> float:
+        return float(self.after["stats"][counter] - self.before["stats"][counter])
+
+    def result(self, limits: "tuple[LimitResult, LimitResult]", profile: str) -> Result:
+        report, (paced, unpaced) = self.report, limits
+        packets = self._spent("packets_out") or 1
+        threads_ns = sum(self.after["stats"]["thread_cpu_ns"]) - sum(self.before["stats"]["thread_cpu_ns"])
+        return Result(
+            us_per_packet=(self.after["cpu_ns"] - self.before["cpu_ns"]) / 1000 / packets,
+            thread_us_per_packet=threads_ns / 1000 / packets,
+            limit_us_per_packet=paced["cpu_ns"] / 1000 / max(paced["packets"], 1),
+            unpaced_limit_us_per_packet=unpaced["cpu_ns"] / 1000 / max(unpaced["packets"], 1),
+            packets_per_second=packets / self.seconds,
+            published_per_second=report["published"] / self.seconds,
+            loss=1 - report["received"] / max(report["expected"], 1),
+            delay_us_p50=report["delay_us_p50"] or 0.0,
+            delay_us_p99=report["delay_us_p99"] or 0.0,
+            segments_per_send=packets / max(self._spent("sends"), 1),
+            limit_segments_per_send=paced["packets"] / max(paced["sends"], 1),
+            mismatched=report["mismatched"],
+            checked=report["checked"],
+            idle_share=report["idle_share"],
+            stolen=self.stolen,
+            busy=self.busy,
+            profile=profile,
+        )
+
+
+async def _measure_server(
+    server: Server, generator: "_forwarder.LoadGenerator", options: Options, tell: Callable[[str], None]
+) -> _Window:
+    loop = asyncio.get_running_loop()
+    generator.publish(True)
+    tell("warming up")
+    await asyncio.sleep(WARM_UP_S)
+    tell(f"measuring {options.seconds:g} s")
+    steal = StealClock()
+    generator.report()
+    before, began = await server.ask("usage"), loop.time()
+    await asyncio.sleep(options.seconds)
+    after, seconds = await server.ask("usage"), loop.time() - began
+    stolen, busy = steal.read()
+    report = generator.report()
+    generator.publish(False)
+    await asyncio.sleep(DRAIN_S)
+    generator.report()
+    return _Window(before, after, report, seconds, stolen, busy)
+
+
+def _measure_limits(
+    report: "LoadReport", receivers: list[tuple[str, int]], publisher: "LoadParticipant", cpu: int | None
+) -> "tuple[LimitResult, LimitResult]":
+    def run(*, paced: bool) -> "LimitResult":
+        return _forwarder.run_limit(
+            receivers=receivers, bursts=report["recorded"], profile=publisher["profile"], cpu=cpu, paced=paced
+        )
+
+    return run(paced=True), run(paced=False)

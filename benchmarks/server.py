@@ -1,0 +1,117 @@
+"""The server that a benchmark measures: a MediaNode in a process of its own, spoken to by lines of JSON.
+
+`Server` is the benchmark's side; `python -m benchmarks.server` is the other. Requests go to its standard input,
+one answer each comes from its standard output: `join`, `offer` (SDP in, SDP out), `usage` (CPU and counters), `close`.
+Signaling, control and pages are left out: the packet path is what is measured, and it is the whole one.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from media.config import MediaSettings
+from media.node import MediaNode
+from media.types import Offer, ParticipantId, RoomId, TrackSource
+
+LINE_BYTES: Final = 1 << 20
+
+
+class Server:
+    """A running server process."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        if process.stdin is None or process.stdout is None:
+            raise ValueError("the process was started without pipes")
+        self._process = process
+        self._requests = process.stdin
+        self._answers = process.stdout
+
+    @classmethod
+    async def start(cls, *, cpu: int | None, threads: int = 1, gso: bool = True) -> "Server":
+        """`cpu`: all of the process is pinned there."""
+        arguments = json.dumps({"cpu": cpu, "threads": threads, "gso": gso})
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "benchmarks.server",
+            arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=LINE_BYTES,
+        )
+        server = cls(process)
+        await server._answer()
+        return server
+
+    async def ask(self, do: str, **arguments: object) -> dict[str, Any]:
+        self._requests.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
+        await self._requests.drain()
+        return await self._answer()
+
+    async def _answer(self) -> dict[str, Any]:
+        line = await self._answers.readline()
+        if not line:
+            raise RuntimeError("the measured server ended")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    async def close(self) -> None:
+        if self._process.returncode is None:
+            await self.ask("close")
+            await self._process.wait()
+
+
+async def _work_off(node: MediaNode, request: Mapping[str, Any]) -> dict[str, object]:
+    match request["do"]:
+        case "join":
+            publishes = frozenset(TrackSource(name) for name in request["may_publish"])
+            await node.join(RoomId(request["room"]), ParticipantId(request["participant"]), may_publish=publishes)
+            return {}
+        case "offer":
+            sources = {mid: TrackSource(name) for mid, name in request["sources"].items()}
+            offer = Offer(1, request["sdp"], sources)
+            answer = await node.negotiate(RoomId(request["room"]), ParticipantId(request["participant"]), offer)
+            return {"sdp": answer.sdp}
+        case "usage":
+            return {"cpu_ns": time.process_time_ns(), "stats": node.stats()}
+        case "close":
+            await node.close()
+            return {}
+    raise ValueError(request["do"])
+
+
+async def _serve(arguments: Mapping[str, Any]) -> None:
+    if arguments["cpu"] is not None:
+        os.sched_setaffinity(0, {arguments["cpu"]})
+    settings = MediaSettings(
+        threads=arguments["threads"],
+        udp_port=0,
+        gso=arguments["gso"],
+        development=True,
+        bind=("0.0.0.0",),  # noqa: S104
+    )
+    node = MediaNode(settings)
+    await node.start()
+    loop = asyncio.get_running_loop()
+    requests = asyncio.StreamReader(limit=LINE_BYTES)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(requests), sys.stdin)
+    _say({})
+    while line := await requests.readline():
+        request = json.loads(line)
+        _say(await _work_off(node, request))
+        if request["do"] == "close":
+            return
+    await node.close()
+
+
+def _say(answer: Mapping[str, object]) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(json.loads(sys.argv[1])))
