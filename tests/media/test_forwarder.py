@@ -17,7 +17,7 @@ from media import _forwarder, errors
 from media._forwarder import Node
 
 if TYPE_CHECKING:
-    from media._forwarder import Codec, Extensions, NodeOptions, SlotSpec, TrackSpec
+    from media._forwarder import Codec, Extensions, LoadPublish, NodeOptions, SlotSpec, TrackSpec
 
 PASSWORD = "a-password-of-24-letters"
 ROOM = 1
@@ -246,3 +246,83 @@ def test_closing_twice_is_safe_and_later_calls_fail() -> None:
     node.close()
     with pytest.raises(errors.CoreFailed):
         node.add_room(2)
+
+
+def play_a_room(node: Node, generator: _forwarder.LoadGenerator, sockets: list[socket.socket]) -> None:
+    """Two fake people with keys of their own making: the first publishes, the second sees and hears it."""
+    address = node.local_addresses()[0]
+    node.add_room(ROOM)
+    for number, udp in enumerate(sockets, start=1):
+        udp.bind(("127.0.0.1", 0))
+        to_server, to_person = bytes([number]) * 44, bytes([number + 100]) * 44
+        node.add_transport(ROOM, number, f"person-{number}", f"fragment-{number}", PASSWORD)
+        node.set_extensions(ROOM, number, {"mid": 4, "audio_level": 1, "transport_cc": 3})
+        node.set_srtp(ROOM, number, "AEAD_AES_256_GCM", to_server, to_person)
+        generator.add(
+            {
+                "fd": udp.fileno(),
+                "server": (address["ip"], address["port"]),
+                "ice_username": f"fragment-{number}:theirs",
+                "ice_password": PASSWORD,
+                "profile": "AEAD_AES_256_GCM",
+                "send_key": to_server,
+                "receive_key": to_person,
+                "streams": ((3333, True), (4444, False)) if number == 2 else (),
+                "transport_cc_extension": 3,
+                "publish": PUBLISHED if number == 1 else None,
+            }
+        )
+    opus: Codec = {**codec("opus"), "payload_type": 111, "clock_hz": 48_000, "rtx_payload_type": None}
+    node.set_track(ROOM, 1, 1, {**track_spec("1"), "ssrcs": ((1111, None),)})
+    node.set_track(ROOM, 1, 2, {"mid": "0", "kind": "audio", "codecs": (opus,), "ssrcs": ((2222, None),), "rids": ()})
+    node.set_slot(ROOM, 2, 1, slot_spec("3"))
+    node.set_slot(ROOM, 2, 2, {**slot_spec("2", 4444), "kind": "audio", "codecs": (opus,)})
+    node.set_slot_source(ROOM, 1, 1)
+    node.set_slot_source(ROOM, 2, 2)
+
+
+PUBLISHED: LoadPublish = {
+    "video_ssrc": 1111,
+    "video_payload_type": 96,
+    "video_mid": "1",
+    "audio_ssrc": 2222,
+    "audio_payload_type": 111,
+    "audio_mid": "0",
+    "mid_extension": 4,
+    "audio_level_extension": 1,
+    "transport_cc_extension": 3,
+}
+
+
+@pytest.mark.parametrize("gso", [True, False])
+@pytest.mark.parametrize("gro", [True, False])
+def test_what_one_person_sends_reaches_the_other_unchanged_and_whole(gso: bool, gro: bool) -> None:
+    node = Node(options(threads=1, gso=gso))
+    generator = _forwarder.LoadGenerator(cpu=None, gro=gro)
+    try:
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other,
+        ):
+            play_a_room(node, generator, [one, other])
+        generator.start()
+        connected: set[object] = set()
+        while len(connected) < 2:
+            _, _, transport, state = drain_until(node, "ice")
+            if state == "connected":
+                connected.add(transport)
+        generator.publish(True)
+        received = expected = checked = mismatched = 0
+        while received < 100:
+            assert select.select([node.event_fd], [], [], 5)[0], "nothing is forwarded"
+            node.drain()
+            report = generator.report()
+            received += report["received"]
+            expected += report["expected"]
+            checked += report["checked"]
+            mismatched += report["mismatched"]
+        assert (received, mismatched) == (expected, 0)
+        assert checked >= 2
+    finally:
+        generator.stop()
+        node.close()
