@@ -253,16 +253,18 @@ impl Engine {
             payload = rest;
             let newest = stream.newest_seq().ok_or(DropReason::UnknownSsrc)?;
             seq = ExtSeq(newest).nearest(original).0;
+            if seq > newest {
+                return Ok(()); // a probe ahead of the stream: the hole it would fill is not known yet
+            }
         } else {
             stream.count(seq, header.rtp_ts, clock_hz, now);
         }
+        if (binding.is_rtx && (!nack || muted)) || !stream.note(seq) {
+            return Ok(()); // nobody asked for it, or it is here already
+        }
         if nack && !muted {
             let peer = self.transports.get_mut(index).ok_or(DropReason::UnknownSsrc)?;
-            if !chase_loss(stream, peer, seq, binding.is_rtx, kind, now) {
-                return Ok(()); // an RTX of what is here already, or was given up
-            }
-        } else if binding.is_rtx {
-            return Ok(());
+            chase_loss(stream, peer, seq, binding.is_rtx, kind, now);
         }
         let mut meta = PacketMeta {
             ext_seq: seq,
@@ -354,12 +356,9 @@ impl Engine {
     }
 }
 
-/// Keeps account of holes; false: the packet is a needless retransmission.
-fn chase_loss(stream: &mut StreamIn, peer: &mut Transport, seq: u64, is_rtx: bool, kind: Kind, now: Time) -> bool {
+/// Keeps account of holes in the stream.
+fn chase_loss(stream: &mut StreamIn, peer: &mut Transport, seq: u64, is_rtx: bool, kind: Kind, now: Time) {
     let arrived = stream.nacks.on_packet(seq, now, is_rtx);
-    if is_rtx && !arrived.was_missing {
-        return false;
-    }
     peer.counters.recovered_in += u64::from(arrived.recovered);
     peer.counters.lost_in += arrived.given_up;
     if let Some(sample_us) = arrived.round_trip_us {
@@ -368,7 +367,6 @@ fn chase_loss(stream: &mut StreamIn, peer: &mut Transport, seq: u64, is_rtx: boo
     if arrived.given_up > 0 && kind == Kind::Video {
         stream.keyframes.want();
     }
-    true
 }
 
 /// Reads what the codec says; false: nothing to forward (padding only, or not what it claims to be).

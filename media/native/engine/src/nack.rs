@@ -27,7 +27,6 @@ struct Missing {
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Arrived {
-    pub(crate) was_missing: bool,
     /// It had been asked for; with one request only, the time since then measures the round trip.
     pub(crate) recovered: bool,
     pub(crate) round_trip_us: Option<u64>,
@@ -57,7 +56,6 @@ impl NackGenerator {
         if ext_seq <= newest || is_rtx {
             let found = self.missing.binary_search_by_key(&ext_seq, |m| m.ext_seq);
             if let Some(hole) = found.ok().and_then(|at| self.missing.remove(at)) {
-                arrived.was_missing = true;
                 arrived.recovered = hole.tries > 0;
                 arrived.round_trip_us = (hole.tries == 1).then(|| now.since_us(hole.asked_at));
             }

@@ -67,6 +67,41 @@ impl ReceiveStats {
     }
 }
 
+/// Which packets have come, by their own SSRC or by RTX: each is forwarded once. SRTP's own window cannot tell,
+/// because the two ways have indexes of their own.
+#[derive(Default)]
+struct Received {
+    newest: Option<u64>,
+    bits: [u64; Received::WORDS],
+}
+
+impl Received {
+    const WORDS: usize = 32;
+    /// Twice what SRTP lets through late, so that nothing it passes is unknown here.
+    const SPAN: u64 = Self::WORDS as u64 * 64;
+
+    fn note(&mut self, ext_seq: u64) -> bool {
+        let newest = *self.newest.get_or_insert(ext_seq);
+        if ext_seq + Self::SPAN <= newest {
+            return false;
+        }
+        if ext_seq >= newest + Self::SPAN {
+            self.bits = [0; Self::WORDS];
+        } else {
+            (newest + 1..=ext_seq).for_each(|seq| *self.word(seq) &= !(1 << (seq % 64)));
+        }
+        self.newest = Some(newest.max(ext_seq));
+        let (word, bit) = (self.word(ext_seq), 1 << (ext_seq % 64));
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
+    }
+
+    fn word(&mut self, seq: u64) -> &mut u64 {
+        &mut self.bits[(seq / 64) as usize % Self::WORDS]
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct KeyframeRequests {
     wanted: bool,
@@ -109,6 +144,7 @@ pub(crate) struct StreamIn {
     pub(crate) clock: Option<SenderClock>,
     pub(crate) last_packet_at: Option<Time>,
     pub(crate) stats: ReceiveStats,
+    received: Received,
     pub(crate) fir_seq: u8,
     /// Latest values of extensions that publishers send on some packets only; subscribers get them on all.
     pub(crate) video_orientation: Option<u8>,
@@ -127,6 +163,7 @@ impl StreamIn {
             clock: None,
             last_packet_at: None,
             stats: ReceiveStats::default(),
+            received: Received::default(),
             fir_seq: 0,
             video_orientation: None,
             playout_delay: None,
@@ -137,6 +174,11 @@ impl StreamIn {
     pub(crate) fn count(&mut self, ext_seq: u64, rtp_ts: u32, clock_hz: u32, now: Time) {
         self.stats.on_packet(ext_seq, rtp_ts, clock_hz, now);
         self.last_packet_at = Some(now);
+    }
+
+    /// Takes note of a packet that came either way; false: it came before, or is too old to know.
+    pub(crate) fn note(&mut self, ext_seq: u64) -> bool {
+        self.received.note(ext_seq)
     }
 
     pub(crate) fn newest_seq(&self) -> Option<u64> {
@@ -176,5 +218,30 @@ impl StreamIn {
             last_sr,
             delay_since_last_sr: delay,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_is_new_once_whichever_way_it_comes() {
+        let mut received = Received::default();
+        assert!([65_534, 65_536, 65_535, 65_540].into_iter().all(|seq| received.note(seq)));
+        assert!([65_534, 65_536, 65_535, 65_540].into_iter().all(|seq| !received.note(seq)));
+        assert!(received.note(65_540 + 5_000), "a jump forgets");
+        assert!(!received.note(65_540), "and what is older than the window counts as seen");
+        assert!(received.note(65_540 + 4_999));
+    }
+
+    #[test]
+    fn every_packet_of_a_shuffled_stream_is_new_exactly_once() {
+        let mut received = Received::default();
+        for block in 0..200_u64 {
+            for seq in (0..100).map(|at| block * 100 + at * 37 % 100) {
+                assert!(received.note(seq) && !received.note(seq));
+            }
+        }
     }
 }

@@ -584,7 +584,7 @@ struct Numbers {
 fn filler(ssrc: u32, ext_seq: u64, bytes: usize) -> Vec<u8> {
     let seed = u64::from(ssrc) << 32 ^ ext_seq;
     let mut payload = seed.to_be_bytes().to_vec();
-    payload.extend((0..bytes.saturating_sub(8)).map(|at| (seed as usize * 31 + at * 7) as u8));
+    payload.extend((0..bytes.saturating_sub(8)).map(|at| (seed as usize).wrapping_mul(31).wrapping_add(at * 7) as u8));
     payload
 }
 
