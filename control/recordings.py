@@ -17,6 +17,7 @@ from typing import Any, cast
 from weakref import WeakValueDictionary
 
 from sqlalchemy import CursorResult, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control import consents
@@ -107,8 +108,13 @@ class Recordings:
         if pressed is Pressed.ON and (mine is None or mine.answer is not Answer.YES):
             text = await consents.current_text(self._db, Purpose.RECORDING, actor.person_id)
             await consents.answer(self._db, actor, appointment_id, Purpose.RECORDING, Answer.YES, text.id, now=now)
-        async with self._db.transaction() as session:
-            await _store_press(session, actor, appointment_id, pressed, now)
+        try:
+            async with self._db.transaction() as session:
+                await _store_press(session, actor, appointment_id, pressed, now)
+        except IntegrityError:
+            # Pressed twice at once: the other one's recording is open now, and this press is about that one.
+            async with self._db.transaction() as session:
+                await _store_press(session, actor, appointment_id, pressed, now)
         await self.reconcile_recording(appointment_id)
         return await self.state_of(appointment_id)
 
