@@ -1,5 +1,6 @@
 """The steps of a session as people do them, by pressing what the pages offer. Used by every browser test."""
 
+import asyncio
 import re
 
 from playwright.async_api import Page, expect
@@ -30,9 +31,11 @@ async def book_soonest(page: Page, email: str, service: str = SERVICE) -> str:
     await page.goto("/")
     await page.get_by_role("link", name="Find a practitioner").first.click()
     await page.get_by_role("link", name="Dr. Amara Okafor").click()
-    await page.get_by_role("radio", name=re.compile(service)).check(force=True)
-    slot = page.locator("#slots .slot").first
-    await slot.click()
+    async with page.expect_response(re.compile(r"/book/[0-9a-f]{32}/slots")):
+        await page.wait_for_load_state("networkidle")
+        await page.get_by_role("radio", name=re.compile(service)).check(force=True)
+    await expect(page.locator("#booker")).not_to_have_attribute("aria-busy", "true")
+    await page.locator("#slots .slot").first.click()
     await page.get_by_role("button", name="Continue to details").click()
     await page.wait_for_url(re.compile(r"/sign-in|appointment="))
     if "/sign-in" in page.url:
@@ -68,9 +71,23 @@ async def start_from_dashboard(page: Page) -> None:
     await page.wait_for_url(re.compile("/room$"))
 
 
+async def until(page: Page, expression: str, seconds: float = 20) -> None:
+    """Until a JavaScript expression is true. (Playwright's own wait evaluates in the page, which our CSP forbids.)"""
+    for _ in range(int(seconds * 20)):
+        if await page.evaluate(expression):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"not true within {seconds} s on {page.url}: {expression}")
+
+
 async def wait_for_picture(person: Person, seconds: float = 20) -> None:
     """Until the page shows somebody else's moving picture."""
-    await person.page.wait_for_function(
-        "probe.remoteVideos().some((video) => video.videoWidth > 0 && video.getVideoPlaybackQuality().totalVideoFrames > 2)",
-        timeout=seconds * 1000,
-    )
+    moving = "video.videoWidth > 0 && video.getVideoPlaybackQuality().totalVideoFrames > 2"
+    await until(person.page, f"probe.remoteVideos().some((video) => {moving})", seconds)
+
+
+async def press(page: Page, control: str) -> None:
+    """Press a control of the room: the bars fade without input, a moving pointer brings them back."""
+    await page.mouse.move(300, 200)
+    await page.mouse.move(320, 220)
+    await page.locator(control).click()

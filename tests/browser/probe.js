@@ -123,7 +123,7 @@
     return { number, framesSent: (await stats()).framesSent };
   }
 
-  /** How long after the mark appears in the camera's picture the beep begins in the microphone: ms, one per second. */
+  /** How long after the mark appears in the camera's picture the beep begins in the microphone: ms by picture number. */
   async function sentOffsets(seconds, pitch) {
     const end = performance.now() + seconds * 1000;
     const marks = [], beeps = [];
@@ -133,9 +133,9 @@
       while (performance.now() < end) {
         const { value: frame } = await reader.read();
         const at = performance.now();
-        const { marked } = readPicture(frame);
+        const { marked, number } = readPicture(frame);
         frame.close();
-        if (marked && !before) marks.push(at);
+        if (marked && !before) marks.push({ at, number });
         before = marked;
       }
       await reader.cancel();
@@ -156,8 +156,8 @@
       await reader.cancel();
     };
     await Promise.all([pictures(), sound()]);
-    const near = (mark) => beeps.map((beep) => beep - mark).sort((a, b) => Math.abs(a) - Math.abs(b))[0];
-    return marks.map(near).filter((offset) => offset !== undefined);
+    const near = (at) => beeps.map((beep) => beep - at).sort((a, b) => Math.abs(a) - Math.abs(b))[0];
+    return Object.fromEntries(marks.map(({ at, number }) => [number, near(at)]).filter(([, offset]) => offset !== undefined));
   }
 
   window.probe = {

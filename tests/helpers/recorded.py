@@ -1,11 +1,11 @@
 """What a recorded file holds, by decoding it: the numbers of its pictures, when marks and beeps begin."""
 
 import io
+import itertools
 import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import av
@@ -56,20 +56,18 @@ def beeps(data: bytes) -> list[float]:
     return [w / 200 for w in sorted(loud) if loud[w] and not any(loud.get(w - k, False) for k in range(1, 40))]
 
 
-def offset_s(data: bytes) -> float:
-    """How long after the marks the beeps begin: the median over the file."""
-    seen = pictures(data)
-    marks = [b.at_s for a, b in zip(seen, seen[1:], strict=False) if b.marked and not a.marked]
-    sounds = beeps(data)
-    return median(min((beep - mark for beep in sounds), key=abs) for mark in marks)
-
-
-def share_of_sent(seen: list[Picture], first: dict[str, int], last: dict[str, int]) -> float:
-    """Recorded pictures per sent one between two moments at the sender (probe.sent), less than one loop apart."""
+def between(seen: list[Picture], first: dict[str, int], last: dict[str, int]) -> list[Picture]:
+    """The pictures recorded between two moments at the sender (probe.sent), less than one loop apart."""
     start = next(i for i, picture in enumerate(seen) if (picture.number - first["number"]) % LOOP < FPS // 2)
     span = (last["number"] - seen[start].number) % LOOP
-    numbers = {p.number for p in seen[start : start + LOOP] if (p.number - seen[start].number) % LOOP <= span}
-    return len(numbers) / (last["framesSent"] - first["framesSent"])
+    return [p for p in seen[start : start + LOOP] if (p.number - seen[start].number) % LOOP <= span]
+
+
+def offsets_s(data: bytes, part: list[Picture]) -> dict[int, float]:
+    """How long after each mark the beep begins, by the number of the marked picture."""
+    marks = [b for a, b in itertools.pairwise(part) if b.marked and not a.marked]
+    sounds = beeps(data)
+    return {mark.number: min((beep - mark.at_s for beep in sounds), key=abs) for mark in marks}
 
 
 def ffprobe(path: Path) -> dict[str, Any]:
