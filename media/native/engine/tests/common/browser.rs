@@ -7,6 +7,7 @@ use holdspace_wire::rtp::{self, Header, NewHeader};
 use holdspace_wire::seq::{ExtSeq, Seq};
 use holdspace_wire::srtp::{Inbound, Outbound, Profile};
 use holdspace_wire::stun::{self, CheckToSend, IceRole, IntegrityKey};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
@@ -425,10 +426,11 @@ impl Browser {
         got.ext_seq = newest.nearest(original).0;
         got.payload = rest.to_vec();
         got.by_rtx = true;
-        if receiving.got.contains_key(&got.ext_seq) {
-            receiving.duplicates += 1;
-        } else {
-            receiving.got.insert(got.ext_seq, got);
+        match receiving.got.entry(got.ext_seq) {
+            Entry::Vacant(entry) => {
+                entry.insert(got);
+            }
+            Entry::Occupied(_) => receiving.duplicates += 1,
         }
     }
 
