@@ -45,7 +45,7 @@ async def outcomes(work: Sequence[Awaitable[Any]]) -> Counter[str]:
 async def test_fifty_people_on_one_slot_make_exactly_one_booking(world: World, database_url: str) -> None:
     second = Database(database_url)  # another process, as far as the database can tell
     await second.connect()
-    people = [await world.add_client(f"Person {n}", wallet_minor=0) for n in range(BOOKERS)]
+    people = await world.add_clients(BOOKERS)
     wanted = [Wanted(world.service_id, world.first_start, UTC_ZONE, uuid4().hex) for _ in people]
     found = await outcomes(
         [
@@ -58,7 +58,7 @@ async def test_fifty_people_on_one_slot_make_exactly_one_booking(world: World, d
 
 
 async def test_overlapping_services_of_one_practitioner_never_both_get_booked(world: World) -> None:
-    people = [await world.add_client(f"Person {n}", wallet_minor=0) for n in range(20)]
+    people = await world.add_clients(20)
     starts = [world.first_start + timedelta(minutes=20 * (n % 6)) for n in range(20)]
     await outcomes(
         [world.book(who, start, world.free_service_id) for who, start in zip(people[:10], starts, strict=False)]
@@ -87,7 +87,7 @@ async def test_same_key_sent_ten_times_at_once_books_once(world: World) -> None:
 async def test_next_booker_takes_a_hold_that_ran_out_exactly_once(world: World) -> None:
     stale = await world.book()
     world.clock.forward(minutes=10)
-    people = [await world.add_client(f"Person {n}", wallet_minor=0) for n in range(10)]
+    people = await world.add_clients(10)
     found = await outcomes([world.book(who) for who in people])
     assert found == {"pending": 1, "slot_taken": 9}
     assert (await appointments.get_for(world.db, world.bob, stale.id)).state is State.EXPIRED
@@ -106,7 +106,7 @@ async def test_twenty_payments_at_once_charge_once(world: World) -> None:
 
 
 async def test_wallet_for_one_session_pays_only_one_of_two_at_once(world: World) -> None:
-    poor = await world.add_client("Poor Person", wallet_minor=5_000)
+    (poor,) = await world.add_clients(1, wallet_minor=5_000)
     one = await world.book(poor)
     other = await world.book(poor, world.first_start + timedelta(hours=1))
     found = await outcomes(

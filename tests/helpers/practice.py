@@ -6,7 +6,7 @@ the fixtures by `from tests.helpers.practice import *`, beside those of tests/he
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -14,14 +14,17 @@ from zoneinfo import ZoneInfo
 import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from control import accounts, appointments, availability, consents, practitioners
+from control import accounts, appointments, consents, practitioners
 from control.accounts import Actor
 from control.appointment_queries import SessionView
 from control.booking import Wanted
 from control.consents import PRACTICE, Purpose
-from control.database import Database
+from control.database import Database, new_id
+from control.models.consents import ConsentText
 from control.models.people import LinkPurpose, Role
+from control.models.practice import AvailabilityWindow
 from control.money.payments import Method, top_up
 from control.practitioners import NewProfile, NewService
 from tests.helpers.browsers import Answer, Browser, open_browser
@@ -45,23 +48,24 @@ class World:
     erin: Actor
     service_id: str
     free_service_id: str
-    care_text_id: str = ""
-    recording_text_id: str = ""
-    clients: list[Actor] = field(default_factory=list)
+    care_text_id: str
+    recording_text_id: str
 
     @property
     def first_start(self) -> datetime:
         """Alice's first slot: 14:00 of the clock's first day, in UTC."""
         return MONDAY.replace(hour=14)
 
-    async def add_client(self, name: str, *, wallet_minor: int = WALLET_MINOR) -> Actor:
-        client = await add_person(self.db, name, Role.CLIENT, now=self.clock())
-        if wallet_minor:
-            async with self.db.transaction() as session:
-                await top_up(
-                    session, None, client.person_id, wallet_minor, "EUR", key=client.person_id, now=self.clock()
-                )
-        return client
+    async def add_clients(self, count: int, *, wallet_minor: int = 0) -> list[Actor]:
+        async with self.db.transaction() as session:
+            clients = [
+                await add_person(session, f"Person {n}", Role.CLIENT, now=self.clock()) for n in range(count)
+            ]
+            for client in clients:
+                if wallet_minor:
+                    key = client.person_id
+                    await top_up(session, None, key, wallet_minor, "EUR", key=key, now=self.clock())
+        return clients
 
     async def book(
         self, who: Actor | None = None, start: datetime | None = None, service_id: str | None = None
@@ -92,49 +96,65 @@ class World:
         return await consents.answer(self.db, who, appointment_id, purpose, said, text_id, now=self.clock())
 
 
-async def add_person(db: Database, name: str, *roles: Role, zone: str = "UTC", now: datetime) -> Actor:
-    async with db.transaction() as session:
-        person = await accounts.add_person(
-            session,
-            email=f"{name.lower().replace(' ', '.')}@example.org",
-            name=name,
-            roles=roles,
-            time_zone=zone,
-            proven=True,
-            now=now,
-        )
-        person_id = person.id
-    return Actor(person_id, frozenset(roles), name, zone)
+async def add_person(session: AsyncSession, name: str, *roles: Role, zone: str = "UTC", now: datetime) -> Actor:
+    person = await accounts.add_person(
+        session,
+        email=f"{name.lower().replace(' ', '.')}@example.org",
+        name=name,
+        roles=roles,
+        time_zone=zone,
+        proven=True,
+        now=now,
+    )
+    return Actor(person.id, frozenset(roles), name, zone)
 
 
 async def found_practice(db: Database, clock: ManualClock) -> World:
-    """Alice offers a paid session of 50 + 10 minutes and a free call; she is free this and the next afternoon."""
+    """Alice offers a paid session of 50 + 10 minutes and a free call; she is free this and the next afternoon.
+
+    One transaction: this runs before nearly every test.
+    """
     now = clock()
-    alice = await add_person(db, "Alice Owner", Role.PRACTITIONER, zone="Europe/Lisbon", now=now)
-    bob = await add_person(db, "Bob Client", Role.CLIENT, zone="Europe/Oslo", now=now)
-    charlie = await add_person(db, "Charlie Stranger", Role.CLIENT, now=now)
-    dana = await add_person(db, "Dana Admin", Role.ADMIN, now=now)
-    erin = await add_person(db, "Erin Other", Role.PRACTITIONER, now=now)
     async with db.transaction() as session:
+        alice = await add_person(session, "Alice Owner", Role.PRACTITIONER, zone="Europe/Lisbon", now=now)
+        bob = await add_person(session, "Bob Client", Role.CLIENT, zone="Europe/Oslo", now=now)
+        charlie = await add_person(session, "Charlie Stranger", Role.CLIENT, now=now)
+        dana = await add_person(session, "Dana Admin", Role.ADMIN, now=now)
+        erin = await add_person(session, "Erin Other", Role.PRACTITIONER, now=now)
         for who in (alice, erin):
             await practitioners.publish_profile(session, None, who.person_id, NewProfile(), now=now)
         paid = NewService(
             "Individual session", 5_000, "EUR", length_minutes=50, buffer_after_minutes=10, recording_offered=True
         )
         free = NewService("Discovery call", 0, "EUR", length_minutes=20, is_discovery=True)
-        service_id = await practitioners.add_service(session, None, alice.person_id, paid, now=now)
-        free_id = await practitioners.add_service(session, None, alice.person_id, free, now=now)
+        for service in (paid, free):
+            await practitioners.add_service(session, None, alice.person_id, service, now=now)
         await top_up(session, None, bob.person_id, WALLET_MINOR, "EUR", key="bob", now=now)
-    for day in (date(2026, 3, 2), date(2026, 3, 3)):
-        window = availability.NewWindow(day, time(14), time(18))
-        await availability.add_window(db, alice, window, now=now)
-    care = await consents.publish_text(
-        db, None, Purpose.CARE, alice.person_id, title="Informed consent", body="What this is.", now=now
+        session.add_all(_afternoon(alice, MONDAY + timedelta(days=n), now) for n in range(2))
+        care = _text(Purpose.CARE, alice.person_id, now)
+        recording = _text(Purpose.RECORDING, PRACTICE, now)
+        session.add_all((care, recording))
+    return World(db, clock, alice, bob, charlie, dana, erin, paid.id, free.id, care.id, recording.id)
+
+
+def _afternoon(who: Actor, day: datetime, now: datetime) -> AvailabilityWindow:
+    return AvailabilityWindow(
+        id=new_id(),
+        practitioner_id=who.person_id,
+        local_date=day.date().isoformat(),
+        local_start="14:00",
+        local_end="18:00",
+        time_zone=who.time_zone,
+        starts_at=day.replace(hour=14),
+        ends_at=day.replace(hour=18),
+        created_at=now,
     )
-    recording = await consents.publish_text(
-        db, None, Purpose.RECORDING, PRACTICE, title="Recording", body="What is recorded.", now=now
+
+
+def _text(purpose: Purpose, owner: str, now: datetime) -> ConsentText:
+    return ConsentText(
+        id=new_id(), purpose=purpose, owner=owner, version=1, title="A text", body="What this is.", created_at=now
     )
-    return World(db, clock, alice, bob, charlie, dana, erin, service_id, free_id, care.id, recording.id)
 
 
 class Hand:
