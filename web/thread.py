@@ -38,6 +38,7 @@ class DayBlock:
     width: float
     kind: str  # other: over; span: now; open: to come
     text: str
+    is_tight: bool  # on phones its text would run into the one before
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def day_thread(now: datetime, sessions: list[Session], zone: str) -> DayThread:
         kind = "other" if not one.is_open else "span" if one.starts_at <= now else "open"
         crowded = at - written < 8 or abs(at - _share(now, start, end)) < 8
         text = "" if crowded else words.clock(one.starts_at, zone)
-        blocks.append(DayBlock(at, round(_share(one.ends_at, start, end) - at, 2), kind, text))
+        blocks.append(DayBlock(at, round(_share(one.ends_at, start, end) - at, 2), kind, text, at - written < 14))
         written = written if crowded else at
     times = ", ".join(words.clock(s.starts_at, zone) for s in todays)
     said = f"Your day from {words.clock(start, zone)} to {words.clock(end, zone)}. It is {words.clock(now, zone)}."

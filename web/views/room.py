@@ -11,18 +11,18 @@ from datetime import datetime
 
 from aiohttp import web
 
-from control import appointment_queries, consents, waiting_room
+from control import consents, waiting_room
 from control.accounts import Actor, require_actor
 from control.appointment_queries import SessionView
 from control.appointment_states import State
 from control.consents import Purpose
 from control.database import Database
-from control.errors import NotFound
 from control.keys import CLOCK, DATABASE
 from control.lifecycle import Facts, Party, opens_at, start_missed_at
 from web import words
 from web.render import home_url, reader_of, render, zone_of
 from web.thread import session_thread
+from web.views.session import session_for
 
 routes = web.RouteTableDef()
 
@@ -50,13 +50,11 @@ class RoomPage:
     recording_text_id: str
 
 
-@routes.get("/sessions/{id}/waiting-room")
+@routes.get("/sessions/{id:[0-9a-f]{32}}/waiting-room")
 async def show_waiting_room(request: web.Request) -> web.StreamResponse:
     actor = require_actor(request)
     db, now = request.app[DATABASE], request.app[CLOCK]()
-    seen = await appointment_queries.get_for(db, actor, request.match_info["id"])
-    if seen.party is Party.ADMIN:
-        raise NotFound
+    seen = await session_for(request, Party.CLIENT, Party.PRACTITIONER)
     elsewhere = _page_of_state(seen) or await _page_before(request, actor, seen)
     if elsewhere:
         raise web.HTTPSeeOther(elsewhere)
@@ -68,13 +66,11 @@ async def show_waiting_room(request: web.Request) -> web.StreamResponse:
     return render(request, "waiting_room.html", room=room, thread=thread)
 
 
-@routes.get("/sessions/{id}/room")
+@routes.get("/sessions/{id:[0-9a-f]{32}}/room")
 async def show_session_room(request: web.Request) -> web.StreamResponse:
     actor = require_actor(request)
     db, now = request.app[DATABASE], request.app[CLOCK]()
-    seen = await appointment_queries.get_for(db, actor, request.match_info["id"])
-    if seen.party is Party.ADMIN:
-        raise NotFound
+    seen = await session_for(request, Party.CLIENT, Party.PRACTITIONER)
     elsewhere = _page_of_state(seen) or await _page_before(request, actor, seen)
     if elsewhere:
         raise web.HTTPSeeOther(elsewhere)
@@ -91,7 +87,7 @@ def _page_of_state(seen: SessionView) -> str:
     page = f"/sessions/{seen.id}"
     if seen.state in JOINABLE:
         return ""
-    if seen.state is State.COMPLETED:
+    if seen.state is State.COMPLETED and seen.party is Party.CLIENT:
         return f"{page}/afterwards"
     if seen.state is State.NO_SHOW_PRACTITIONER and seen.party is Party.CLIENT:
         return f"{page}/missed"

@@ -80,7 +80,7 @@ function draw() {
     becomeRoom();
     return;
   }
-  const page = state.ending ? endingPage(state.ending, session) : '';
+  const page = state.ending ? endingPage(state.ending, session, state.role) : '';
   if (page) {
     isIn = true;
     location.assign(page);

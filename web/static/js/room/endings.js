@@ -6,10 +6,12 @@
 /** Words of control that mean: this session is over, whatever the reason. */
 const OVER = new Set(['ended', 'completed', 'cancelled', 'missed', 'expired', 'no_show_client', 'no_show_practitioner']);
 
-/** The page to go to, or '' to stay and say it. @param {Ending} ending @param {string} sessionId */
-export function endingPage(ending, sessionId) {
+/** The page to go to, or '' to stay and say it. @param {Ending} ending @param {string} sessionId @param {string} role */
+export function endingPage(ending, sessionId, role) {
   if (ending.kind === 'replaced') return '';
-  if (ending.kind === 'ended' && ending.code === 'completed') return `/sessions/${sessionId}/afterwards`;
+  if (ending.kind === 'ended' && ending.code === 'completed') {
+    return role === 'practitioner' ? `/sessions/${sessionId}` : `/sessions/${sessionId}/afterwards`;
+  }
   // The server knows which page tells of this end, and sends everybody there from the waiting room's door.
   return ending.kind === 'ended' || OVER.has(ending.code) ? `/sessions/${sessionId}/waiting-room` : '';
 }

@@ -77,13 +77,16 @@ class Room {
   _end(state) {
     const ending = state.ending;
     if (!ending || this._gone) return;
-    const page = endingPage(ending, this._call.sessionId);
+    const page = endingPage(ending, this._call.sessionId, this._root.dataset.role || '');
     if (page) {
       this._go(page);
       return;
     }
     const over = byId('over');
     if (!over.hidden) return;
+    this._call.leave();
+    this._view.showSelf(null);
+    byId('self').hidden = true;
     const [title, words] = endingWords(ending);
     over.hidden = false;
     say(byId('over-title'), title);
@@ -181,7 +184,7 @@ class Room {
     });
     once(byId('end-yes'), () => tryTo('end-error', async () => {
       await post(`${api}/complete-session`, { isNoShow: false, noShowReason: null });
-      this._go(`/sessions/${this._call.sessionId}/afterwards`);
+      this._go(`/sessions/${this._call.sessionId}`);
     }));
   }
 

@@ -106,6 +106,7 @@ export function slotOf(state, id, source) {
 export function statusWords(state) {
   const session = state.snapshot?.state;
   if (state.ending?.kind === 'ended' || session === 'completed') return 'Ended';
+  if (state.ending) return 'Not connected';
   if (state.line === 'lost' || (state.line === 'open' && state.media === 'disconnected')) return 'Reconnecting';
   if (state.line === 'connecting' || !state.snapshot) return 'Connecting';
   const there = others(state).filter((person) => person.place === 'admitted');

@@ -127,7 +127,7 @@ export class RoomView {
 
   /** @param {RoomState} state @param {Map<string, Tracks>} tracks */
   _drawStage(state, tracks) {
-    const people = others(state).filter((person) => person.place === 'admitted');
+    const people = state.ending ? [] : others(state).filter((person) => person.place === 'admitted');
     const wanted = new Set();
     let screens = 0;
     for (const person of people) {
