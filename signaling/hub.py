@@ -94,9 +94,14 @@ class Hub:
             return
         news: list[events.HubEvent] = []
         async with self._alone(seating):
-            await asyncio.gather(*(self._refresh(session, news) for session in seating))
+            # All at once: the person let in should not wait for the others' rows. All to the end, whatever fails.
+            refreshing = (self._refresh(session, news) for session in seating)
+            done = await asyncio.gather(*refreshing, return_exceptions=True)
             seating.tell_people()
         await self._tell_control(news)
+        for failure in done:
+            if failure is not None:
+                raise failure
 
     async def end(self, appointment_id: str, reason: str) -> None:
         """The session is over for everybody."""

@@ -211,7 +211,11 @@ export class Signaling {
       this._stop();
       return;
     }
-    if (JOIN_AGAIN_CODES.has(code)) this._resume = '';
+    if (JOIN_AGAIN_CODES.has(code) && this._resume) {
+      // The server is there, it only forgot us: no reason to wait before joining anew.
+      this._resume = '';
+      this._attempt = 0;
+    }
     this._retry(this._lastError === 'rate_limited' ? RATE_LIMIT_PAUSE_MS : 0);
     this._lastError = '';
   }
