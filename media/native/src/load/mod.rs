@@ -26,7 +26,7 @@ pub(crate) fn pin_to_cpu(cpu: usize) {
 }
 
 /// A second descriptor of the caller's socket, ours to close.
-pub(crate) fn duplicate(fd: RawFd) -> std::io::Result<OwnedFd> {
+pub fn duplicate(fd: RawFd) -> std::io::Result<OwnedFd> {
     // SAFETY: F_DUPFD_CLOEXEC answers a new descriptor or an error, whatever it is given.
     let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
     if copy < 0 {

@@ -8,6 +8,7 @@ pub mod counters;
 pub mod events;
 
 mod demux;
+mod orders;
 mod outbox;
 mod room;
 mod thread;

@@ -30,6 +30,10 @@ impl Room {
         self.taps.insert(tap, Tap { place, track });
     }
 
+    pub(super) fn has_taps(&self) -> bool {
+        !self.taps.is_empty()
+    }
+
     /// Learns from the engine's events what journal records need to say.
     pub(super) fn observe(&mut self, events: &[Event]) {
         for event in events {

@@ -10,13 +10,13 @@ use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use holdspace_engine::{Command, Engine, EngineConfig, Local, Outputs, Path, TapEnd, TapId, Time};
+use holdspace_engine::{Command, EngineConfig, Local, Outputs, Path, TapId, Time};
 use holdspace_journal::JournalSink;
 
 use super::command::ThreadCommand;
-use super::counters::{add_totals, retire_totals, ThreadCounts};
+use super::counters::{add_totals, ThreadCounts};
 use super::demux::{Demux, Owner, Unclaimed};
-use super::events::{Answer, Notice};
+use super::events::Notice;
 use super::outbox::Outbox;
 use super::room::Room;
 use super::ThreadShared;
@@ -37,24 +37,24 @@ const SINK_FLUSH_US: u64 = 100_000;
 const SHORTEST_TIMER_US: u64 = 200;
 
 pub(super) struct Worker {
-    index: usize,
-    shared: Arc<ThreadShared>,
-    commands: Receiver<ThreadCommand>,
-    config: EngineConfig,
-    outboxes: Vec<Outbox>,
-    overflow: Vec<u32>,
-    rooms: HashMap<u64, Room, RandomState>,
-    demux: Demux,
-    timers: BinaryHeap<Reverse<(Time, u64)>>,
-    outputs: Outputs,
-    touched: Vec<u64>,
-    sink: JournalSink,
-    sink_flushed_us: u64,
-    has_taps: bool,
-    counts: ThreadCounts,
-    is_dirty: bool,
-    published_us: u64,
-    published_packets: u64,
+    pub(super) index: usize,
+    pub(super) shared: Arc<ThreadShared>,
+    pub(super) commands: Receiver<ThreadCommand>,
+    pub(super) config: EngineConfig,
+    pub(super) outboxes: Vec<Outbox>,
+    pub(super) overflow: Vec<u32>,
+    pub(super) rooms: HashMap<u64, Room, RandomState>,
+    pub(super) demux: Demux,
+    pub(super) timers: BinaryHeap<Reverse<(Time, u64)>>,
+    pub(super) outputs: Outputs,
+    pub(super) touched: Vec<u64>,
+    pub(super) sink: JournalSink,
+    pub(super) sink_flushed_us: u64,
+    pub(super) has_taps: bool,
+    pub(super) counts: ThreadCounts,
+    pub(super) is_dirty: bool,
+    pub(super) published_us: u64,
+    pub(super) published_packets: u64,
 }
 
 /// What a thread is started with.
@@ -67,12 +67,12 @@ pub(super) struct WorkerParts {
     pub(super) sink: JournalSink,
 }
 
-fn now() -> Time {
+pub(super) fn now() -> Time {
     Time(clock::monotonic_ns() / 1_000)
 }
 
 /// One room's turn: the engine's answer, or what the panic said.
-fn guarded<T>(turn: impl FnOnce() -> T) -> Result<T, String> {
+pub(super) fn guarded<T>(turn: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(turn)).map_err(|payload| panic_message(&*payload))
 }
 
@@ -136,6 +136,9 @@ impl Worker {
 
     /// How long poll may sleep; None: until something comes.
     fn idle_ns(&self) -> Option<u64> {
+        if !self.touched.is_empty() {
+            return Some(0);
+        }
         let mut deadline = self.timers.peek().map(|Reverse((time, _))| time.0);
         let mut at_latest = |us: u64| deadline = Some(deadline.map_or(us, |earlier| earlier.min(us)));
         if self.is_dirty {
@@ -203,98 +206,8 @@ impl Worker {
         }
     }
 
-    /// Takes every waiting command; false when one of them was `Stop`.
-    fn take_commands(&mut self) -> bool {
-        self.shared.is_signalled.store(false, std::sync::atomic::Ordering::Release);
-        self.is_dirty = true;
-        while let Ok(command) = self.commands.try_recv() {
-            match command {
-                ThreadCommand::AddRoom { room } => self.add_room(room),
-                ThreadCommand::RemoveRoom { room } => self.remove_room(room),
-                ThreadCommand::Room { room, command } => {
-                    self.apply(room, command);
-                }
-                ThreadCommand::AddTap { room, tap, track, grant, place } => {
-                    if let Some(there) = self.rooms.get_mut(&room) {
-                        there.add_tap(tap, track, place);
-                        self.has_taps = true;
-                    }
-                    if !self.apply(room, Command::AddTap { tap, track, grant }) {
-                        let event = holdspace_engine::Event::TapEnded { tap, reason: TapEnd::Removed };
-                        self.outputs.events.push(event);
-                        self.after_turn(room);
-                    }
-                }
-                ThreadCommand::ReportTransport { room, transport, ticket } => {
-                    let there = self.rooms.get(&room).map(|room| &room.engine);
-                    let stats = guarded(|| there.and_then(|engine| engine.transport_stats(transport, now()).ok()));
-                    self.answer(room, ticket, stats.map(|stats| stats.map_or(Answer::Gone, Answer::Transport)));
-                }
-                ThreadCommand::ReportRoom { room, ticket } => {
-                    let there = self.rooms.get(&room).map(|room| &room.engine);
-                    let dump = guarded(|| there.map(|engine| engine.dump(now())));
-                    self.answer(room, ticket, dump.map(|dump| dump.map_or(Answer::Gone, Answer::Room)));
-                }
-                ThreadCommand::Stop => return false,
-                #[cfg(test)]
-                ThreadCommand::PanicInRoom { room } => {
-                    if let Err(message) = guarded(|| panic!("asked to")) {
-                        self.fail_room(room, message);
-                    }
-                }
-            }
-        }
-        true
-    }
-
-    fn answer(&mut self, room: u64, ticket: u64, answer: Result<Answer, String>) {
-        match answer {
-            Ok(answer) => self.shared.events.push(Notice::Answer { ticket, answer }),
-            Err(message) => {
-                self.fail_room(room, message);
-                self.shared.events.push(Notice::Answer { ticket, answer: Answer::Gone });
-            }
-        }
-    }
-
-    fn add_room(&mut self, room: u64) {
-        let mut config = self.config.clone();
-        config.seed ^= room.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ clock::monotonic_ns();
-        self.rooms.insert(room, Room::new(Engine::new(config)));
-    }
-
-    fn remove_room(&mut self, room: u64) {
-        let Some(gone) = self.rooms.remove(&room) else {
-            return;
-        };
-        self.demux.forget_room(room);
-        let totals = &mut self.counts.totals;
-        if guarded(|| retire_totals(totals, &gone.engine.totals())).is_ok() {
-            drop(gone);
-        }
-    }
-
-    /// Whether the engine carried it out. The registry has checked before, so a refusal is counted as odd.
-    fn apply(&mut self, room: u64, command: Command) -> bool {
-        let Some(there) = self.rooms.get_mut(&room) else {
-            return false;
-        };
-        let outputs = &mut self.outputs;
-        match guarded(|| there.engine.apply(command, now(), outputs)) {
-            Ok(result) => {
-                self.counts.commands_refused += u64::from(result.is_err());
-                self.after_turn(room);
-                result.is_ok()
-            }
-            Err(message) => {
-                self.fail_room(room, message);
-                false
-            }
-        }
-    }
-
     /// Takes routes and events out of the outputs and remembers that the room has something to flush.
-    fn after_turn(&mut self, room_id: u64) {
+    pub(super) fn after_turn(&mut self, room_id: u64) {
         let Some(room) = self.rooms.get_mut(&room_id) else {
             return;
         };
@@ -326,7 +239,7 @@ impl Worker {
         }
     }
 
-    fn fail_room(&mut self, room: u64, message: String) {
+    pub(super) fn fail_room(&mut self, room: u64, message: String) {
         if let Some(gone) = self.rooms.remove(&room) {
             // Its state is suspect: neither asked for counters nor trusted to drop in peace.
             let _ = guarded(|| drop(gone));
@@ -371,7 +284,7 @@ impl Worker {
         self.touched = touched;
     }
 
-    fn flush_room(&mut self, room_id: u64) -> Result<(), String> {
+    pub(super) fn flush_room(&mut self, room_id: u64) -> Result<(), String> {
         loop {
             let Some(room) = self.rooms.get_mut(&room_id) else {
                 return Ok(());
@@ -439,7 +352,8 @@ impl Worker {
         }
         let time_us = now().0;
         if self.has_taps && time_us >= self.sink_flushed_us + SINK_FLUSH_US {
-            self.sink.flush(time_us);
+            self.has_taps = self.rooms.values().any(Room::has_taps);
+            self.sink.flush(if self.has_taps { time_us } else { u64::MAX });
             self.sink_flushed_us = time_us;
         }
         if self.is_dirty && time_us >= self.published_us + PUBLISH_EVERY_US {
