@@ -239,15 +239,12 @@ async def _open_days(session: AsyncSession, practitioner_id: str, zone_name: str
     """Working hours of the coming weekdays, each added once."""
     zone = ZoneInfo(zone_name)
     today = now.astimezone(zone).date()
-    known = set(
-        (
-            await session.execute(
-                select(AvailabilityWindow.local_date, AvailabilityWindow.local_start).where(
-                    AvailabilityWindow.practitioner_id == practitioner_id, AvailabilityWindow.service_id.is_(None)
-                )
-            )
-        ).tuples()
+    found = await session.execute(
+        select(AvailabilityWindow.local_date, AvailabilityWindow.local_start).where(
+            AvailabilityWindow.practitioner_id == practitioner_id, AvailabilityWindow.service_id.is_(None)
+        )
     )
+    known = {(local_date, local_start) for local_date, local_start in found}
     for day in _weekdays(today, DAYS_AHEAD):
         for opens, closes in HOURS:
             start, end = wall_to_utc(day, opens, zone), wall_to_utc(day, closes, zone)

@@ -72,6 +72,7 @@ class OutboxWorker:
         self._has_gateway = deliver is not None or settings.mail.host is not None
         self._still_wanted: dict[NoticeKind, StillWanted] = {}
         self._filled = asyncio.Event()
+        self._closing = False
         self._task: asyncio.Task[None] | None = None
 
     def check_before_sending(self, kind: NoticeKind, hook: StillWanted) -> None:
@@ -87,16 +88,19 @@ class OutboxWorker:
         self._task = asyncio.create_task(self._run(), name="outbox")
 
     async def close(self) -> None:
+        """A cancelled delivery can swallow the cancelling (asyncio.wait_for in Python 3.11), so the loop is told too."""
+        self._closing = True
+        self._filled.set()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
     async def _run(self) -> None:
-        while True:
+        while not self._closing:
             self._filled.clear()
             try:
-                while await self.work_once():
+                while not self._closing and await self.work_once():
                     pass
             except Exception:
                 log.exception("outbox round failed")
@@ -117,9 +121,8 @@ class OutboxWorker:
     async def backlog(self) -> Backlog:
         now = self._clock()
         async with self._db.reading() as session:
-            counts = dict(
-                (await session.execute(select(OutboxRow.state, func.count()).group_by(OutboxRow.state))).tuples().all()
-            )
+            found = await session.execute(select(OutboxRow.state, func.count()).group_by(OutboxRow.state))
+            counts: dict[str, int] = dict(found.all())
             oldest = await session.scalar(
                 select(func.min(OutboxRow.next_attempt_at)).where(
                     OutboxRow.state == OutboxState.WAITING, OutboxRow.next_attempt_at <= now

@@ -48,7 +48,7 @@ class PostgresServer:
         self._run(["initdb", "-D", data, "-U", USER, "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"])
         options = [part for name, value in SETTINGS for part in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("wb") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603  our own arguments
                 [self._bin / "postgres", "-D", data, "-k", str(self._folder), *options],
                 stdout=log,
                 stderr=log,
@@ -85,7 +85,7 @@ class PostgresServer:
 
     def _run(self, command: Sequence[str], *, attempts: int = 1) -> None:
         for attempt in range(attempts):
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603  our own arguments
                 [self._bin / command[0], *command[1:]],
                 capture_output=True,
                 cwd=self._folder,
