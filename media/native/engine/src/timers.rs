@@ -73,7 +73,8 @@ impl Engine {
         }
         self.tick_tracks(now, out);
         self.tick_levels(now, out);
-        self.wake = self.earliest(now);
+        // Everything due was done; the millisecond keeps a mistake here from becoming a busy loop.
+        self.wake = self.earliest(now).map(|at| at.max(now.plus_ms(1)));
     }
 
     fn tick_ice(&mut self, index: usize, now: Time, out: &mut Outputs) {

@@ -44,7 +44,7 @@ fn sign_rtp(key: &mut Outbound, body: &[u8], seq: u16, ssrc: u32) -> Option<Vec<
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(common::cases(64))]
 
     #[test]
     fn any_bytes_never_panic(datagrams in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 1..200)) {

@@ -150,7 +150,7 @@ fn flood(world: &mut World, subscriber: usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(common::cases(48))]
 
     #[test]
     fn no_index_is_spent_twice(seed in any::<u64>(), acts in proptest::collection::vec(act(), 1..40)) {

@@ -92,6 +92,9 @@ pub struct Browser {
     pub stun_answers: Vec<(Time, bool)>,
     pub transport_seq: u16,
     pub sent_numbers: u64,
+    /// Offers RED (payload type 63 + n) before Opus.
+    pub red: bool,
+    pub orientation: Option<u8>,
     outbound: Outbound,
     inbound: Inbound,
     arrivals: BTreeMap<u64, i64>,
@@ -141,6 +144,8 @@ impl Browser {
             stun_answers: Vec::new(),
             transport_seq: 0,
             sent_numbers: 0,
+            red: false,
+            orientation: None,
             arrivals: BTreeMap::new(),
             newest_transport_seq: None,
             transport_seqs: Vec::new(),
@@ -167,7 +172,7 @@ impl Browser {
 
     pub fn codecs(&self, kind: Kind) -> Vec<CodecSpec> {
         let video = kind == Kind::Video;
-        vec![CodecSpec {
+        let mut codecs = vec![CodecSpec {
             name: if video { "vp8" } else { "opus" }.into(),
             payload_type: if video { self.vp8() } else { self.opus() },
             clock_hz: if video { 90_000 } else { 48_000 },
@@ -177,7 +182,16 @@ impl Browser {
             remb: video,
             twcc: true,
             fmtp: String::new(),
-        }]
+        }];
+        if self.red && !video {
+            let red = CodecSpec { name: "red".into(), payload_type: self.red_type(), ..codecs[0].clone() };
+            codecs.insert(0, red);
+        }
+        codecs
+    }
+
+    pub fn red_type(&self) -> u8 {
+        63 + self.number() % 8
     }
 
     pub fn add_sending(&mut self, track: TrackId, kind: Kind) -> usize {
@@ -271,10 +285,12 @@ impl Browser {
     }
 
     fn media_packet(&mut self, at: usize, part: usize, last: bool, keyframe: bool) -> Vec<u8> {
+        let opus = self.opus();
         let sending = &mut self.sending[at];
         sending.ext_seq += 1;
         let payload = match sending.kind {
             Kind::Video => vp8_payload(sending, part, keyframe),
+            Kind::Audio if self.red => red_payload(sending, opus),
             Kind::Audio => filler(sending.ssrc, sending.ext_seq, sending.payload_bytes),
         };
         let marker = sending.kind == Kind::Video && last;
@@ -292,7 +308,11 @@ impl Browser {
     }
 
     pub fn raw_packet(&mut self, at: usize, ext_seq: u64, payload: &[u8], padding: usize) -> Vec<u8> {
-        let payload_type = if self.sending[at].kind == Kind::Video { self.vp8() } else { self.opus() };
+        let payload_type = match self.sending[at].kind {
+            Kind::Video => self.vp8(),
+            Kind::Audio if self.red => self.red_type(),
+            Kind::Audio => self.opus(),
+        };
         let sending = &self.sending[at];
         let (_, rtp_ts, marker) = sending.history.get(&ext_seq).cloned().unwrap_or((vec![], sending.rtp_ts, false));
         let (mid, ssrc) = (sending.mid.clone(), sending.ssrc);
@@ -327,6 +347,10 @@ impl Browser {
         ids.transport_cc.into_iter().for_each(|id| list.push((id, &transport_seq)));
         if self.sending[at].kind == Kind::Audio {
             ids.audio_level.into_iter().for_each(|id| list.push((id, &level)));
+        }
+        let orientation = [self.orientation.unwrap_or(0)];
+        if self.orientation.is_some() && numbers.marker {
+            ids.video_orientation.into_iter().for_each(|id| list.push((id, &orientation)));
         }
         let rid_id = if numbers.ssrc == self.sending[at].ssrc { ids.rid } else { ids.repaired_rid };
         rid_id.filter(|_| !rid.is_empty()).into_iter().for_each(|id| list.push((id, rid.as_bytes())));
@@ -587,6 +611,16 @@ fn filler(ssrc: u32, ext_seq: u64, bytes: usize) -> Vec<u8> {
     let seed = u64::from(ssrc) << 32 ^ ext_seq;
     let mut payload = seed.to_be_bytes().to_vec();
     payload.extend((0..bytes.saturating_sub(8)).map(|at| (seed as usize).wrapping_mul(31).wrapping_add(at * 7) as u8));
+    payload
+}
+
+/// One redundant block and the primary, both named by the publisher's Opus type.
+fn red_payload(sending: &Sending, opus: u8) -> Vec<u8> {
+    let older = filler(sending.ssrc, sending.ext_seq - 1, 40);
+    let newest = filler(sending.ssrc, sending.ext_seq, 50);
+    let mut payload = vec![0x80 | opus, (960_u16 << 2 >> 8) as u8, (960_u16 << 2) as u8, older.len() as u8, opus];
+    payload.extend(older);
+    payload.extend(newest);
     payload
 }
 
