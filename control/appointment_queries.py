@@ -94,9 +94,7 @@ def _view(found: Row[Any], actor: Actor) -> SessionView:
         party = Party.CLIENT
     else:
         party = Party.ADMIN
-    copied = {
-        name: getattr(row, name) for name in SessionView.__dataclass_fields__ if hasattr(Appointment, name)
-    }
+    copied = {name: getattr(row, name) for name in SessionView.__dataclass_fields__ if hasattr(Appointment, name)}
     return SessionView(
         **(copied | {"state": State(row.state)}),
         party=party,

@@ -85,9 +85,7 @@ async def offer_of(session: AsyncSession, service_id: str) -> Offer:
         await session.execute(
             select(Service, PractitionerProfile)
             .join(PractitionerProfile, PractitionerProfile.person_id == Service.practitioner_id)
-            .where(
-                Service.id == service_id, Service.active.is_(True), PractitionerProfile.published.is_(True)
-            )
+            .where(Service.id == service_id, Service.active.is_(True), PractitionerProfile.published.is_(True))
         )
     ).one_or_none()
     if found is None:
@@ -154,9 +152,7 @@ async def month_of_slots(
     """Free slots of the days `first` to `last` of a calendar in `zone`, each day present, empty ones too."""
     if not first <= last <= first + timedelta(days=MOST_DAYS) or last >= date.max:
         raise Invalid("dates_out_of_range", f"Ask for at most {MOST_DAYS} days, the first of them first.")
-    days: dict[date, list[Slot]] = {
-        first + timedelta(days=n): [] for n in range((last - first).days + 1)
-    }
+    days: dict[date, list[Slot]] = {first + timedelta(days=n): [] for n in range((last - first).days + 1)}
     span = Span(day_in(first, zone).start, day_in(last, zone).end)
     async with db.reading() as session:
         offer = await offer_of(session, service_id)

@@ -93,9 +93,7 @@ async def _booked_under(session: AsyncSession, actor: Actor, wanted: Wanted) -> 
     if wanted.key is None:
         return None
     found = await session.scalar(
-        select(Appointment.id).where(
-            Appointment.client_id == actor.person_id, Appointment.booking_key == wanted.key
-        )
+        select(Appointment.id).where(Appointment.client_id == actor.person_id, Appointment.booking_key == wanted.key)
     )
     if found is None:
         return None
@@ -157,9 +155,7 @@ async def _hold(
     return await view(session, actor, row.id)
 
 
-def _new_row(
-    actor: Actor, offer: Offer, slot: Slot, wanted: Wanted, terms: Terms, now: datetime
-) -> Appointment:
+def _new_row(actor: Actor, offer: Offer, slot: Slot, wanted: Wanted, terms: Terms, now: datetime) -> Appointment:
     service, profile = offer.service, offer.profile
     busy = offer.rules.busy(slot.start)
     return Appointment(
@@ -231,9 +227,7 @@ def is_overlap(error: IntegrityError) -> bool:
     return getattr(error.orig, "sqlstate", None) == "23P01" or "appointments_no_overlap" in str(error.orig)
 
 
-async def pay(
-    db: Database, actor: Actor, appointment_id: str, method: Method, *, now: datetime
-) -> SessionView:
+async def pay(db: Database, actor: Actor, appointment_id: str, method: Method, *, now: datetime) -> SessionView:
     """Secure the price and schedule the appointment; paying again returns it as it is.
 
     Raises Conflict("hold_expired" | "not_payable" | "insufficient_funds"). A failed attempt is kept as a row.
@@ -250,9 +244,7 @@ async def pay(
         raise
 
 
-async def _pay(
-    session: AsyncSession, actor: Actor, row: Appointment, method: Method, now: datetime
-) -> SessionView:
+async def _pay(session: AsyncSession, actor: Actor, row: Appointment, method: Method, now: datetime) -> SessionView:
     if row.state == State.PENDING:
         if row.hold_expires_at is not None and row.hold_expires_at <= now:
             raise Conflict("hold_expired", "The time was held for 10 minutes and is free again. Choose it once more.")

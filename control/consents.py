@@ -146,9 +146,7 @@ def answer_of(given: tuple[Given, ...], person_id: str, purpose: Purpose) -> Giv
 async def standing_recording(db: Database, appointment_id: str) -> dict[str, Given]:
     """Per person the standing yes to recording; nobody else is in it. The recorder's grants are made from these."""
     given = await standing(db, appointment_id)
-    return {
-        one.person_id: one for one in given if one.purpose is Purpose.RECORDING and one.answer is Answer.YES
-    }
+    return {one.person_id: one for one in given if one.purpose is Purpose.RECORDING and one.answer is Answer.YES}
 
 
 async def history_of(db: Database, actor: Actor) -> tuple[Given, ...]:
@@ -205,9 +203,7 @@ async def answer(
         return await _keep(session, actor, row, text, said, now)
 
 
-async def withdraw(
-    db: Database, actor: Actor, appointment_id: str, purpose: Purpose, *, now: datetime
-) -> Given:
+async def withdraw(db: Database, actor: Actor, appointment_id: str, purpose: Purpose, *, now: datetime) -> Given:
     """Take a yes back, at any time, also during the session. Raises Conflict("nothing_to_withdraw")."""
     async with db.transaction() as session:
         row = await load(session, appointment_id)
@@ -259,9 +255,7 @@ async def _keep(
     if text.purpose is Purpose.RECORDING and actor.person_id == row.client_id:
         about = await session_facts(session, row)
         extra = {"answer": said, "version": text.version, "consent_id": consent.id}
-        await enqueue(
-            session, Notice(NoticeKind.RECORDING_CONSENT_RECEIPT, actor.person_id, about, extra), now=now
-        )
+        await enqueue(session, Notice(NoticeKind.RECORDING_CONSENT_RECEIPT, actor.person_id, about, extra), now=now)
     detail = {"purpose": text.purpose, "answer": said, "text_version": text.version}
     record(session, actor, "consent.answer", f"appointment:{row.id}", detail, now=now)
     publish(session, ConsentChanged(row.id, actor.person_id, text.purpose, said))
@@ -286,9 +280,7 @@ async def publish_text(
         if owner != PRACTICE and await session.get(Person, owner) is None:
             raise NotFound
         last = await session.scalar(
-            select(func.max(ConsentText.version)).where(
-                ConsentText.purpose == purpose, ConsentText.owner == owner
-            )
+            select(func.max(ConsentText.version)).where(ConsentText.purpose == purpose, ConsentText.owner == owner)
         )
         row = ConsentText(
             id=new_id(),

@@ -60,7 +60,7 @@ class Seat:
 
     @property
     def recording_answer(self) -> str | None:
-        """"yes" or "no" as the page shows it; a withdrawal reads as no."""
+        """ "yes" or "no" as the page shows it; a withdrawal reads as no."""
         given = answer_of(self.given, self.person_id, Purpose.RECORDING)
         if given is None:
             return None

@@ -135,9 +135,7 @@ async def get_service(db: Database, service_id: str) -> tuple[ProfileView, Servi
     return profile, next(one for one in profile.services if one.id == service_id)
 
 
-async def _profiles(
-    session: AsyncSession, people: list[tuple[Person, PractitionerProfile]]
-) -> list[ProfileView]:
+async def _profiles(session: AsyncSession, people: list[tuple[Person, PractitionerProfile]]) -> list[ProfileView]:
     ids = [person.id for person, _ in people]
     services: dict[str, list[ServiceView]] = {}
     offered = await session.scalars(

@@ -71,9 +71,7 @@ def is_shown() -> ColumnElement[bool]:
     return and_(Rating.is_public == true(), Rating.author_role == Party.CLIENT, confirmed)
 
 
-async def rate(
-    db: Database, actor: Actor, appointment_id: str, given: NewRating, *, now: datetime
-) -> RatingView:
+async def rate(db: Database, actor: Actor, appointment_id: str, given: NewRating, *, now: datetime) -> RatingView:
     """Keep a rating; the very same one again is answered alike. Conflict("not_completed" | "already_rated")."""
     try:
         async with db.transaction() as session:
@@ -185,6 +183,4 @@ async def reviews(db: Database, practitioner_id: str, *, limit: int = 20) -> tup
             .order_by(Rating.created_at.desc(), Rating.id)
             .limit(limit)
         )
-        return tuple(
-            Review(name.split(" ")[0], row.stars, row.feedback, row.created_at) for row, name in rows
-        )
+        return tuple(Review(name.split(" ")[0], row.stars, row.feedback, row.created_at) for row, name in rows)

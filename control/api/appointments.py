@@ -73,9 +73,7 @@ async def pay(request: web.Request) -> web.Response:
 async def start(request: web.Request) -> web.Response:
     actor, appointment_id = _which(request)
     await read(request, EmptyBody)
-    return _answer(
-        await appointments.start(request.app[DATABASE], actor, appointment_id, now=request.app[CLOCK]())
-    )
+    return _answer(await appointments.start(request.app[DATABASE], actor, appointment_id, now=request.app[CLOCK]()))
 
 
 @routes.post(f"{ONE}/complete-session")

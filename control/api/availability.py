@@ -63,9 +63,7 @@ async def my_windows(request: web.Request) -> web.Response:
 @routes.delete(f"/professional/sessions/availability/{{id:{ID_PATTERN}}}")
 async def delete_window(request: web.Request) -> web.Response:
     actor = require_actor(request, Role.PRACTITIONER)
-    await availability.delete_window(
-        request.app[DATABASE], actor, request.match_info["id"], now=request.app[CLOCK]()
-    )
+    await availability.delete_window(request.app[DATABASE], actor, request.match_info["id"], now=request.app[CLOCK]())
     return web.Response(status=204)
 
 

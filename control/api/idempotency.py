@@ -67,9 +67,7 @@ def idempotent(*, required: bool = False, claimed: bool = True) -> Callable[[Han
     return wrap
 
 
-async def _once(
-    request: web.Request, handler: Handler, person_id: str, key: str, *, claimed: bool
-) -> web.Response:
+async def _once(request: web.Request, handler: Handler, person_id: str, key: str, *, claimed: bool) -> web.Response:
     db = request.app[DATABASE]
     now = request.app[CLOCK]()
     what = await _hash(request)
@@ -117,9 +115,7 @@ async def _claim(db: Database, person_id: str, key: str, what: str, now: datetim
             kept = await _kept(db, person_id, key, what, now)
         except _AtWork:
             if asyncio.get_running_loop().time() >= deadline:
-                raise Conflict(
-                    "request_in_progress", "The same request is still at work.", retry_after_s=1
-                ) from None
+                raise Conflict("request_in_progress", "The same request is still at work.", retry_after_s=1) from None
             await asyncio.sleep(WAIT_STEP_S)
             continue
         if kept is not None:
@@ -142,9 +138,7 @@ async def _kept(db: Database, person_id: str, key: str, what: str, now: datetime
     return _repeated(kept.status, kept.body or "")
 
 
-async def _keep(
-    db: Database, person_id: str, key: str, what: str, status: int, body: str, now: datetime
-) -> None:
+async def _keep(db: Database, person_id: str, key: str, what: str, status: int, body: str, now: datetime) -> None:
     async with db.transaction() as session:
         answer = {"request_hash": what, "status": status, "body": body, "created_at": now}
         await _upsert(session, person_id, key, answer, replacing=KeptAnswer.request_hash == what)
@@ -158,9 +152,7 @@ async def _upsert(
     done = await session.execute(
         insert(KeptAnswer)
         .values(person_id=person_id, key=key, **values)
-        .on_conflict_do_update(
-            index_elements=[KeptAnswer.person_id, KeptAnswer.key], set_=values, where=replacing
-        )
+        .on_conflict_do_update(index_elements=[KeptAnswer.person_id, KeptAnswer.key], set_=values, where=replacing)
     )
     return cast(CursorResult[Any], done).rowcount == 1
 

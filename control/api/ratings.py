@@ -47,9 +47,7 @@ async def rate(request: web.Request) -> web.Response:
     actor = require_actor(request)
     body = await read(request, RatingBody)
     given = NewRating(body.rating, body.feedback, body.isPublic, body.wouldRecommend, body.tags)
-    rating = await ratings.rate(
-        request.app[DATABASE], actor, request.match_info["id"], given, now=request.app[CLOCK]()
-    )
+    rating = await ratings.rate(request.app[DATABASE], actor, request.match_info["id"], given, now=request.app[CLOCK]())
     return web.json_response(rating_json(rating), status=201)
 
 

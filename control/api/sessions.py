@@ -56,9 +56,7 @@ def terms_of(booking: BookingSettings) -> Terms:
 async def book(request: web.Request) -> web.Response:
     actor = require_actor(request)
     body = await read(request, BookBody)
-    wanted = Wanted(
-        body.serviceId, body.start, zone_named_untrusted(body.timeZone), key_of(request, required=True)
-    )
+    wanted = Wanted(body.serviceId, body.start, zone_named_untrusted(body.timeZone), key_of(request, required=True))
     view = await appointments.book(
         request.app[DATABASE],
         actor,
@@ -93,9 +91,7 @@ async def _page(request: web.Request, party: Party) -> web.Response:
     rows = await appointments.page_for(
         request.app[DATABASE], require_actor(request), party, after=cursor_of(request), limit=limit
     )
-    return web.json_response(
-        {"sessions": [session_json(row) for row in rows], "next_cursor": next_cursor(rows, limit)}
-    )
+    return web.json_response({"sessions": [session_json(row) for row in rows], "next_cursor": next_cursor(rows, limit)})
 
 
 @routes.post(f"/sessions/{{id:{ID_PATTERN}}}/generate-call-link")
@@ -113,9 +109,7 @@ async def generate_call_link(request: web.Request) -> web.Response:
 async def explain(request: web.Request) -> web.Response:
     """Why this session can, or can't yet, be joined."""
     actor = require_actor(request)
-    found = await waiting_room.explain(
-        request.app[DATABASE], actor, request.match_info["id"], request.app[CLOCK]()
-    )
+    found = await waiting_room.explain(request.app[DATABASE], actor, request.match_info["id"], request.app[CLOCK]())
     return web.json_response(
         {
             "can_join": found.can_join,

@@ -44,9 +44,5 @@ async def top_up(request: web.Request) -> web.Response:
 async def _balances(request: web.Request, person_id: str) -> web.Response:
     found = await ledger.balances(request.app[DATABASE], person_id)
     return web.json_response(
-        {
-            "balances": [
-                {"kind": one.kind, "currency": one.currency, "amount_minor": one.amount_minor} for one in found
-            ]
-        }
+        {"balances": [{"kind": one.kind, "currency": one.currency, "amount_minor": one.amount_minor} for one in found]}
     )

@@ -159,9 +159,7 @@ async def _insert_once(
 async def balance_of(session: AsyncSession, account: Account) -> int:
     """What an account holds by its entries; for an owned account this equals its kept balance."""
     total = await session.scalar(
-        select(func.coalesce(func.sum(LedgerEntry.amount_minor), 0)).where(
-            LedgerEntry.account_code == account.code
-        )
+        select(func.coalesce(func.sum(LedgerEntry.amount_minor), 0)).where(LedgerEntry.account_code == account.code)
     )
     return int(total or 0)
 
@@ -193,9 +191,7 @@ async def discrepancies(db: Database) -> list[str]:
             .group_by(LedgerEntry.transaction_id, LedgerEntry.currency)
             .having(amount != 0)
         )
-        summed = (
-            select(LedgerEntry.account_code, amount.label("total")).group_by(LedgerEntry.account_code).subquery()
-        )
+        summed = select(LedgerEntry.account_code, amount.label("total")).group_by(LedgerEntry.account_code).subquery()
         drifted = await session.scalars(
             select(LedgerAccount.code)
             .outerjoin(summed, summed.c.account_code == LedgerAccount.code)

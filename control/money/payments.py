@@ -87,9 +87,7 @@ async def note_failure(db: Database, appointment_id: str, method: Method, code: 
         )
 
 
-async def settle(
-    session: AsyncSession, row: Appointment, outcome: Outcome, policy: Policy, *, now: datetime
-) -> None:
+async def settle(session: AsyncSession, row: Appointment, outcome: Outcome, policy: Policy, *, now: datetime) -> None:
     """Divide what `row` holds between client, practitioner and platform; nothing if nothing is held."""
     payment = await session.scalar(
         select(Payment).where(Payment.appointment_id == row.id, Payment.state == PaymentState.HELD)

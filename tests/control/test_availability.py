@@ -98,9 +98,7 @@ async def test_month_shows_free_slots_by_the_readers_days(world: World) -> None:
 async def test_month_of_unreasonable_length_is_refused(world: World) -> None:
     for first, last in ((DAY, DAY - timedelta(days=1)), (DAY, DAY + timedelta(days=63)), (DAY, date.max)):
         with pytest.raises(Invalid):
-            await availability.month_of_slots(
-                world.db, world.service_id, first, last, ZoneInfo("UTC"), world.clock()
-            )
+            await availability.month_of_slots(world.db, world.service_id, first, last, ZoneInfo("UTC"), world.clock())
 
 
 async def test_month_asks_as_many_queries_with_bookings_as_without(world: World) -> None:
@@ -126,9 +124,7 @@ async def test_month_asks_as_many_queries_with_bookings_as_without(world: World)
 
 
 async def test_day_of_a_practitioner_lists_each_service(world: World) -> None:
-    zone, services = await availability.day_of_practitioner(
-        world.db, world.alice.person_id, DAY, world.clock()
-    )
+    zone, services = await availability.day_of_practitioner(world.db, world.alice.person_id, DAY, world.clock())
     assert zone == "Europe/Lisbon"
     assert {service.name: len(slots) for service, slots in services} == {
         "Individual session": 4,

@@ -147,9 +147,7 @@ async def test_database_itself_refuses_an_overlap(world: World) -> None:
     await world.book(world.charlie)
     with pytest.raises(IntegrityError):
         async with world.db.transaction() as session:
-            await session.execute(
-                update(Appointment).where(Appointment.id == view.id).values(state=State.PENDING)
-            )
+            await session.execute(update(Appointment).where(Appointment.id == view.id).values(state=State.PENDING))
 
 
 async def _insert(world: World, make: Callable[[AsyncSession], Awaitable[Appointment]]) -> None:

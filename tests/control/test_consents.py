@@ -90,9 +90,7 @@ async def test_client_gets_a_receipt_for_the_answer_about_recording(world: World
     given = await world.consent(world.bob, view.id, Purpose.RECORDING, Answer.NO)
     async with world.db.reading() as session:
         facts = (
-            await session.scalars(
-                select(OutboxRow.facts).where(OutboxRow.kind == "recording_consent_receipt")
-            )
+            await session.scalars(select(OutboxRow.facts).where(OutboxRow.kind == "recording_consent_receipt"))
         ).one()
     assert (facts["answer"], facts["version"], facts["consent_id"]) == ("no", 1, given.consent_id)
 
@@ -122,9 +120,7 @@ async def test_text_of_another_purpose_or_practitioner_is_not_agreed_to(world: W
     view = await world.scheduled()
     for text_id in (world.recording_text_id, "0" * 32):
         with pytest.raises(Conflict) as refused:
-            await consents.answer(
-                world.db, world.bob, view.id, Purpose.CARE, Answer.YES, text_id, now=world.clock()
-            )
+            await consents.answer(world.db, world.bob, view.id, Purpose.CARE, Answer.YES, text_id, now=world.clock())
         assert refused.value.code == "text_changed"
     with pytest.raises(Invalid):
         await consents.answer(

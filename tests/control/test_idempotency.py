@@ -131,5 +131,3 @@ async def test_double_click_on_pay_charges_once(site: Site) -> None:
 
 async def _twice(hand: Hand, path: str, body: dict[str, Any]) -> list[tuple[int, Any]]:
     return list(await asyncio.gather(hand.post(path, body, key="click"), hand.post(path, body, key="click")))
-
-

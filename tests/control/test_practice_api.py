@@ -159,9 +159,7 @@ async def test_window_that_makes_no_sense_is_refused(site: Site, body: dict[str,
         body = body | {"serviceId": site.world.service_id}
     elif body.get("serviceId") == "theirs":
         body = body | {"serviceId": NOBODYS}
-    status, problem = await alice.post(
-        "/professional/sessions/availability", BODIES["/sessions/availability"] | body
-    )
+    status, problem = await alice.post("/professional/sessions/availability", BODIES["/sessions/availability"] | body)
     assert status in (404, 422), problem
 
 

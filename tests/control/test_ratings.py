@@ -16,9 +16,7 @@ async def completed(world: World) -> str:
     view = await world.started()
     async with world.db.transaction() as session:
         moment = world.clock()
-        await session.execute(
-            update(Appointment).values(client_admitted_at=moment, practitioner_admitted_at=moment)
-        )
+        await session.execute(update(Appointment).values(client_admitted_at=moment, practitioner_admitted_at=moment))
     world.clock.forward(minutes=50)
     await appointments.complete(world.db, world.alice, view.id, now=world.clock())
     return view.id
@@ -34,9 +32,7 @@ async def test_public_rating_of_four_or_five_shows_at_once(world: World) -> None
 
 async def test_low_rating_becomes_public_only_by_a_second_yes(world: World) -> None:
     session_id = await completed(world)
-    view = await ratings.rate(
-        world.db, world.bob, session_id, NewRating(2, "Late", is_public=True), now=world.clock()
-    )
+    view = await ratings.rate(world.db, world.bob, session_id, NewRating(2, "Late", is_public=True), now=world.clock())
     assert view.awaits_confirmation
     assert await ratings.summary(world.db, world.alice.person_id) == Summary(None, 0)
     for _ in range(2):
@@ -57,9 +53,7 @@ async def test_private_rating_is_seen_by_nobody_outside(world: World) -> None:
 
 async def test_practitioners_rating_of_a_client_is_never_public(world: World) -> None:
     session_id = await completed(world)
-    view = await ratings.rate(
-        world.db, world.alice, session_id, NewRating(5, "x", is_public=True), now=world.clock()
-    )
+    view = await ratings.rate(world.db, world.alice, session_id, NewRating(5, "x", is_public=True), now=world.clock())
     assert not view.is_public
     assert await ratings.reviews(world.db, world.bob.person_id) == ()
 

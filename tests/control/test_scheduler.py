@@ -50,9 +50,7 @@ async def test_closing_gives_the_lease_back(world: World) -> None:
         assert await session.get(Lease, scheduler.LEASE) is None
 
 
-async def test_one_failing_appointment_does_not_stop_the_others(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_one_failing_appointment_does_not_stop_the_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     one = await world.book()
     other = await world.book(world.charlie, world.first_start + timedelta(hours=1))
 
@@ -94,9 +92,7 @@ async def test_due_moment_in_the_row_is_the_one_the_rules_say(world: World) -> N
     assert await due() == view.starts_at + timedelta(minutes=15)
     async with world.db.transaction() as session:
         moment = world.clock()
-        await session.execute(
-            update(Appointment).values(client_admitted_at=moment, practitioner_admitted_at=moment)
-        )
+        await session.execute(update(Appointment).values(client_admitted_at=moment, practitioner_admitted_at=moment))
     await appointments.complete(world.db, world.alice, view.id, now=world.clock())
     assert await due() is None
 

@@ -83,9 +83,7 @@ def test_slot_beyond_the_booking_window_is_not_bookable() -> None:
     ("taken_from", "taken_until", "free"),
     [(-60, 0, True), (-60, 1, False), (60, 120, True), (59, 120, False), (20, 30, False), (-30, 200, False)],
 )
-def test_slot_is_free_unless_its_busy_span_overlaps_a_taken_one(
-    taken_from: int, taken_until: int, free: bool
-) -> None:
+def test_slot_is_free_unless_its_busy_span_overlaps_a_taken_one(taken_from: int, taken_until: int, free: bool) -> None:
     taken = Span(NOON + timedelta(minutes=taken_from), NOON + timedelta(minutes=taken_until))
     assert bool(free_slots([window(1)], rules(50, 0, 10), [taken], NOON - HOUR)) is free
 
@@ -100,9 +98,7 @@ def test_free_slots_are_exactly_those_that_overlap_nothing(
     busy: list[tuple[int, int]], length: int, before: int, after: int
 ) -> None:
     terms = rules(length, before, after)
-    taken = [
-        Span(NOON + timedelta(minutes=start), NOON + timedelta(minutes=start + size)) for start, size in busy
-    ]
+    taken = [Span(NOON + timedelta(minutes=start), NOON + timedelta(minutes=start + size)) for start, size in busy]
     expected = [
         slot
         for slot in all_slots([window(24)], terms)

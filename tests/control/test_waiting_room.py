@@ -84,9 +84,7 @@ async def test_token_dies_after_five_minutes(room: WaitingRoom, world: World, vi
     assert refused.value.code == "token_expired"
 
 
-async def test_token_signed_by_somebody_else_opens_nothing(
-    room: WaitingRoom, world: World, view: SessionView
-) -> None:
+async def test_token_signed_by_somebody_else_opens_nothing(room: WaitingRoom, world: World, view: SessionView) -> None:
     claims = new_join_claims(view.id, world.bob.person_id, Role.client, world.clock())
     with pytest.raises(Refused) as refused:
         await room.redeem(sign_join(b"another secret of thirty-two byte", claims))
@@ -129,9 +127,7 @@ async def test_link_before_it_opens_is_refused_with_the_reasons(room: WaitingRoo
         assert refused.value.extra["reasons"][0]["code"] == "too_early"
 
 
-async def test_request_for_a_link_confirms_by_itself_when_no_scheduler_ran(
-    room: WaitingRoom, world: World
-) -> None:
+async def test_request_for_a_link_confirms_by_itself_when_no_scheduler_ran(room: WaitingRoom, world: World) -> None:
     scheduled = await world.scheduled()
     await world.consent(world.bob, scheduled.id, Purpose.CARE)
     world.clock.now = scheduled.starts_at - 5 * MINUTE
@@ -261,9 +257,7 @@ async def test_only_the_client_who_was_alone_there_is_refunded(
 # -- what is said ------------------------------------------------------------------------------------------------
 
 
-async def test_snapshot_tells_each_person_what_they_can_do(
-    room: WaitingRoom, world: World, view: SessionView
-) -> None:
+async def test_snapshot_tells_each_person_what_they_can_do(room: WaitingRoom, world: World, view: SessionView) -> None:
     mine = await room.snapshot(view.id, world.alice.person_id)
     yours = await room.snapshot(view.id, world.bob.person_id)
     assert mine["can"] == {"start": True, "end": False, "record": False, "share_screen": True}

@@ -58,9 +58,7 @@ class World:
 
     async def add_clients(self, count: int, *, wallet_minor: int = 0) -> list[Actor]:
         async with self.db.transaction() as session:
-            clients = [
-                await add_person(session, f"Person {n}", Role.CLIENT, now=self.clock()) for n in range(count)
-            ]
+            clients = [await add_person(session, f"Person {n}", Role.CLIENT, now=self.clock()) for n in range(count)]
             for client in clients:
                 if wallet_minor:
                     key = client.person_id

@@ -80,9 +80,7 @@ def _check(condition: str, name: str) -> sa.CheckConstraint:
 def _practice() -> None:
     op.create_table(
         "practitioner_profiles",
-        sa.Column(
-            "person_id", sa.String(32), sa.ForeignKey("people.id", ondelete="CASCADE"), primary_key=True
-        ),
+        sa.Column("person_id", sa.String(32), sa.ForeignKey("people.id", ondelete="CASCADE"), primary_key=True),
         _text("headline", 160),
         _text("about"),
         _list("modalities"),
@@ -187,9 +185,7 @@ def _appointments() -> None:
             " 'no_show_client', 'no_show_practitioner')",
             "ck_appointments_known_state",
         ),
-        _check(
-            "busy_from <= starts_at AND starts_at < ends_at AND ends_at <= busy_until", "ck_appointments_span"
-        ),
+        _check("busy_from <= starts_at AND starts_at < ends_at AND ends_at <= busy_until", "ck_appointments_span"),
         _check("price_minor >= 0", "ck_appointments_price"),
         _check("practitioner_id <> client_id", "ck_appointments_two_people"),
         sa.UniqueConstraint("client_id", "booking_key", name="uq_appointments_client_id_booking_key"),
@@ -322,9 +318,7 @@ def _money() -> None:
     )
     op.create_index("ix_payments_appointment_id", "payments", ["appointment_id"])
     op.create_index("ix_payments_payer_id", "payments", ["payer_id"])
-    _unique_where(
-        "uq_payments_one_held", "payments", "appointment_id", "state IN ('held', 'earned', 'released')"
-    )
+    _unique_where("uq_payments_one_held", "payments", "appointment_id", "state IN ('held', 'earned', 'released')")
 
 
 def _ratings_and_answers() -> None:
@@ -348,9 +342,7 @@ def _ratings_and_answers() -> None:
     op.create_index("ix_ratings_subject", "ratings", ["subject_id", "is_public"])
     op.create_table(
         "kept_answers",
-        sa.Column(
-            "person_id", sa.String(32), sa.ForeignKey("people.id", ondelete="CASCADE"), primary_key=True
-        ),
+        sa.Column("person_id", sa.String(32), sa.ForeignKey("people.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("key", sa.String(200), primary_key=True),
         _text("request_hash", 64),
         _number("status", nullable=True),

@@ -54,9 +54,7 @@ def test_ties_go_to_the_even_minor_unit(amount: int, bp: int, share: int) -> Non
 
 
 @given(st.integers(0, 10**9), st.sampled_from(Outcome), st.integers(0, 10_000), st.integers(0, 10_000))
-def test_shares_add_up_to_the_price_and_none_is_negative(
-    price: int, outcome: Outcome, fee: int, late: int
-) -> None:
+def test_shares_add_up_to_the_price_and_none_is_negative(price: int, outcome: Outcome, fee: int, late: int) -> None:
     parts = settle(price, outcome, Policy(late_fee_bp=late, no_show_fee_bp=late, platform_fee_bp=fee))
     assert parts.kept_minor + parts.refund_minor == price
     assert parts.platform_minor + parts.practitioner_minor == parts.kept_minor
@@ -107,7 +105,5 @@ def test_price_limits_hold_per_currency(amount: int, currency: str, allowed: boo
         ("5", "CHF", None),
     ],
 )
-def test_price_as_people_write_it_is_read_exactly_or_not_at_all(
-    text: str, currency: str, minor: int | None
-) -> None:
+def test_price_as_people_write_it_is_read_exactly_or_not_at_all(text: str, currency: str, minor: int | None) -> None:
     assert minor_from_price(text, currency) == minor
