@@ -59,30 +59,19 @@ def counter(name: str, value: float, **labels: str) -> Measure:
     return Measure(f"holdspace_{name}_total", "counter", value, labels)
 
 
-_MEDIA_GAUGES = ("rooms", "transports", "tracks")
-_MEDIA_COUNTERS = (
-    "packets_in",
-    "packets_out",
-    "bytes_in",
-    "bytes_out",
-    "sends",
-    "gso_refused",
-    "socket_overflow",
-    "repeat_refused",
-)
+_MEDIA_GAUGES = frozenset({"rooms", "transports", "tracks"})
 
 
 def media_measures(stats: Mapping[str, Any]) -> Iterable[Measure]:
-    """From `MediaNode.stats()`."""
-    for name in _MEDIA_GAUGES:
-        yield gauge(f"media_{name}", stats[name])
-    for name in _MEDIA_COUNTERS:
-        yield counter(f"media_{name}", stats[name])
-    for reason, count in sorted(stats["dropped"].items()):
+    """From `MediaNode.stats()`: its numbers under their own names, so a new counter of the core shows by itself."""
+    for name, value in stats.items():
+        if isinstance(value, int):
+            yield gauge(f"media_{name}", value) if name in _MEDIA_GAUGES else counter(f"media_{name}", value)
+    for reason, count in sorted(stats.get("dropped", {}).items()):
         yield counter("media_dropped", count, reason=reason)
-    for thread, nanoseconds in enumerate(stats["thread_cpu_ns"]):
+    for thread, nanoseconds in enumerate(stats.get("thread_cpu_ns", ())):
         yield counter("media_thread_cpu_seconds", nanoseconds / 1e9, thread=str(thread))
-    yield from _delay_histogram(stats["delay_us_buckets"])
+    yield from _delay_histogram(stats.get("delay_us_buckets", ()))
 
 
 def _delay_histogram(buckets: Sequence[tuple[int, int]]) -> Iterable[Measure]:

@@ -16,11 +16,12 @@ from control import demo
 from control.app import create_app
 from control.config import Settings
 from control.config_reading import SettingsError
-from control.keys import CLOCK, DATABASE
+from control.keys import CLOCK, DATABASE, SETTINGS
 
 log = logging.getLogger(__name__)
 
 SHUTDOWN_S = 5.0  # how long requests under way may take after the signal; sockets are told to come back before
+DEMO_EVERY_S = 600.0  # demo.SOON is two hours, so slots never run out in between
 BACKLOG = 1024  # a server's restart brings everybody back at once
 
 
@@ -46,9 +47,7 @@ async def _serve(settings: Settings) -> None:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, handle_signals=False)
     try:
         await runner.setup()
-        sign_ins: Sequence[demo.SignIn] = ()
-        if settings.demo:
-            sign_ins = await demo.load(app[DATABASE], now=app[CLOCK]())
+        sign_ins = await demo.load(app[DATABASE], now=app[CLOCK]()) if settings.demo else ()
         server = settings.server
         await web.TCPSite(
             runner, server.host, server.port, ssl_context=tls_context(settings), backlog=BACKLOG, reuse_address=True
@@ -56,10 +55,20 @@ async def _serve(settings: Settings) -> None:
         log.info("serving url=%s started_in_s=%.2f", server.public_url, time.monotonic() - began)
         for line in welcome(settings, sign_ins):
             print(line, flush=True)
-        await end.wait()
+        await _until(end, app)
         log.info("ending")
     finally:
         await runner.cleanup()
+
+
+async def _until(end: asyncio.Event, app: web.Application) -> None:
+    """Meanwhile a demo practice keeps having free time soon, however long it runs."""
+    while not end.is_set():
+        try:
+            async with asyncio.timeout(DEMO_EVERY_S if app[SETTINGS].demo else None):
+                await end.wait()
+        except TimeoutError:
+            await demo.open_soon(app[DATABASE], now=app[CLOCK]())
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:

@@ -88,7 +88,7 @@ class OutboxWorker:
         self._task = asyncio.create_task(self._run(), name="outbox")
 
     async def close(self) -> None:
-        """A cancelled delivery can swallow the cancelling (asyncio.wait_for in Python 3.11), so the loop is told too."""
+        """A delivery can swallow its cancelling (asyncio.wait_for in Python 3.11), so the loop is told too."""
         self._closing = True
         self._filled.set()
         if self._task is not None:
