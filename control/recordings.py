@@ -71,6 +71,8 @@ class Recordings:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._included: dict[str, dict[str, str]] = {}
         """Recording → person → consent, as the recorder was told."""
+        self._open: dict[str, str] = {}
+        """Appointment → its recording, while the recorder has one."""
         self._shown: dict[str, tuple[str, str | None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._viewed: dict[tuple[str, str, str], datetime] = {}
@@ -197,6 +199,7 @@ class Recordings:
     ) -> None:
         if not live:
             await self._recorder.start(recording.id, RoomId(f"session_{recording.appointment_id}"))
+            self._open[recording.appointment_id] = recording.id
         for person, consent in decision.include.items():
             # Said again each time: after everybody left, the room and its grants were gone.
             await self._recorder.include(recording.id, ParticipantId(person), names.get(person, ""), consent)
@@ -224,6 +227,7 @@ class Recordings:
     async def _end(self, recording: Recording, failure: str | None) -> None:
         """Stop taking media at once; the files are made by a task."""
         self._included.pop(recording.id, None)
+        self._open.pop(recording.appointment_id, None)
         now = self._clock()
         async with self._db.transaction() as session:
             values = {"state": RecordingState.FINISHING, "stopped_at": now, "failure": failure}
@@ -361,7 +365,9 @@ class Recordings:
 
     def _on_events(self, events: Sequence[object]) -> None:
         for happened in events:
-            if isinstance(happened, SessionChanged | ConsentChanged):
+            if isinstance(happened, ConsentChanged) and happened.answer != Answer.YES:
+                self._spawn(self._refused(happened))
+            elif isinstance(happened, SessionChanged | ConsentChanged):
                 self._spawn(self._react(happened.appointment_id))
 
     def _on_failure(self, recording_id: str, why: str) -> None:
@@ -373,6 +379,14 @@ class Recordings:
                 await self.reconcile_recording(row.appointment_id)
 
         self._spawn(ended())
+
+    async def _refused(self, happened: ConsentChanged) -> None:
+        """Nothing more of this person, before anything is read or decided; then the rule, as always."""
+        recording_id = self._open.get(happened.appointment_id)
+        if happened.purpose == Purpose.RECORDING and recording_id and self._recorder.is_live(recording_id):
+            self._included.get(recording_id, {}).pop(happened.person_id, None)
+            await self._recorder.exclude(recording_id, ParticipantId(happened.person_id))
+        await self._react(happened.appointment_id)
 
     async def _react(self, appointment_id: str) -> None:
         await self.reconcile_recording(appointment_id)

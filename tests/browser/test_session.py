@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -50,11 +51,12 @@ class Session:
         await self.amara.page.locator("#end-yes").click()
         await self.mina.page.wait_for_url(re.compile("/afterwards"))
 
-    async def open_recording(self) -> list[dict[str, Any]]:
+    async def open_recording(self, *, oldest: bool = False) -> list[dict[str, Any]]:
         """From the dashboard to the player; answers the recording's files."""
         page = self.amara.page
         await page.goto("/therapist/recordings")
-        await page.locator("main a[href^='/therapist/recordings/']").first.click()
+        listed = page.locator("main a[href^='/therapist/recordings/']")
+        await (listed.last if oldest else listed.first).click()
         await expect(page.locator("#player")).to_be_visible(timeout=30_000)
         recording = page.url.rsplit("/", 1)[1]
         answer = await page.request.get(f"/api/recordings/{recording}")
@@ -209,18 +211,20 @@ async def test_nothing_is_recorded_when_the_client_refused(refused: Session) -> 
 
 async def test_a_withdrawal_ends_the_recording_at_once(agreed: Session) -> None:
     await agreed.start()
+    began = monotonic()
     await agreed.record()
     await asyncio.sleep(4)
     await journey.press(agreed.mina.page, "#more")
     await agreed.mina.page.locator("#answer").click()
     await agreed.mina.page.locator("#answer-no").click()
     await expect(agreed.amara.page.locator("#recording")).not_to_have_text("Recording")
+    recorded_s = monotonic() - began
     after = await agreed.mina.probe("sent()")
     await asyncio.sleep(4)
     await agreed.end()
     for file in await agreed.open_recording():
         seen = recorded.pictures(await agreed.download(file))
-        assert seen[-1].at_s - seen[0].at_s < 7
+        assert seen[-1].at_s - seen[0].at_s < recorded_s
         if seen[0].tint > 130:
             assert (after["number"] - seen[-1].number) % recorded.LOOP < 48, "pictures from after the withdrawal"
 
@@ -234,7 +238,9 @@ async def test_a_killed_server_loses_at_most_the_last_second_of_a_recording(agre
     await agreed.server.start()
     await journey.wait_for_picture(agreed.mina, 30)
     await agreed.end()
-    seen = [recorded.pictures(await agreed.download(file)) for file in await agreed.open_recording()]
+    # The newest recording is the one that went on after the restart.
+    files = await agreed.open_recording(oldest=True)
+    seen = [recorded.pictures(await agreed.download(file)) for file in files]
     before = next(pictures for pictures in seen if pictures[0].tint > 130)
     gaps = [(last["number"] - picture.number) % recorded.LOOP for picture in before]
     assert min(gaps) <= 24, "more than a second before the kill is missing"
