@@ -9,6 +9,7 @@ of them got: the same sizes in the same bursts at the same times (and once more 
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,26 @@ if TYPE_CHECKING:
 WARM_UP_S: Final = 3.0
 """Keyframes asked for by the last joiners are over, estimates have settled."""
 DRAIN_S: Final = 0.3
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One run of the limit loop, and how much of it the receivers got."""
+
+    result: "LimitResult"
+    received: int
+
+    @property
+    def us_per_packet(self) -> float:
+        return self.result["cpu_ns"] / 1000 / max(self.result["packets"], 1)
+
+    @property
+    def segments_per_send(self) -> float:
+        return self.result["packets"] / max(self.result["sends"], 1)
+
+    @property
+    def loss(self) -> float:
+        return 1 - self.received / max(self.result["packets"], 1)
 
 
 @dataclass(frozen=True)
@@ -47,6 +68,7 @@ class Result:
     loss: float
     delay_us_p50: float
     delay_us_p99: float
+    limit_loss: float
     segments_per_send: float
     limit_segments_per_send: float
     thread_us_per_packet: float
@@ -58,6 +80,8 @@ class Result:
     stolen: float
     busy: float
     profile: str
+    dropped: dict[str, int]
+    """By the server in the window, by reason."""
 
     @property
     def ratio(self) -> float:
@@ -83,10 +107,11 @@ class Result:
             ("ratio (goal: at most 1.5)", f"{self.ratio:.2f}"),
             ("forwarded", f"{self.packets_per_second:,.0f} packets/s"),
             ("published", f"{self.published_per_second:,.0f} packets/s"),
-            ("loss", f"{self.loss:.6f}"),
+            ("loss, server / limit", f"{self.loss:.6f} / {self.limit_loss:.6f}"),
             ("delay p50 / p99", f"{self.delay_us_p50:.0f} / {self.delay_us_p99:.0f} µs"),
             ("segments per send, server / limit", f"{self.segments_per_send:.2f} / {self.limit_segments_per_send:.2f}"),
             ("decrypted samples, wrong ones", f"{self.checked}, {self.mismatched}"),
+            ("dropped by the server", ", ".join(f"{n} {why}" for why, n in self.dropped.items()) or "nothing"),
             ("SRTP profile", self.profile),
             ("generator idle", f"{self.idle_share:.0%}"),
             ("stolen, busy (all CPUs)", f"{self.stolen:.1%}, {self.busy:.0%}"),
@@ -108,7 +133,9 @@ async def measure(options: Options, tell: Callable[[str], None]) -> Result:
         window = await _measure_server(server, generator, options, tell)
         receivers = [peer.udp.getsockname() for peer in peers[1:]]
         tell("limit loop")
-        limits = await asyncio.to_thread(_measure_limits, window.report, receivers, participants[0], server_cpu)
+        limits = await asyncio.to_thread(
+            _measure_limits, generator, window.report, receivers, participants[0], server_cpu
+        )
         return window.result(limits, participants[0]["profile"])
     finally:
         generator.stop()
@@ -143,29 +170,38 @@ class _Window:
     def _spent(self, counter: str) -> float:
         return float(self.after["stats"][counter] - self.before["stats"][counter])
 
-    def result(self, limits: "tuple[LimitResult, LimitResult]", profile: str) -> Result:
+    def result(self, limits: "tuple[Limit, Limit]", profile: str) -> Result:
         report, (paced, unpaced) = self.report, limits
         packets = self._spent("packets_out") or 1
         threads_ns = sum(self.after["stats"]["thread_cpu_ns"]) - sum(self.before["stats"]["thread_cpu_ns"])
         return Result(
             us_per_packet=(self.after["cpu_ns"] - self.before["cpu_ns"]) / 1000 / packets,
             thread_us_per_packet=threads_ns / 1000 / packets,
-            limit_us_per_packet=paced["cpu_ns"] / 1000 / max(paced["packets"], 1),
-            unpaced_limit_us_per_packet=unpaced["cpu_ns"] / 1000 / max(unpaced["packets"], 1),
+            limit_us_per_packet=paced.us_per_packet,
+            unpaced_limit_us_per_packet=unpaced.us_per_packet,
+            limit_loss=paced.loss,
             packets_per_second=packets / self.seconds,
             published_per_second=report["published"] / self.seconds,
             loss=1 - report["received"] / max(report["expected"], 1),
             delay_us_p50=report["delay_us_p50"] or 0.0,
             delay_us_p99=report["delay_us_p99"] or 0.0,
             segments_per_send=packets / max(self._spent("sends"), 1),
-            limit_segments_per_send=paced["packets"] / max(paced["sends"], 1),
+            limit_segments_per_send=paced.segments_per_send,
             mismatched=report["mismatched"],
             checked=report["checked"],
             idle_share=report["idle_share"],
             stolen=self.stolen,
             busy=self.busy,
             profile=profile,
+            dropped=self._dropped(),
         )
+
+    def _dropped(self) -> dict[str, int]:
+        before, after = self.before["stats"], self.after["stats"]
+        dropped = {why: count - before["dropped"].get(why, 0) for why, count in after["dropped"].items()}
+        for counter in ("socket_overflow", "repeat_refused", "gso_refused"):
+            dropped[counter] = int(self._spent(counter))
+        return {why: count for why, count in dropped.items() if count}
 
 
 async def _measure_server(
@@ -190,11 +226,17 @@ async def _measure_server(
 
 
 def _measure_limits(
-    report: "LoadReport", receivers: list[tuple[str, int]], publisher: "LoadParticipant", cpu: int | None
-) -> "tuple[LimitResult, LimitResult]":
-    def run(*, paced: bool) -> "LimitResult":
-        return _forwarder.run_limit(
+    generator: "_forwarder.LoadGenerator",
+    report: "LoadReport",
+    receivers: list[tuple[str, int]],
+    publisher: "LoadParticipant",
+    cpu: int | None,
+) -> "tuple[Limit, Limit]":
+    def run(*, paced: bool) -> Limit:
+        result = _forwarder.run_limit(
             receivers=receivers, bursts=report["recorded"], profile=publisher["profile"], cpu=cpu, paced=paced
         )
+        time.sleep(DRAIN_S)
+        return Limit(result, generator.report()["foreign"])
 
     return run(paced=True), run(paced=False)

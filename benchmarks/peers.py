@@ -128,13 +128,14 @@ def read_answer(sdp: str) -> Answer:
 
 
 class _Link:
-    """aiortc's shape of an ICE transport, over one connected UDP socket."""
+    """aiortc's shape of an ICE transport, over a UDP socket that stays unconnected: the limit loop sends to it too."""
 
     role = "controlling"
     state = "completed"
 
-    def __init__(self, udp: socket.socket) -> None:
+    def __init__(self, udp: socket.socket, server: tuple[str, int]) -> None:
         self._udp = udp
+        self._server = server
 
     async def _recv(self) -> bytes:
         while True:
@@ -143,7 +144,7 @@ class _Link:
                 return datagram
 
     async def _send(self, data: bytes) -> None:
-        await asyncio.get_running_loop().sock_sendall(self._udp, data)
+        await asyncio.get_running_loop().sock_sendto(self._udp, data, self._server)
 
     async def stop(self) -> None:
         raise AssertionError("nobody stops a benchmark's link")
@@ -192,7 +193,6 @@ class Peer:
         sdp = write_offer(self._ufrag, self._pwd, fingerprint, publishes=publishes)
         reply = await self._server.ask("offer", **where, sdp=sdp, sources=sources)
         answer = read_answer(reply["sdp"])
-        self.udp.connect(answer.server)
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             await self._check(answer)
         client = await self._shake_hands(answer)
@@ -221,14 +221,14 @@ class Peer:
         request.attributes["USE-CANDIDATE"] = None
         request.add_message_integrity(answer.ice_pwd.encode())
         loop = asyncio.get_running_loop()
-        await loop.sock_sendall(self.udp, bytes(request))
+        await loop.sock_sendto(self.udp, bytes(request), answer.server)
         datagram = await loop.sock_recv(self.udp, 2048)
         response = stun.parse_message(datagram)
         if response.message_class is not stun.Class.RESPONSE:
             raise RuntimeError("the server refused the check")
 
     async def _shake_hands(self, answer: Answer) -> _Client:
-        client = _Client(_Link(self.udp), [self._certificate])  # type: ignore[arg-type]  # all that it uses
+        client = _Client(_Link(self.udp, answer.server), [self._certificate])  # type: ignore[arg-type]  # all that it uses
         client._set_role("client")
         if self._profile is not None:
             client._srtp_profiles = [PROFILES[self._profile]]
