@@ -121,15 +121,9 @@ function drawDevices(state) {
   if (hasVideo) say(instead, state.camera.problem ? 'No picture' : state.camera.on ? 'Starting your camera' : 'Your camera is off');
   drawDevice(byId('mic'), state.microphone, ['mic', 'mic-off'], 'Microphone');
   if (hasVideo) drawDevice(byId('camera'), state.camera, ['camera', 'camera-off'], 'Camera');
-  const troubled = kinds.filter((kind) => state[kind].problem);
-  byId('device-problem').hidden = !troubled.length;
-  const causes = new Set(troubled.map((kind) => state[kind].problem));
-  const [first] = troubled;
-  const cause = first && state[first].problem;
-  if (cause) {
-    const words = problemWords(first, cause);
-    say(byId('device-words'), troubled.length === 2 && causes.size === 1 ? words.replace(first, 'camera and microphone') : words);
-  }
+  const problem = problemWords(state.microphone.problem, state.camera.problem);
+  byId('device-problem').hidden = !problem;
+  say(byId('device-words'), problem);
   sound.watch(call.devices.microphone, state.microphone);
   if (hasVideo) checkCamera(own, state.camera);
 }

@@ -118,6 +118,11 @@ export class Call {
     }
   }
 
+  /** Whether sound is waiting for the person's first click or key. @param {boolean} blocked */
+  noteSound(blocked) {
+    if (blocked !== this.state.soundBlocked) this._news({ type: 'sound', blocked });
+  }
+
   /** @param {DeviceKind} kind */
   _isMissing(kind) {
     return this.state[kind].on && !this.devices[kind];
@@ -279,6 +284,7 @@ export class Call {
       this._newPeer();
     } else {
       this._peer.repeatOffer();
+      if (this.state.media === 'disconnected') this._peer.restart();
       for (const kind of KINDS) this._tellMuted(kind);
     }
   }

@@ -9,18 +9,20 @@
  *   problems: Partial<Record<DeviceKind, Cause>>}} Opened
  */
 
-/** What happened and what to do, by cause. @type {Record<Cause, (kind: DeviceKind) => string>} */
+/** What happened and what to do, by cause; `what` names the device or both. @type {Record<Cause, (what: string) => string>} */
 const WORDS = {
-  denied: (kind) => `Your browser does not let this page use your ${kind}. Allow it beside the address, then try again.`,
-  missing: (kind) => `No ${kind} was found. Plug one in, or go on without.`,
-  busy: (kind) => `Your ${kind} is used by another program. Close that one, then try again.`,
-  insecure: (kind) => `The ${kind} works only over a secure address (https). Please tell the practice.`,
-  failed: (kind) => `Your ${kind} could not be started. Try again, or choose another.`,
+  denied: (what) => `Your browser does not let this page use your ${what}. Allow it beside the address, then try again.`,
+  missing: (what) => `No ${what.replace(' and ', ' or ')} was found. Plug one in, or go on without.`,
+  busy: (what) => `Your ${what} can't be used just now; another program may have taken it. Close that one, then try again.`,
+  insecure: (what) => `Your ${what} can be used only over a secure address (https). Please tell the practice.`,
+  failed: (what) => `Your ${what} could not be started. Try again, or choose another.`,
 };
 
-/** @param {DeviceKind} kind @param {Cause} cause */
-export function problemWords(kind, cause) {
-  return WORDS[cause](kind);
+/** One sentence for what is wrong, or ''. @param {Cause|null} microphone @param {Cause|null} camera */
+export function problemWords(microphone, camera) {
+  if (microphone && microphone === camera) return WORDS[microphone]('camera and microphone');
+  if (microphone) return WORDS[microphone]('microphone');
+  return camera ? WORDS[camera]('camera') : '';
 }
 
 /** @param {unknown} error @returns {Cause} */

@@ -39,7 +39,8 @@ class Room {
     call.onRefused = (refusal, extra) => {
       if (refusal.code === 'consent_required' && typeof extra.page === 'string' && extra.page.startsWith('/')) this._go(extra.page);
     };
-    this._view.onBlockedSound = () => this._askForSound();
+    this._view.onBlockedSound = () => call.noteSound(true);
+    for (const input of ['pointerdown', 'keydown']) document.addEventListener(input, () => call.noteSound(false));
     this._wireDevices();
     this._wireSession();
     startMenu();
@@ -103,13 +104,6 @@ class Room {
     this._gone = true;
     this._call.leave();
     location.assign(url);
-  }
-
-  _askForSound() {
-    const notice = byId('notice');
-    say(byId('notice-words'), 'Your browser waits for a click before it plays sound.');
-    notice.hidden = false;
-    document.addEventListener('pointerdown', () => this.draw(), { once: true });
   }
 
   // ---------------------------------------------------------------- devices

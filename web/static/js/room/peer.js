@@ -239,14 +239,19 @@ export class Peer {
   restart() {
     window.clearTimeout(this._restartTimer);
     this._restartTimer = 0;
-    if (this._closed || (this._open && this._revision > 1)) return;
-    this._restarts += 1;
-    if (this._restarts > MAX_RESTARTS) {
-      this._options.onFailed();
-      return;
-    }
+    if (this._closed || !this._pc.remoteDescription) return;
     this._wantsRestart = true;
-    void this.offer();
+    if (this._open) {
+      // The line to the server is down too: restart once the open offer is answered.
+      this._again = true;
+    } else {
+      this._restarts += 1;
+      if (this._restarts > MAX_RESTARTS) {
+        this._options.onFailed();
+        return;
+      }
+      void this.offer();
+    }
     this._restartTimer = window.setTimeout(() => {
       if (this._pc.connectionState !== 'connected') this.restart();
     }, 2 * RESTART_AFTER_MS);

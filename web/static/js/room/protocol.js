@@ -46,6 +46,8 @@ export const VERSION = 1;
 const PING_MS = 2500;
 /** A socket that has not opened by then is tried again: a lost first packet would cost 3 s and more. */
 const OPEN_MS = 4000;
+/** After the network came back a healthy line answers within this; else a new one is quicker than waiting. */
+const PROBE_MS = 1500;
 const RETRY_MS = [0, 250, 500, 1000, 2000];
 const LATE_RETRY_MS = 5000;
 /** So many quick retries, about a minute; then every 5 s. */
@@ -118,7 +120,7 @@ export class Signaling {
 
   /** Sends if the line is open; what matters is sent again by its owner after the next welcome. @param {ClientMessage} message */
   send(message) {
-    if (this.line !== 'open' || !this._socket) return false;
+    if (this.line !== 'open' || this._socket?.readyState !== WebSocket.OPEN) return false;
     this._socket.send(JSON.stringify(message));
     return true;
   }
@@ -232,8 +234,13 @@ export class Signaling {
   /** The network or the person is back: don't wait out the pause. */
   _returnNow() {
     if (document.visibilityState === 'hidden' || this.line === 'closed') return;
-    if (this.line === 'open') {
+    const socket = this._socket;
+    if (this.line === 'open' && socket) {
+      this._silentPings = 0;
       this._ping();
+      window.setTimeout(() => {
+        if (this._silentPings) this._lose(socket, 1006);
+      }, PROBE_MS);
       return;
     }
     if (this._socket) return;

@@ -70,7 +70,7 @@ export class RoomView {
     this._selfVideo = selfVideo;
     /** @type {Map<string, Tile>} */
     this._tiles = new Map();
-    /** @type {(video: HTMLVideoElement) => void} */
+    /** The browser wants to see a person before it plays sound. */
     this.onBlockedSound = () => {};
   }
 
@@ -204,7 +204,7 @@ export class RoomView {
   _play(video) {
     if (!video.paused) return;
     video.play().catch((error) => {
-      if (error instanceof DOMException && error.name === 'NotAllowedError') this.onBlockedSound(video);
+      if (error instanceof DOMException && error.name === 'NotAllowedError') this.onBlockedSound();
     });
   }
 
@@ -307,13 +307,11 @@ export class RoomView {
 function noticeWords(state) {
   if (state.line === 'lost') return ['The connection is gone. We are getting it back, you needn\'t do anything.', false];
   if (state.media === 'disconnected') return ['Picture and sound have stopped. We are getting them back.', false];
-  const { microphone, camera } = state;
-  if (microphone.problem && camera.problem && microphone.problem === camera.problem) {
-    return [problemWords('camera', camera.problem).replace('camera', 'camera and microphone'), true];
-  }
-  if (microphone.problem) return [problemWords('microphone', microphone.problem), true];
-  if (camera.problem && camera.problem !== 'missing') return [problemWords('camera', camera.problem), true];
-  return ['', false];
+  // Somebody without a camera knows; the own picture says so too.
+  const camera = state.camera.problem === 'missing' ? null : state.camera.problem;
+  const problem = problemWords(state.microphone.problem, camera);
+  if (problem) return [problem, true];
+  return [state.soundBlocked ? 'Your browser waits for a click or a key before it plays sound.' : '', false];
 }
 
 /** @param {HTMLElement} button @param {import('./state.js').Device} device @param {[string, string]} icons @param {string} word */
