@@ -212,6 +212,12 @@ def greeting(now: datetime, zone: str) -> str:
     return "Good morning" if hour < 12 else "Good afternoon"
 
 
+def number(of: int) -> str:
+    """Small numbers as words, inside a sentence."""
+    names = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    return names[of] if 0 <= of < len(names) else str(of)
+
+
 def count(number: int, one: str, many: str = "") -> str:
     """As "1 session", "3 sessions"; small numbers as words are the template's business."""
     return f"{number} {one if number == 1 else many or one + 's'}"

@@ -7,6 +7,7 @@ from importlib import import_module
 from aiohttp import web
 
 from control.keys import ERROR_PAGE
+from web import static_files
 from web.render import error_page, setup_templates
 
 PAGES = (
@@ -29,6 +30,7 @@ PAGES = (
 def setup(app: web.Application) -> None:
     setup_templates(app)
     app[ERROR_PAGE] = error_page
+    app.add_routes(static_files.routes)
     for page in PAGES:
         module = import_module(f"web.views.{page}")
         app.add_routes(module.routes)

@@ -27,7 +27,6 @@ T = TypeVar("T")
 
 _PAGE = 20
 _SHOWN_PAST = 5
-_NUMBERS = ("No", "One", "Two", "Three", "Four", "Five")
 
 
 @routes.get("/dashboard")
@@ -112,5 +111,5 @@ def _lead(booked: list[SessionView], zone: str, now: datetime) -> str:
     count = sum(one.starts_at.astimezone(here).date() == today for one in booked)
     if not count:
         return f"Your next session is on {words.long_day(booked[0].starts_at, zone)}."
-    number = _NUMBERS[count] if count < len(_NUMBERS) else str(count)
+    number = words.number(count).capitalize()
     return f"{number} {'session' if count == 1 else 'sessions'} today. There is nothing you need to prepare."

@@ -35,6 +35,8 @@ async def dashboard(request: web.Request) -> web.StreamResponse:
     coming = sessions_of(_led(await appointments.upcoming_for(db, actor, now)))
     past = sessions_of(_led(await appointments.past_for(db, actor, now)))
     today = _on_day([*past, *coming], zone, now)
+    waiting = await _waiting(db, actor, {one.id: one for one in coming})
+    above = {one.session.id for one in waiting}
     running = next((one for one in coming if one.state == "in_progress"), None)
     return render(
         request,
@@ -42,8 +44,8 @@ async def dashboard(request: web.Request) -> web.StreamResponse:
         lead=_lead(today, now),
         thread=day_thread(now, [one for one in today if one.state not in {"cancelled", "expired"}], zone),
         running=running,
-        waiting=await _waiting(db, actor, {one.id: one for one in coming}),
-        next=[one for one in coming if one is not running][:_SHOWN_NEXT],
+        waiting=waiting,
+        next=[one for one in coming if one is not running and one.id not in above][:_SHOWN_NEXT],
         joining=_doors(request, coming, now),
     )
 
@@ -86,8 +88,9 @@ def _lead(today: list[Session], now: datetime) -> str:
     if not count:
         return "No sessions today."
     left = sum(one.is_open and one.state != "in_progress" and one.ends_at > now for one in count)
-    rest = f"{left} still to come" if left else "none to come"
-    return f"{words.count(len(count), 'session').capitalize()} today, {rest}."
+    rest = f"{words.number(left)} still to come" if left else "none to come"
+    many = f"{words.number(len(count))} {'session' if len(count) == 1 else 'sessions'}"
+    return f"{many.capitalize()} today, {rest}."
 
 
 def _doors(request: web.Request, rows: list[Session], now: datetime) -> dict[str, Joining]:

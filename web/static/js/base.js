@@ -7,6 +7,7 @@ import { refreshRegions, showWaitingToast } from './page.js';
 import { browserZone } from './time.js';
 import { onLive } from './live.js';
 
+const POLL_MS = 2000;
 const A_YEAR_S = 365 * 24 * 3600;
 
 // The server writes times for readers who are not signed in by this cookie.
@@ -18,6 +19,11 @@ if (!document.cookie.split('; ').some((pair) => pair.startsWith('zone='))) {
 startForms();
 startCountdowns();
 showWaitingToast();
+
+// An element with data-poll: what the page waits for tells nobody when it is done, so the page asks.
+window.setInterval(() => {
+  if (!document.hidden && document.querySelector('[data-poll]')) void refreshRegions();
+}, POLL_MS);
 
 // <body data-signed-in> and at least one live region: follow what happens.
 if (document.body.dataset.signedIn !== undefined && document.querySelector('[data-region]')) {

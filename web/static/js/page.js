@@ -120,6 +120,10 @@ async function swap() {
   const fresh = new DOMParser().parseFromString(await response.text(), 'text/html');
   for (const old of document.querySelectorAll('[data-region]')) {
     const made = fresh.getElementById(old.id);
+    if (!made && old instanceof HTMLElement && old.dataset.gone === 'reload') {
+      location.reload(); // The page has become another one.
+      return;
+    }
     // A region somebody is typing in, or whose question is open, is left alone.
     if (!made || made.isEqualNode(old) || old.querySelector('dialog[open], [aria-busy="true"]')) continue;
     if (old.contains(document.activeElement) && document.activeElement instanceof HTMLInputElement) continue;

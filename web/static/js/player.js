@@ -97,7 +97,6 @@ function setPlaying(on) {
   if (on && position >= length) position = 0;
   playing = on;
   lastAt = performance.now();
-  playButton.setAttribute('aria-pressed', String(on));
   playButton.replaceChildren(icon(on ? 'pause' : 'play'), element('span', { class: 'vh', 'data-label': '' }, on ? 'Pause' : 'Play'));
   player.dataset.state = on ? 'playing' : 'paused';
   align();
