@@ -139,63 +139,35 @@ struct Frame<'a> {
 /// |V=2|P|  count  |  packet type  |  length in words minus one    |
 /// ```
 fn take_frame(bytes: &[u8]) -> Result<(Frame<'_>, &[u8]), Malformed> {
-    let (&[first, packet_type, len_high, len_low], after) = bytes
-        .split_first_chunk()
-        .ok_or(Malformed("rtcp header cut short"))?;
+    let (&[first, packet_type, len_high, len_low], after) =
+        bytes.split_first_chunk().ok_or(Malformed("rtcp header cut short"))?;
     if first >> 6 != 2 {
         return Err(Malformed("rtcp version"));
     }
     let len = 4 * usize::from(u16::from_be_bytes([len_high, len_low]));
-    let (mut body, rest) = after
-        .split_at_checked(len)
-        .ok_or(Malformed("rtcp length"))?;
+    let (mut body, rest) = after.split_at_checked(len).ok_or(Malformed("rtcp length"))?;
     if first & 0x20 != 0 {
         let padding = usize::from(*body.last().ok_or(Malformed("rtcp padding"))?);
-        let kept = body
-            .len()
-            .checked_sub(padding)
-            .ok_or(Malformed("rtcp padding"))?;
+        let kept = body.len().checked_sub(padding).ok_or(Malformed("rtcp padding"))?;
         body = &body[..kept];
     }
-    Ok((
-        Frame {
-            count: first & 0x1f,
-            packet_type,
-            body,
-        },
-        rest,
-    ))
+    Ok((Frame { count: first & 0x1f, packet_type, body }, rest))
 }
 
 fn parse_packet<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Malformed> {
     let count = usize::from(frame.count);
     match (frame.packet_type, frame.count) {
         (packet_type::SENDER_REPORT, _) => {
-            let (info, blocks) = frame
-                .body
-                .split_first_chunk()
-                .ok_or(Malformed("sender report cut short"))?;
-            Ok(Packet::SenderReport {
-                info: read_sender_info(info),
-                reports: reports(blocks, count)?,
-            })
+            let (info, blocks) = frame.body.split_first_chunk().ok_or(Malformed("sender report cut short"))?;
+            Ok(Packet::SenderReport { info: read_sender_info(info), reports: reports(blocks, count)? })
         }
         (packet_type::RECEIVER_REPORT, _) => {
             let (ssrc, blocks) = split_u32(frame.body)?;
-            Ok(Packet::ReceiverReport {
-                sender_ssrc: ssrc,
-                reports: reports(blocks, count)?,
-            })
+            Ok(Packet::ReceiverReport { sender_ssrc: ssrc, reports: reports(blocks, count)? })
         }
-        (packet_type::SDES, _) => Ok(Packet::Sdes(Sdes {
-            rest: frame.body,
-            chunks: frame.count,
-        })),
+        (packet_type::SDES, _) => Ok(Packet::Sdes(Sdes { rest: frame.body, chunks: frame.count })),
         (packet_type::BYE, _) => {
-            let ssrcs = frame
-                .body
-                .get(..4 * count)
-                .ok_or(Malformed("bye cut short"))?;
+            let ssrcs = frame.body.get(..4 * count).ok_or(Malformed("bye cut short"))?;
             Ok(Packet::Bye(Ssrcs(ssrcs)))
         }
         (packet_type::TRANSPORT_FEEDBACK, feedback::NACK) => {
@@ -203,16 +175,8 @@ fn parse_packet<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Malformed> {
             if entries.len() % 4 != 0 {
                 return Err(Malformed("nack entries"));
             }
-            let lost = Lost {
-                entries,
-                base: 0,
-                mask: 0,
-            };
-            Ok(Packet::Nack {
-                sender_ssrc,
-                media_ssrc,
-                lost,
-            })
+            let lost = Lost { entries, base: 0, mask: 0 };
+            Ok(Packet::Nack { sender_ssrc, media_ssrc, lost })
         }
         (packet_type::TRANSPORT_FEEDBACK, feedback::TRANSPORT_CC) => {
             let (sender_ssrc, media_ssrc, body) = split_feedback(frame.body)?;
@@ -220,27 +184,17 @@ fn parse_packet<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Malformed> {
         }
         (packet_type::PAYLOAD_FEEDBACK, feedback::PLI) => {
             let (sender_ssrc, media_ssrc, _) = split_feedback(frame.body)?;
-            Ok(Packet::Pli {
-                sender_ssrc,
-                media_ssrc,
-            })
+            Ok(Packet::Pli { sender_ssrc, media_ssrc })
         }
         (packet_type::PAYLOAD_FEEDBACK, feedback::FIR) => {
             let (sender_ssrc, _, entries) = split_feedback(frame.body)?;
             if entries.len() % 8 != 0 {
                 return Err(Malformed("fir entries"));
             }
-            Ok(Packet::Fir {
-                sender_ssrc,
-                requests: FirRequests(entries),
-            })
+            Ok(Packet::Fir { sender_ssrc, requests: FirRequests(entries) })
         }
         (packet_type::PAYLOAD_FEEDBACK, feedback::APPLICATION_LAYER) => parse_remb(frame),
-        (packet_type, count) => Ok(Packet::Unknown {
-            packet_type,
-            count,
-            body: frame.body,
-        }),
+        (packet_type, count) => Ok(Packet::Unknown { packet_type, count, body: frame.body }),
     }
 }
 
@@ -248,30 +202,14 @@ fn parse_packet<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Malformed> {
 fn parse_remb<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Malformed> {
     let (sender_ssrc, _, body) = split_feedback(frame.body)?;
     let Some((REMB_NAME, body)) = body.split_first_chunk() else {
-        return Ok(Packet::Unknown {
-            packet_type: frame.packet_type,
-            count: frame.count,
-            body: frame.body,
-        });
+        return Ok(Packet::Unknown { packet_type: frame.packet_type, count: frame.count, body: frame.body });
     };
-    let (&[ssrc_count, a, b, c], list) = body
-        .split_first_chunk()
-        .ok_or(Malformed("remb cut short"))?;
-    let ssrcs = list
-        .get(..4 * usize::from(ssrc_count))
-        .ok_or(Malformed("remb ssrcs"))?;
+    let (&[ssrc_count, a, b, c], list) = body.split_first_chunk().ok_or(Malformed("remb cut short"))?;
+    let ssrcs = list.get(..4 * usize::from(ssrc_count)).ok_or(Malformed("remb ssrcs"))?;
     let exponent = u32::from(a >> 2);
     let mantissa = u64::from(u32::from_be_bytes([0, a & 0x03, b, c]));
-    let bps = if exponent > 46 {
-        u64::MAX
-    } else {
-        mantissa << exponent
-    };
-    Ok(Packet::Remb {
-        sender_ssrc,
-        bps,
-        ssrcs: Ssrcs(ssrcs),
-    })
+    let bps = if exponent > 46 { u64::MAX } else { mantissa << exponent };
+    Ok(Packet::Remb { sender_ssrc, bps, ssrcs: Ssrcs(ssrcs) })
 }
 
 fn read_sender_info(bytes: &[u8; SENDER_INFO_BYTES]) -> SenderInfo {
@@ -285,10 +223,7 @@ fn read_sender_info(bytes: &[u8; SENDER_INFO_BYTES]) -> SenderInfo {
 }
 
 fn reports(blocks: &[u8], count: usize) -> Result<Reports<'_>, Malformed> {
-    blocks
-        .get(..count * REPORT_BYTES)
-        .map(Reports)
-        .ok_or(Malformed("report blocks cut short"))
+    blocks.get(..count * REPORT_BYTES).map(Reports).ok_or(Malformed("report blocks cut short"))
 }
 
 fn split_feedback(body: &[u8]) -> Result<(u32, u32, &[u8]), Malformed> {
@@ -298,9 +233,7 @@ fn split_feedback(body: &[u8]) -> Result<(u32, u32, &[u8]), Malformed> {
 }
 
 fn split_u32(bytes: &[u8]) -> Result<(u32, &[u8]), Malformed> {
-    let (word, rest) = bytes
-        .split_first_chunk()
-        .ok_or(Malformed("rtcp packet cut short"))?;
+    let (word, rest) = bytes.split_first_chunk().ok_or(Malformed("rtcp packet cut short"))?;
     Ok((u32::from_be_bytes(*word), rest))
 }
 

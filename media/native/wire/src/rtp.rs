@@ -43,9 +43,8 @@ impl Header {
     /// |  extension profile (16)       |  extension length in words    |
     /// ```
     pub fn parse_untrusted(packet: &[u8]) -> Result<Header, Malformed> {
-        let fixed: &[u8; FIXED_HEADER_BYTES] = packet
-            .first_chunk()
-            .ok_or(Malformed("rtp packet shorter than its header"))?;
+        let fixed: &[u8; FIXED_HEADER_BYTES] =
+            packet.first_chunk().ok_or(Malformed("rtp packet shorter than its header"))?;
         if fixed[0] >> 6 != 2 {
             return Err(Malformed("rtp version"));
         }
@@ -91,9 +90,7 @@ impl Header {
 
     /// Where the value of extension element `id` stands, for reading or patching in place.
     pub fn extension_range(&self, packet: &[u8], id: u8) -> Option<Range<usize>> {
-        self.extensions(packet)
-            .find(|element| element.id == id)
-            .map(|element| element.range)
+        self.extensions(packet).find(|element| element.id == id).map(|element| element.range)
     }
 
     pub fn extension<'a>(&self, packet: &'a [u8], id: u8) -> Option<&'a [u8]> {
@@ -102,22 +99,12 @@ impl Header {
 
     pub fn extensions<'a>(&self, packet: &'a [u8]) -> Extensions<'a> {
         let Some(block) = self.extension else {
-            return Extensions {
-                packet,
-                at: 0,
-                end: 0,
-                two_byte: false,
-            };
+            return Extensions { packet, at: 0, end: 0, two_byte: false };
         };
         let at = usize::from(block.start);
         // The packet may be another than the one parsed; an end inside it keeps every answer in bounds.
         let end = (at + usize::from(block.len)).min(packet.len());
-        Extensions {
-            packet,
-            at,
-            end,
-            two_byte: block.two_byte,
-        }
+        Extensions { packet, at, end, two_byte: block.two_byte }
     }
 }
 
@@ -126,9 +113,7 @@ const ONE_BYTE_PROFILE: u16 = 0xbede;
 const TWO_BYTE_PROFILE: u16 = 0x1000;
 
 fn parse_extension_block(packet: &[u8], at: usize) -> Result<ExtensionBlock, Malformed> {
-    let head = packet
-        .get(at..at + 4)
-        .ok_or(Malformed("rtp extension header"))?;
+    let head = packet.get(at..at + 4).ok_or(Malformed("rtp extension header"))?;
     let profile = u16::from_be_bytes([head[0], head[1]]);
     let len = 4 * usize::from(u16::from_be_bytes([head[2], head[3]]));
     let start = at + 4;
@@ -138,16 +123,8 @@ fn parse_extension_block(packet: &[u8], at: usize) -> Result<ExtensionBlock, Mal
     let two_byte = profile & 0xfff0 == TWO_BYTE_PROFILE;
     // A profile that is neither form is opaque: skipped as a block without elements.
     let known = two_byte || profile == ONE_BYTE_PROFILE;
-    let (start, len) = if known {
-        (start, len)
-    } else {
-        (start + len, 0)
-    };
-    Ok(ExtensionBlock {
-        start: start as u16,
-        len: len as u16,
-        two_byte,
-    })
+    let (start, len) = if known { (start, len) } else { (start + len, 0) };
+    Ok(ExtensionBlock { start: start as u16, len: len as u16, two_byte })
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -227,19 +204,14 @@ pub fn write(
     let header_len = write_header(out, header)?;
     let mut len = header_len;
     for part in payload_parts {
-        out.get_mut(len..len + part.len())
-            .ok_or(NoRoom)?
-            .copy_from_slice(part);
+        out.get_mut(len..len + part.len()).ok_or(NoRoom)?.copy_from_slice(part);
         len += part.len();
     }
     let padding = pad_to.saturating_sub(len).min(255);
     if padding > 0 {
         write_padding_bytes(out, len, padding)?;
     }
-    Ok(Written {
-        header_len,
-        len: len + padding,
-    })
+    Ok(Written { header_len, len: len + padding })
 }
 
 fn write_padding_bytes(out: &mut [u8], at: usize, padding: usize) -> Result<(), NoRoom> {
@@ -260,30 +232,17 @@ fn write_header(out: &mut [u8], header: &NewHeader<'_>) -> Result<usize, NoRoom>
     if header.extensions.is_empty() {
         return Ok(FIXED_HEADER_BYTES);
     }
-    if header
-        .extensions
-        .iter()
-        .any(|(id, value)| *id == 0 || value.len() > 255)
-    {
+    if header.extensions.iter().any(|(id, value)| *id == 0 || value.len() > 255) {
         return Err(NoRoom);
     }
     out[0] |= 0x10;
-    let one_byte = header
-        .extensions
-        .iter()
-        .all(|(id, value)| (1..=14).contains(id) && (1..=16).contains(&value.len()));
+    let one_byte = header.extensions.iter().all(|(id, value)| (1..=14).contains(id) && (1..=16).contains(&value.len()));
     let block_at = FIXED_HEADER_BYTES + 4;
     let mut at = block_at;
     for (id, value) in header.extensions {
-        let head = if one_byte {
-            [id << 4 | (value.len() as u8).wrapping_sub(1), 0]
-        } else {
-            [*id, value.len() as u8]
-        };
+        let head = if one_byte { [id << 4 | (value.len() as u8).wrapping_sub(1), 0] } else { [*id, value.len() as u8] };
         let head = &head[..if one_byte { 1 } else { 2 }];
-        let space = out
-            .get_mut(at..at + head.len() + value.len())
-            .ok_or(NoRoom)?;
+        let space = out.get_mut(at..at + head.len() + value.len()).ok_or(NoRoom)?;
         let (head_space, value_space) = space.split_at_mut(head.len());
         head_space.copy_from_slice(head);
         value_space.copy_from_slice(value);
@@ -291,29 +250,18 @@ fn write_header(out: &mut [u8], header: &NewHeader<'_>) -> Result<usize, NoRoom>
     }
     let end = block_at + (at - block_at).next_multiple_of(4);
     out.get_mut(at..end).ok_or(NoRoom)?.fill(0);
-    let profile = if one_byte {
-        ONE_BYTE_PROFILE
-    } else {
-        TWO_BYTE_PROFILE
-    };
+    let profile = if one_byte { ONE_BYTE_PROFILE } else { TWO_BYTE_PROFILE };
     out[12..14].copy_from_slice(&profile.to_be_bytes());
     out[14..16].copy_from_slice(&(((end - block_at) / 4) as u16).to_be_bytes());
     Ok(end)
 }
 
 /// A padding-only packet of `padding_bytes` (1–255) for probing.
-pub fn write_padding(
-    out: &mut [u8],
-    header: &NewHeader<'_>,
-    padding_bytes: u8,
-) -> Result<Written, NoRoom> {
+pub fn write_padding(out: &mut [u8], header: &NewHeader<'_>, padding_bytes: u8) -> Result<Written, NoRoom> {
     let header_len = write_header(out, header)?;
     let padding = usize::from(padding_bytes.max(1));
     write_padding_bytes(out, header_len, padding)?;
-    Ok(Written {
-        header_len,
-        len: header_len + padding,
-    })
+    Ok(Written { header_len, len: header_len + padding })
 }
 
 /// Splits an RTX payload into the original sequence number and the original payload (RFC 4588 §4).
@@ -338,10 +286,7 @@ pub struct AudioLevel {
 }
 
 pub fn read_audio_level(value: &[u8]) -> Option<AudioLevel> {
-    value.first().map(|byte| AudioLevel {
-        voice: byte & 0x80 != 0,
-        level: byte & 0x7f,
-    })
+    value.first().map(|byte| AudioLevel { voice: byte & 0x80 != 0, level: byte & 0x7f })
 }
 
 /// Transport-wide sequence number (draft-holmer-rmcat-transport-wide-cc-extensions-01 §2).

@@ -76,9 +76,7 @@ impl Hasher for SsrcHasher {
     }
 
     fn write_u32(&mut self, ssrc: u32) {
-        self.0 = (self.0 ^ u64::from(ssrc))
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(26);
+        self.0 = (self.0 ^ u64::from(ssrc)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
     }
 }
 
@@ -96,20 +94,11 @@ impl Inbound {
     /// `key`: master key followed by master salt, as DTLS exported it.
     pub fn new(profile: Profile, key: &[u8]) -> Result<Inbound, BadKey> {
         let (rtp, rtcp) = SessionCipher::derive_pair(profile, key)?;
-        Ok(Inbound {
-            rtp,
-            rtcp,
-            rtp_streams: Streams::default(),
-            rtcp_streams: Streams::default(),
-        })
+        Ok(Inbound { rtp, rtcp, rtp_streams: Streams::default(), rtcp_streams: Streams::default() })
     }
 
     /// Authenticates and decrypts in place. `header` must have been read from `packet`.
-    pub fn unprotect_rtp(
-        &mut self,
-        packet: &mut [u8],
-        header: &rtp::Header,
-    ) -> Result<Unprotected, SrtpError> {
+    pub fn unprotect_rtp(&mut self, packet: &mut [u8], header: &rtp::Header) -> Result<Unprotected, SrtpError> {
         if header.header_len + self.rtp.rtp_overhead() > packet.len() {
             return Err(SrtpError::Malformed);
         }
@@ -124,17 +113,9 @@ impl Inbound {
         if known.is_some_and(|window| window.check(index) != Verdict::Fresh) {
             return Err(SrtpError::Replayed);
         }
-        let len = self
-            .rtp
-            .open_rtp(packet, header.header_len, header.ssrc, index)?;
-        self.rtp_streams
-            .entry(header.ssrc)
-            .or_default()
-            .accept(index);
-        Ok(Unprotected {
-            len,
-            ext_seq: ExtSeq(index),
-        })
+        let len = self.rtp.open_rtp(packet, header.header_len, header.ssrc, index)?;
+        self.rtp_streams.entry(header.ssrc).or_default().accept(index);
+        Ok(Unprotected { len, ext_seq: ExtSeq(index) })
     }
 
     /// Authenticates and decrypts in place; returns the plain compound's length.
@@ -144,12 +125,7 @@ impl Inbound {
         }
         let ssrc = u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]);
         let word_at = packet.len() - self.rtcp.rtcp_word_from_end();
-        let word = u32::from_be_bytes([
-            packet[word_at],
-            packet[word_at + 1],
-            packet[word_at + 2],
-            packet[word_at + 3],
-        ]);
+        let word = u32::from_be_bytes([packet[word_at], packet[word_at + 1], packet[word_at + 2], packet[word_at + 3]]);
         // DTLS-SRTP negotiates encryption for both; unencrypted SRTCP has no honest sender here.
         if word & SRTCP_ENCRYPTED == 0 {
             return Err(SrtpError::Unauthenticated);
@@ -163,10 +139,7 @@ impl Inbound {
             return Err(SrtpError::Replayed);
         }
         let len = self.rtcp.open_rtcp(packet, ssrc, index)?;
-        self.rtcp_streams
-            .entry(ssrc)
-            .or_default()
-            .accept(u64::from(index));
+        self.rtcp_streams.entry(ssrc).or_default().accept(u64::from(index));
         Ok(len)
     }
 }
@@ -191,12 +164,7 @@ pub struct Outbound {
 impl Outbound {
     pub fn new(profile: Profile, key: &[u8]) -> Result<Outbound, BadKey> {
         let (rtp, rtcp) = SessionCipher::derive_pair(profile, key)?;
-        Ok(Outbound {
-            rtp,
-            rtcp,
-            streams: Streams::default(),
-            next_rtcp_index: 1,
-        })
+        Ok(Outbound { rtp, rtcp, streams: Streams::default(), next_rtcp_index: 1 })
     }
 
     /// Protects `buf[..len]` in place; `buf` needs [`MAX_OVERHEAD`] more. Returns the protected length.

@@ -50,10 +50,7 @@ pub struct IntegrityKey(hmac::Key);
 
 impl IntegrityKey {
     pub fn new(password: &str) -> Self {
-        IntegrityKey(hmac::Key::new(
-            hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-            password.as_bytes(),
-        ))
+        IntegrityKey(hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes()))
     }
 
     /// HMAC over the message up to MESSAGE-INTEGRITY, with the length field as if that were its last attribute.
@@ -113,9 +110,7 @@ pub enum Message<'a> {
 pub fn parse_untrusted_message(datagram: &[u8]) -> Result<Message<'_>, Malformed> {
     let fields = parse_frame(datagram)?;
     match fields.message_type {
-        BINDING_REQUEST => {
-            parse_request(datagram, fields.transaction_id).map(Message::BindingRequest)
-        }
+        BINDING_REQUEST => parse_request(datagram, fields.transaction_id).map(Message::BindingRequest),
         BINDING_INDICATION => Ok(Message::BindingIndication),
         BINDING_SUCCESS | BINDING_ERROR => Ok(Message::BindingResponse {
             transaction_id: fields.transaction_id,
@@ -143,16 +138,10 @@ fn parse_frame(datagram: &[u8]) -> Result<Frame, Malformed> {
     }
     let mut transaction_id = [0; 12];
     transaction_id.copy_from_slice(&datagram[8..20]);
-    Ok(Frame {
-        message_type: u16_at(datagram, 0),
-        transaction_id,
-    })
+    Ok(Frame { message_type: u16_at(datagram, 0), transaction_id })
 }
 
-fn parse_request(
-    message: &[u8],
-    transaction_id: TransactionId,
-) -> Result<BindingRequest<'_>, Malformed> {
+fn parse_request(message: &[u8], transaction_id: TransactionId) -> Result<BindingRequest<'_>, Malformed> {
     check_fingerprint(message)?;
     let mut request = BindingRequest {
         message,
@@ -189,17 +178,11 @@ fn parse_request(
     Ok(request)
 }
 
-fn read_attribute<'a>(
-    request: &mut BindingRequest<'a>,
-    kind: u16,
-    value: &'a [u8],
-) -> Result<(), Malformed> {
+fn read_attribute<'a>(request: &mut BindingRequest<'a>, kind: u16, value: &'a [u8]) -> Result<(), Malformed> {
     match kind {
         attribute::USERNAME => {
             let text = std::str::from_utf8(value).map_err(|_| Malformed("stun username text"))?;
-            let (local, remote) = text
-                .split_once(':')
-                .ok_or(Malformed("stun username without colon"))?;
+            let (local, remote) = text.split_once(':').ok_or(Malformed("stun username without colon"))?;
             // RFC 8839 §5.4: ufrag and password are at most 256 characters.
             if local.is_empty() || local.len() > 256 || remote.len() > 256 {
                 return Err(Malformed("stun username parts"));
@@ -237,10 +220,7 @@ fn attribute_at(message: &[u8], at: usize, end: usize) -> Result<(u16, &[u8], us
 
 fn check_fingerprint(message: &[u8]) -> Result<(), Malformed> {
     let at = message.len() - FINGERPRINT_BYTES;
-    if at < HEADER_BYTES
-        || u16_at(message, at) != attribute::FINGERPRINT
-        || u16_at(message, at + 2) != 4
-    {
+    if at < HEADER_BYTES || u16_at(message, at) != attribute::FINGERPRINT || u16_at(message, at + 2) != 4 {
         return Err(Malformed("stun request without fingerprint"));
     }
     if u32_at(message, at + 4) != crc32(&message[..at]) ^ FINGERPRINT_XOR {
@@ -308,21 +288,13 @@ pub struct CheckToSend<'a> {
     pub role: IceRole,
 }
 
-pub fn write_binding_request(
-    out: &mut [u8],
-    check: &CheckToSend<'_>,
-    key: &IntegrityKey,
-) -> Result<usize, NoRoom> {
+pub fn write_binding_request(out: &mut [u8], check: &CheckToSend<'_>, key: &IntegrityKey) -> Result<usize, NoRoom> {
     let mut message = MessageWriter::new(out, BINDING_REQUEST, &check.transaction_id)?;
     message.attribute(attribute::USERNAME, check.username.as_bytes())?;
     message.attribute(attribute::PRIORITY, &check.priority.to_be_bytes())?;
     match check.role {
-        IceRole::Controlling(tie) => {
-            message.attribute(attribute::ICE_CONTROLLING, &tie.to_be_bytes())?
-        }
-        IceRole::Controlled(tie) => {
-            message.attribute(attribute::ICE_CONTROLLED, &tie.to_be_bytes())?
-        }
+        IceRole::Controlling(tie) => message.attribute(attribute::ICE_CONTROLLING, &tie.to_be_bytes())?,
+        IceRole::Controlled(tie) => message.attribute(attribute::ICE_CONTROLLED, &tie.to_be_bytes())?,
     }
     if check.use_candidate {
         message.attribute(attribute::USE_CANDIDATE, &[])?;
@@ -342,18 +314,12 @@ impl<'b> MessageWriter<'b> {
         header[2..4].fill(0);
         header[4..8].copy_from_slice(&MAGIC_COOKIE.to_be_bytes());
         header[8..].copy_from_slice(transaction_id);
-        Ok(MessageWriter {
-            out,
-            len: HEADER_BYTES,
-        })
+        Ok(MessageWriter { out, len: HEADER_BYTES })
     }
 
     fn attribute(&mut self, kind: u16, value: &[u8]) -> Result<(), NoRoom> {
         let padded = value.len().next_multiple_of(4);
-        let space = self
-            .out
-            .get_mut(self.len..self.len + 4 + padded)
-            .ok_or(NoRoom)?;
+        let space = self.out.get_mut(self.len..self.len + 4 + padded).ok_or(NoRoom)?;
         space[..2].copy_from_slice(&kind.to_be_bytes());
         space[2..4].copy_from_slice(&(value.len() as u16).to_be_bytes());
         space[4..4 + value.len()].copy_from_slice(value);
@@ -387,16 +353,12 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 }
 
 fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], Malformed> {
-    value
-        .try_into()
-        .map_err(|_| Malformed("stun attribute size"))
+    value.try_into().map_err(|_| Malformed("stun attribute size"))
 }
 
 /// CRC-32 of ITU V.42 (reflected 0x04C11DB7), as FINGERPRINT wants it.
 fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0u32, |crc, byte| {
-        CRC_TABLE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8)
-    })
+    !bytes.iter().fold(!0u32, |crc, byte| CRC_TABLE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8))
 }
 
 const CRC_TABLE: [u32; 256] = {
@@ -406,11 +368,7 @@ const CRC_TABLE: [u32; 256] = {
         let mut value = i as u32;
         let mut bit = 0;
         while bit < 8 {
-            value = if value & 1 == 1 {
-                (value >> 1) ^ 0xedb8_8320
-            } else {
-                value >> 1
-            };
+            value = if value & 1 == 1 { (value >> 1) ^ 0xedb8_8320 } else { value >> 1 };
             bit += 1;
         }
         table[i] = value;

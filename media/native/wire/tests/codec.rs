@@ -6,32 +6,16 @@ use common::bytes;
 use holdspace_wire::codec::{read_frame_mark, red, vp8, Codec, FrameMark};
 use proptest::prelude::*;
 
-const CODECS: [Codec; 6] = [
-    Codec::Vp8,
-    Codec::Vp9,
-    Codec::H264,
-    Codec::Av1,
-    Codec::Opus,
-    Codec::Red,
-];
+const CODECS: [Codec; 6] = [Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1, Codec::Opus, Codec::Red];
 
 #[test]
 fn vp8_keyframe_with_everything_in_its_descriptor_is_read() {
     let payload = bytes("90 f0 8123 45 60 10 02 00 9d012a 8002 e001 aa");
     let descriptor = vp8::parse_untrusted(&payload).unwrap();
     assert_eq!(descriptor.len, 6);
-    assert_eq!(
-        descriptor.picture_id,
-        Some(vp8::PictureId {
-            value: 0x123,
-            long: true
-        })
-    );
+    assert_eq!(descriptor.picture_id, Some(vp8::PictureId { value: 0x123, long: true }));
     assert_eq!(descriptor.tl0_pic_idx, Some(0x45));
-    assert_eq!(
-        (descriptor.temporal_id, descriptor.layer_sync),
-        (Some(1), true)
-    );
+    assert_eq!((descriptor.temporal_id, descriptor.layer_sync), (Some(1), true));
     assert_eq!(descriptor.key_idx, Some(0));
     assert!(descriptor.starts_keyframe);
     assert_eq!(vp8::keyframe_size(&payload, &descriptor), Some((640, 480)));
@@ -74,11 +58,7 @@ fn frames_and_keyframes_are_told_apart_for_each_codec() {
     ];
     for (codec, payload, starts_frame, starts_keyframe) in cases {
         let mark = read_frame_mark(codec, &bytes(payload)).unwrap();
-        assert_eq!(
-            (mark.starts_frame, mark.starts_keyframe),
-            (starts_frame, starts_keyframe),
-            "{codec:?} {payload}"
-        );
+        assert_eq!((mark.starts_frame, mark.starts_keyframe), (starts_frame, starts_keyframe), "{codec:?} {payload}");
     }
 }
 
@@ -87,18 +67,9 @@ fn red_blocks_come_oldest_first_and_the_primary_last() {
     // One redundant block of 2 bytes, 960 ticks old, then the primary.
     let payload = bytes("ef 0f00 02 6f aabb ccddee");
     let mut blocks = Vec::new();
-    red::parse_untrusted(&payload, |block| {
-        blocks.push((block.timestamp_offset, block.data.to_vec()))
-    })
-    .unwrap();
-    assert_eq!(
-        blocks,
-        [(960, vec![0xaa, 0xbb]), (0, vec![0xcc, 0xdd, 0xee])]
-    );
-    assert_eq!(
-        red::parse_untrusted_primary(&payload).unwrap().payload_type,
-        0x6f
-    );
+    red::parse_untrusted(&payload, |block| blocks.push((block.timestamp_offset, block.data.to_vec()))).unwrap();
+    assert_eq!(blocks, [(960, vec![0xaa, 0xbb]), (0, vec![0xcc, 0xdd, 0xee])]);
+    assert_eq!(red::parse_untrusted_primary(&payload).unwrap().payload_type, 0x6f);
 }
 
 #[test]

@@ -28,21 +28,13 @@ fn block(ssrc: u32) -> ReportBlock {
 
 #[test]
 fn a_compound_of_every_kind_is_read_back() {
-    let info = SenderInfo {
-        ssrc: 1,
-        ntp_time: 0xdead_beef_1234_5678,
-        rtp_ts: 9,
-        packets: 10,
-        bytes: 11,
-    };
+    let info = SenderInfo { ssrc: 1, ntp_time: 0xdead_beef_1234_5678, rtp_ts: 9, packets: 10, bytes: 11 };
     let mut out = [0; 1200];
     let mut writer = Writer::new(&mut out);
     writer.sender_report(&info, &[block(5), block(6)]).unwrap();
     writer.receiver_report(2, &[block(7)]).unwrap();
     writer.sdes_cname(1, "cname").unwrap();
-    writer
-        .nack(1, 2, &[Seq(65_535), Seq(0), Seq(15), Seq(16), Seq(40)])
-        .unwrap();
+    writer.nack(1, 2, &[Seq(65_535), Seq(0), Seq(15), Seq(16), Seq(40)]).unwrap();
     writer.pli(3, 4).unwrap();
     writer.fir(3, 4, 200).unwrap();
     writer.remb(3, 2_500_000, &[8, 9]).unwrap();
@@ -50,26 +42,14 @@ fn a_compound_of_every_kind_is_read_back() {
     let len = writer.len();
     let packets: Vec<_> = parse_untrusted(&out[..len]).map(Result::unwrap).collect();
     assert_eq!(packets.len(), 8);
-    assert!(
-        matches!(packets[0], Packet::SenderReport { info: read, reports }
-        if read == info && reports.eq([block(5), block(6)]))
-    );
-    assert!(
-        matches!(packets[1], Packet::ReceiverReport { sender_ssrc: 2, reports }
-        if reports.eq([block(7)]))
-    );
+    assert!(matches!(packets[0], Packet::SenderReport { info: read, reports }
+        if read == info && reports.eq([block(5), block(6)])));
+    assert!(matches!(packets[1], Packet::ReceiverReport { sender_ssrc: 2, reports }
+        if reports.eq([block(7)])));
     assert!(matches!(packets[2], Packet::Sdes(chunks) if chunks.eq([(1, &b"cname"[..])])));
-    assert!(
-        matches!(packets[3], Packet::Nack { sender_ssrc: 1, media_ssrc: 2, lost }
-        if lost.eq([65_535, 0, 15, 16, 40].map(Seq)))
-    );
-    assert!(matches!(
-        packets[4],
-        Packet::Pli {
-            sender_ssrc: 3,
-            media_ssrc: 4
-        }
-    ));
+    assert!(matches!(packets[3], Packet::Nack { sender_ssrc: 1, media_ssrc: 2, lost }
+        if lost.eq([65_535, 0, 15, 16, 40].map(Seq))));
+    assert!(matches!(packets[4], Packet::Pli { sender_ssrc: 3, media_ssrc: 4 }));
     assert!(matches!(packets[5], Packet::Fir { requests, .. } if requests.eq([(4, 200)])));
     assert!(matches!(packets[6], Packet::Remb { bps: 2_500_000, ssrcs, .. } if ssrcs.eq([8, 9])));
     assert!(matches!(packets[7], Packet::Bye(ssrcs) if ssrcs.eq([1, 2])));
@@ -81,17 +61,11 @@ fn golden_nack_and_remb_of_the_specifications_layout() {
     let mut writer = Writer::new(&mut out);
     writer.nack(1, 2, &[Seq(100), Seq(101), Seq(116)]).unwrap();
     let len = writer.len();
-    assert_eq!(
-        out[..len].to_vec(),
-        bytes("81cd0003 00000001 00000002 0064 8001")
-    );
+    assert_eq!(out[..len].to_vec(), bytes("81cd0003 00000001 00000002 0064 8001"));
     let mut writer = Writer::new(&mut out);
     writer.remb(1, 0x3_ffff << 2, &[3]).unwrap();
     let len = writer.len();
-    assert_eq!(
-        out[..len].to_vec(),
-        bytes("8fce0005 00000001 00000000 52454d42 010bffff 00000003")
-    );
+    assert_eq!(out[..len].to_vec(), bytes("8fce0005 00000001 00000000 52454d42 010bffff 00000003"));
 }
 
 #[test]
@@ -100,13 +74,7 @@ fn one_bad_packet_spoils_only_itself() {
     let compound = bytes("82c90001 00000001 81ce0002 00000003 00000004");
     let packets: Vec<_> = parse_untrusted(&compound).collect();
     assert!(packets[0].is_err());
-    assert!(matches!(
-        packets[1],
-        Ok(Packet::Pli {
-            sender_ssrc: 3,
-            media_ssrc: 4
-        })
-    ));
+    assert!(matches!(packets[1], Ok(Packet::Pli { sender_ssrc: 3, media_ssrc: 4 })));
 }
 
 #[test]
@@ -125,38 +93,20 @@ fn a_transport_feedback_of_chromium_style_is_read() {
     compound.extend(chunk.to_be_bytes());
     compound.extend(bytes("04 fffe 00 ff 0000"));
     compound.resize(28, 0);
-    let Packet::TransportCc(feedback) = only(&compound) else {
-        panic!("not feedback")
-    };
+    let Packet::TransportCc(feedback) = only(&compound) else { panic!("not feedback") };
     assert_eq!((feedback.reference_time, feedback.feedback_count), (-1, 7));
     let statuses: Vec<_> = feedback.statuses().map(|(seq, us)| (seq.0, us)).collect();
-    let expected = [
-        (16, Some(1000)),
-        (17, None),
-        (18, Some(500)),
-        (19, Some(500)),
-        (20, Some(64_250)),
-    ];
+    let expected = [(16, Some(1000)), (17, None), (18, Some(500)), (19, Some(500)), (20, Some(64_250))];
     assert_eq!(statuses, expected);
 }
 
 #[test]
 fn feedback_stops_where_a_gap_no_longer_fits_a_delta() {
-    let arrivals = [
-        Some(1_000_000),
-        Some(1_000_300),
-        Some(20_000_000),
-        Some(20_000_100),
-    ];
+    let arrivals = [Some(1_000_000), Some(1_000_300), Some(20_000_000), Some(20_000_100)];
     let mut out = [0; 200];
     let mut writer = Writer::new(&mut out);
-    let feedback = Arrivals {
-        sender_ssrc: 1,
-        media_ssrc: 2,
-        feedback_count: 0,
-        base_seq: Seq(5),
-        arrivals_us: &arrivals,
-    };
+    let feedback =
+        Arrivals { sender_ssrc: 1, media_ssrc: 2, feedback_count: 0, base_seq: Seq(5), arrivals_us: &arrivals };
     assert_eq!(writer.transport_cc(&feedback), Ok(2));
 }
 
@@ -181,10 +131,7 @@ fn touch(compound: &[u8]) {
             Packet::Nack { lost, .. } => lost.for_each(drop),
             Packet::Fir { requests, .. } => requests.for_each(drop),
             Packet::TransportCc(feedback) => {
-                assert_eq!(
-                    feedback.statuses().count(),
-                    usize::from(feedback.status_count)
-                );
+                assert_eq!(feedback.statuses().count(), usize::from(feedback.status_count));
             }
             Packet::Pli { .. } | Packet::Unknown { .. } => {}
         }

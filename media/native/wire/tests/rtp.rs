@@ -4,42 +4,27 @@ mod common;
 
 use common::bytes;
 use holdspace_wire::rtp::{
-    abs_send_time, parse_untrusted_rtx, read_abs_send_time, read_audio_level, read_stream_id,
-    read_transport_seq, rtx_prefix, write, write_padding, AudioLevel, Header, NewHeader,
+    abs_send_time, parse_untrusted_rtx, read_abs_send_time, read_audio_level, read_stream_id, read_transport_seq,
+    rtx_prefix, write, write_padding, AudioLevel, Header, NewHeader,
 };
 use holdspace_wire::seq::Seq;
 use proptest::prelude::*;
 
 fn header<'a>(extensions: &'a [(u8, &'a [u8])]) -> NewHeader<'a> {
-    NewHeader {
-        marker: true,
-        payload_type: 96,
-        seq: Seq(0xfffe),
-        rtp_ts: 0x0102_0304,
-        ssrc: 0xa0b0_c0d0,
-        extensions,
-    }
+    NewHeader { marker: true, payload_type: 96, seq: Seq(0xfffe), rtp_ts: 0x0102_0304, ssrc: 0xa0b0_c0d0, extensions }
 }
 
 #[test]
 fn header_with_csrcs_one_byte_extensions_and_padding_is_read() {
-    let packet = bytes(
-        "b1 ef 0007 00000a00 11223344 55667788 bede0003 22 6d6964 00 10 85 32 0001ff 00 aabbcc 000003",
-    );
+    let packet = bytes("b1 ef 0007 00000a00 11223344 55667788 bede0003 22 6d6964 00 10 85 32 0001ff 00 aabbcc 000003");
     let header = Header::parse_untrusted(&packet).unwrap();
     assert!(header.marker && header.has_padding);
-    assert_eq!(
-        (header.payload_type, header.seq, header.csrc_count),
-        (0x6f, Seq(7), 1)
-    );
+    assert_eq!((header.payload_type, header.seq, header.csrc_count), (0x6f, Seq(7), 1));
     assert_eq!(header.extension(&packet, 2), Some(&b"mid"[..]));
     assert_eq!(header.extension(&packet, 1), Some(&[0x85][..]));
     assert_eq!(header.extension(&packet, 3), Some(&[0, 1, 0xff][..]));
     assert_eq!(header.extension(&packet, 4), None);
-    assert_eq!(
-        packet[header.payload_range(&packet).unwrap()],
-        [0xaa, 0xbb, 0xcc]
-    );
+    assert_eq!(packet[header.payload_range(&packet).unwrap()], [0xaa, 0xbb, 0xcc]);
 }
 
 #[test]
@@ -55,10 +40,7 @@ fn padding_longer_than_the_payload_is_malformed() {
     let header = Header::parse_untrusted(&packet).unwrap();
     assert!(header.payload_range(&packet).is_err());
     let none = bytes("a0 60 0007 00000a00 11223344 0000 00");
-    assert!(Header::parse_untrusted(&none)
-        .unwrap()
-        .payload_range(&none)
-        .is_err());
+    assert!(Header::parse_untrusted(&none).unwrap().payload_range(&none).is_err());
 }
 
 #[test]
@@ -92,13 +74,7 @@ fn a_padding_only_packet_has_an_empty_payload() {
 
 #[test]
 fn extension_values_are_read_by_type() {
-    assert_eq!(
-        read_audio_level(&[0x85]),
-        Some(AudioLevel {
-            voice: true,
-            level: 5
-        })
-    );
+    assert_eq!(read_audio_level(&[0x85]), Some(AudioLevel { voice: true, level: 5 }));
     assert_eq!(read_transport_seq(&[1, 2]), Some(Seq(258)));
     assert_eq!(read_transport_seq(&[1]), None);
     assert_eq!(read_stream_id(b"hi"), Some("hi"));

@@ -8,11 +8,7 @@ use holdspace_wire::seq::ExtSeq;
 use holdspace_wire::srtp::{Inbound, Outbound, Profile, SrtpError, MAX_OVERHEAD};
 use proptest::prelude::*;
 
-const PROFILES: [Profile; 3] = [
-    Profile::AesCm128HmacSha1_80,
-    Profile::AeadAes128Gcm,
-    Profile::AeadAes256Gcm,
-];
+const PROFILES: [Profile; 3] = [Profile::AesCm128HmacSha1_80, Profile::AeadAes128Gcm, Profile::AeadAes256Gcm];
 const SSRC: u32 = 0x1122_3344;
 
 /// libsrtp 2 (pylibsrtp 1.0.0), key 01 02 03 …: the packet of seq 65,534, that of seq 1 after the rollover, and the
@@ -80,11 +76,7 @@ fn rtp_is_byte_for_byte_that_of_libsrtp_across_the_rollover() {
         for (index, golden) in [(65_534, before), (65_537, after)] {
             let seq = ExtSeq(index).seq().0;
             let plain = plain_rtp(seq, format!("holdspace payload {seq}").as_bytes());
-            assert_eq!(
-                protect(&mut outbound, &plain, index).unwrap(),
-                bytes(golden),
-                "{profile:?}"
-            );
+            assert_eq!(protect(&mut outbound, &plain, index).unwrap(), bytes(golden), "{profile:?}");
             let opened = unprotect(&mut inbound, &bytes(golden)).unwrap();
             assert_eq!(opened, (plain, ExtSeq(index)), "{profile:?}");
         }
@@ -108,10 +100,7 @@ fn rtcp_is_byte_for_byte_that_of_libsrtp() {
         let mut packet = sealed.clone();
         assert_eq!(inbound.unprotect_rtcp(&mut packet), Ok(plain.len()));
         assert_eq!(packet[..plain.len()], plain);
-        assert_eq!(
-            inbound.unprotect_rtcp(&mut sealed),
-            Err(SrtpError::Replayed)
-        );
+        assert_eq!(inbound.unprotect_rtcp(&mut sealed), Err(SrtpError::Replayed));
     }
 }
 
@@ -121,19 +110,13 @@ fn an_index_is_protected_once_and_only_once() {
         let mut outbound = Outbound::new(profile, &key(profile)).unwrap();
         let packet = |index: u64| plain_rtp(index as u16, b"first");
         assert!(protect(&mut outbound, &packet(100), 100).is_ok());
-        assert!(
-            protect(&mut outbound, &packet(98), 98).is_ok(),
-            "reordering is allowed"
-        );
+        assert!(protect(&mut outbound, &packet(98), 98).is_ok(), "reordering is allowed");
         for index in [100, 98] {
             let again = protect(&mut outbound, &plain_rtp(index as u16, b"other"), index);
             assert_eq!(again, Err(SrtpError::IndexUsed));
         }
         assert!(protect(&mut outbound, &packet(2000), 2000).is_ok());
-        assert_eq!(
-            protect(&mut outbound, &packet(976), 976),
-            Err(SrtpError::IndexUsed)
-        );
+        assert_eq!(protect(&mut outbound, &packet(976), 976), Err(SrtpError::IndexUsed));
         assert!(protect(&mut outbound, &packet(977), 977).is_ok());
     }
 }
@@ -143,17 +126,11 @@ fn protecting_refuses_what_does_not_fit_together() {
     let mut outbound = Outbound::new(Profile::AeadAes128Gcm, &key(Profile::AeadAes128Gcm)).unwrap();
     let plain = plain_rtp(5, b"abc");
     assert_eq!(protect(&mut outbound, &plain, 6), Err(SrtpError::Malformed));
-    assert_eq!(
-        protect(&mut outbound, &plain, 5 | 1 << 48),
-        Err(SrtpError::Exhausted)
-    );
+    assert_eq!(protect(&mut outbound, &plain, 5 | 1 << 48), Err(SrtpError::Exhausted));
     let mut tight = plain.clone();
     let refused = outbound.protect_rtp(&mut tight, plain.len(), 20, ExtSeq(5));
     assert_eq!(refused, Err(SrtpError::NoRoom));
-    assert!(
-        protect(&mut outbound, &plain, 5).is_ok(),
-        "a refusal spends no index"
-    );
+    assert!(protect(&mut outbound, &plain, 5).is_ok(), "a refusal spends no index");
     assert!(Outbound::new(Profile::AeadAes128Gcm, &[0; 27]).is_err());
 }
 
@@ -163,11 +140,7 @@ fn replays_and_packets_behind_the_window_are_refused() {
         let mut outbound = Outbound::new(profile, &key(profile)).unwrap();
         let mut inbound = Inbound::new(profile, &key(profile)).unwrap();
         let mut sealed = |index: u64| protect(&mut outbound, &plain_rtp(index as u16, b"x"), index);
-        let (old, first, late) = (
-            sealed(500).unwrap(),
-            sealed(501).unwrap(),
-            sealed(1525).unwrap(),
-        );
+        let (old, first, late) = (sealed(500).unwrap(), sealed(501).unwrap(), sealed(1525).unwrap());
         assert!(unprotect(&mut inbound, &first).is_ok());
         assert!(unprotect(&mut inbound, &late).is_ok());
         assert_eq!(unprotect(&mut inbound, &late), Err(SrtpError::Replayed));
@@ -186,10 +159,7 @@ fn forged_packets_move_neither_rollover_nor_window() {
         for seq in [11, 20_000, 40_000, 60_000, 10_000] {
             let mut forged = first.clone();
             forged[2..4].copy_from_slice(&u16::to_be_bytes(seq));
-            assert_eq!(
-                unprotect(&mut inbound, &forged),
-                Err(SrtpError::Unauthenticated)
-            );
+            assert_eq!(unprotect(&mut inbound, &forged), Err(SrtpError::Unauthenticated));
         }
         let next = protect(&mut outbound, &plain_rtp(11, b"y"), 11).unwrap();
         assert_eq!(unprotect(&mut inbound, &next).unwrap().1, ExtSeq(11));
@@ -205,9 +175,7 @@ fn streams_of_one_transport_are_bounded_in_both_directions() {
     for ssrc in 0..257u32 {
         let mut plain = plain_rtp(1, b"x");
         plain[8..12].copy_from_slice(&ssrc.to_be_bytes());
-        last = protect(&mut outbound, &plain, 1)
-            .and_then(|sealed| unprotect(&mut inbound, &sealed))
-            .map(|_| ());
+        last = protect(&mut outbound, &plain, 1).and_then(|sealed| unprotect(&mut inbound, &sealed)).map(|_| ());
     }
     assert_eq!(last, Err(SrtpError::TooManyStreams));
 }

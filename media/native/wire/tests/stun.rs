@@ -4,8 +4,8 @@ mod common;
 
 use common::bytes;
 use holdspace_wire::stun::{
-    parse_untrusted_message, write_binding_error, write_binding_request, write_binding_success,
-    BindingRequest, CheckToSend, IceRole, IntegrityKey, Message,
+    parse_untrusted_message, write_binding_error, write_binding_request, write_binding_success, BindingRequest,
+    CheckToSend, IceRole, IntegrityKey, Message,
 };
 use proptest::prelude::*;
 
@@ -27,16 +27,10 @@ fn request(message: &[u8]) -> BindingRequest<'_> {
 fn request_of_another_agent_is_read_and_authenticated() {
     let message = bytes(REQUEST);
     let request = request(&message);
-    assert_eq!(
-        (request.local_ufrag, request.remote_ufrag),
-        ("localufr", "remo")
-    );
+    assert_eq!((request.local_ufrag, request.remote_ufrag), ("localufr", "remo"));
     assert_eq!(request.transaction_id, TRANSACTION);
     assert_eq!(request.priority, Some(1_845_501_695));
-    assert_eq!(
-        request.role,
-        Some(IceRole::Controlling(0x0102_0304_0506_0708))
-    );
+    assert_eq!(request.role, Some(IceRole::Controlling(0x0102_0304_0506_0708)));
     assert!(request.use_candidate);
     assert_eq!(request.unknown_required, None);
     assert!(request.is_authentic(&IntegrityKey::new(PASSWORD)));
@@ -74,8 +68,7 @@ fn success_answers_are_byte_for_byte_those_of_another_agent() {
     let key = IntegrityKey::new(PASSWORD);
     for (address, expected) in cases {
         let mut out = [0; 80];
-        let len =
-            write_binding_success(&mut out, &TRANSACTION, address.parse().unwrap(), &key).unwrap();
+        let len = write_binding_success(&mut out, &TRANSACTION, address.parse().unwrap(), &key).unwrap();
         assert_eq!(out[..len].to_vec(), bytes(expected));
     }
 }
@@ -87,10 +80,7 @@ fn error_answer_parses_as_a_failed_response() {
     let len = write_binding_error(&mut out, &TRANSACTION, 420, Some(0x7fff), Some(&key)).unwrap();
     assert!(matches!(
         parse_untrusted_message(&out[..len]),
-        Ok(Message::BindingResponse {
-            transaction_id: TRANSACTION,
-            success: false
-        })
+        Ok(Message::BindingResponse { transaction_id: TRANSACTION, success: false })
     ));
     assert_eq!(out[20..32], [0, 9, 0, 4, 0, 0, 4, 20, 0, 10, 0, 2]);
 }
@@ -154,12 +144,6 @@ proptest! {
 /// Bit by bit, independent of the table under test.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            if crc & 1 == 1 {
-                (crc >> 1) ^ 0xedb8_8320
-            } else {
-                crc >> 1
-            }
-        })
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })
     })
 }

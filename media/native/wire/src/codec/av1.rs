@@ -18,10 +18,5 @@ pub(super) fn read_frame_mark(payload: &[u8]) -> Result<FrameMark, Malformed> {
     if continues && new_sequence {
         return Err(Malformed("av1 new sequence cannot continue a packet"));
     }
-    Ok(FrameMark {
-        starts_frame: !continues,
-        starts_keyframe: new_sequence,
-        temporal_id: 0,
-        layer_sync: new_sequence,
-    })
+    Ok(FrameMark { starts_frame: !continues, starts_keyframe: new_sequence, temporal_id: 0, layer_sync: new_sequence })
 }

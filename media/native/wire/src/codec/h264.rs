@@ -30,20 +30,15 @@ pub(super) fn read_frame_mark(payload: &[u8]) -> Result<FrameMark, Malformed> {
 
 /// Calls `visit(type, bytes after the NAL header)` for each NAL unit that begins in this packet.
 fn for_each_unit_start(payload: &[u8], mut visit: impl FnMut(u8, &[u8])) -> Result<(), Malformed> {
-    let (&head, body) = payload
-        .split_first()
-        .ok_or(Malformed("h264 packet without data"))?;
+    let (&head, body) = payload.split_first().ok_or(Malformed("h264 packet without data"))?;
     match head & 0x1f {
         STAP_A => {
             let mut rest = body;
             while !rest.is_empty() {
-                let (size, after) = rest
-                    .split_first_chunk::<2>()
-                    .ok_or(Malformed("stap-a size"))?;
+                let (size, after) = rest.split_first_chunk::<2>().ok_or(Malformed("stap-a size"))?;
                 let size = usize::from(u16::from_be_bytes(*size));
                 let unit = after.get(..size).ok_or(Malformed("stap-a unit"))?;
-                let (unit_head, unit_body) =
-                    unit.split_first().ok_or(Malformed("stap-a empty unit"))?;
+                let (unit_head, unit_body) = unit.split_first().ok_or(Malformed("stap-a empty unit"))?;
                 visit(unit_head & 0x1f, unit_body);
                 rest = &after[size..];
             }

@@ -66,12 +66,9 @@ pub fn read_frame_mark(codec: Codec, payload: &[u8]) -> Result<FrameMark, Malfor
         Codec::Vp9 => vp9::read_frame_mark(payload),
         Codec::H264 => h264::read_frame_mark(payload),
         Codec::Av1 => av1::read_frame_mark(payload),
-        Codec::Opus | Codec::Red => Ok(FrameMark {
-            starts_frame: true,
-            starts_keyframe: true,
-            temporal_id: 0,
-            layer_sync: true,
-        }),
+        Codec::Opus | Codec::Red => {
+            Ok(FrameMark { starts_frame: true, starts_keyframe: true, temporal_id: 0, layer_sync: true })
+        }
     }
 }
 
@@ -87,10 +84,7 @@ impl<'a> Reader<'a> {
     }
 
     fn byte(&mut self) -> Result<u8, Malformed> {
-        let byte = *self
-            .bytes
-            .get(self.at)
-            .ok_or(Malformed("payload descriptor cut short"))?;
+        let byte = *self.bytes.get(self.at).ok_or(Malformed("payload descriptor cut short"))?;
         self.at += 1;
         Ok(byte)
     }

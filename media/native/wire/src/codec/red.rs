@@ -26,31 +26,20 @@ pub fn parse_untrusted_primary(payload: &[u8]) -> Result<Block<'_>, Malformed> {
 }
 
 /// Calls `visit` for each block in packet order, oldest first; nothing is visited if any block does not fit.
-pub fn parse_untrusted<'a>(
-    payload: &'a [u8],
-    mut visit: impl FnMut(Block<'a>),
-) -> Result<(), Malformed> {
+pub fn parse_untrusted<'a>(payload: &'a [u8], mut visit: impl FnMut(Block<'a>)) -> Result<(), Malformed> {
     let (headers_len, blocks) = measure(payload)?;
     let mut data = &payload[headers_len..];
     for header in payload[..headers_len].chunks(4).take(blocks) {
         let payload_type = header[0] & 0x7f;
         let Some([a, b, c]) = header.get(1..4).map(|rest| [rest[0], rest[1], rest[2]]) else {
-            visit(Block {
-                payload_type,
-                timestamp_offset: 0,
-                data,
-            });
+            visit(Block { payload_type, timestamp_offset: 0, data });
             break;
         };
         let len = usize::from(u16::from_be_bytes([b & 0x03, c]));
         let timestamp_offset = u16::from_be_bytes([a, b]) >> 2;
         let (block, rest) = data.split_at(len);
         data = rest;
-        visit(Block {
-            payload_type,
-            timestamp_offset,
-            data: block,
-        });
+        visit(Block { payload_type, timestamp_offset, data: block });
     }
     Ok(())
 }
@@ -67,9 +56,7 @@ fn measure(payload: &[u8]) -> Result<(usize, usize), Malformed> {
             }
             return Ok((at + 1, blocks));
         }
-        let header = payload
-            .get(at..at + 4)
-            .ok_or(Malformed("red header cut short"))?;
+        let header = payload.get(at..at + 4).ok_or(Malformed("red header cut short"))?;
         data_len += usize::from(u16::from_be_bytes([header[2] & 0x03, header[3]]));
         at += 4;
     }
@@ -77,10 +64,7 @@ fn measure(payload: &[u8]) -> Result<(usize, usize), Malformed> {
 }
 
 /// Replaces each block's payload type in place by `map(old)`; where that is None the packet stays as it was.
-pub fn rewrite_payload_types(
-    payload: &mut [u8],
-    map: impl Fn(u8) -> Option<u8>,
-) -> Result<(), Malformed> {
+pub fn rewrite_payload_types(payload: &mut [u8], map: impl Fn(u8) -> Option<u8>) -> Result<(), Malformed> {
     let (headers_len, _) = measure(payload)?;
     let heads = || (0..headers_len).step_by(4);
     if heads().any(|at| map(payload[at] & 0x7f).is_none()) {

@@ -72,10 +72,7 @@ pub fn parse_untrusted(payload: &[u8]) -> Result<Descriptor, Malformed> {
         }
     }
     descriptor.len = reader.at;
-    let data = reader
-        .rest()
-        .first()
-        .ok_or(Malformed("vp8 packet without data"))?;
+    let data = reader.rest().first().ok_or(Malformed("vp8 packet without data"))?;
     // The inverse key frame flag is the lowest bit of the frame tag.
     descriptor.starts_keyframe = descriptor.starts_frame() && data & 1 == 0;
     Ok(descriptor)
@@ -84,10 +81,7 @@ pub fn parse_untrusted(payload: &[u8]) -> Result<Descriptor, Malformed> {
 fn read_picture_id(reader: &mut Reader<'_>) -> Result<PictureId, Malformed> {
     let first = reader.byte()?;
     if first & 0x80 == 0 {
-        return Ok(PictureId {
-            value: u16::from(first),
-            long: false,
-        });
+        return Ok(PictureId { value: u16::from(first), long: false });
     }
     let value = u16::from_be_bytes([first & 0x7f, reader.byte()?]);
     Ok(PictureId { value, long: true })
@@ -109,10 +103,9 @@ pub fn keyframe_size(payload: &[u8], descriptor: &Descriptor) -> Option<(u16, u1
         return None;
     }
     match payload.get(descriptor.len..descriptor.len + 10)? {
-        [_, _, _, 0x9d, 0x01, 0x2a, w0, w1, h0, h1] => Some((
-            u16::from_le_bytes([*w0, *w1]) & 0x3fff,
-            u16::from_le_bytes([*h0, *h1]) & 0x3fff,
-        )),
+        [_, _, _, 0x9d, 0x01, 0x2a, w0, w1, h0, h1] => {
+            Some((u16::from_le_bytes([*w0, *w1]) & 0x3fff, u16::from_le_bytes([*h0, *h1]) & 0x3fff))
+        }
         _ => None,
     }
 }

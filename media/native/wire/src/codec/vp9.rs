@@ -38,11 +38,8 @@ pub fn parse_untrusted(payload: &[u8]) -> Result<Descriptor, Malformed> {
     };
     if first & 0x80 != 0 {
         let high = reader.byte()?;
-        descriptor.picture_id = Some(if high & 0x80 != 0 {
-            u16::from_be_bytes([high & 0x7f, reader.byte()?])
-        } else {
-            u16::from(high)
-        });
+        descriptor.picture_id =
+            Some(if high & 0x80 != 0 { u16::from_be_bytes([high & 0x7f, reader.byte()?]) } else { u16::from(high) });
     }
     if first & 0x20 != 0 {
         let layer = reader.byte()?;

@@ -50,10 +50,7 @@ enum Chunk {
 impl Chunk {
     fn read(bits: u16) -> Chunk {
         match bits >> 14 {
-            0 | 1 => Chunk::Run {
-                symbol: bits >> 13 & 3,
-                len: usize::from(bits & 0x1fff),
-            },
+            0 | 1 => Chunk::Run { symbol: bits >> 13 & 3, len: usize::from(bits & 0x1fff) },
             2 => Chunk::OneBit(bits),
             _ => Chunk::TwoBit(bits),
         }
@@ -92,14 +89,9 @@ pub struct TransportCc<'a> {
 
 impl<'a> TransportCc<'a> {
     /// Checks every chunk and that all deltas are there, so that iterating cannot fail.
-    pub(super) fn parse_untrusted(
-        sender_ssrc: u32,
-        media_ssrc: u32,
-        body: &'a [u8],
-    ) -> Result<Self, Malformed> {
-        let (&[s0, s1, c0, c1, r0, r1, r2, feedback_count], rest) = body
-            .split_first_chunk::<FIXED_BYTES>()
-            .ok_or(Malformed("transport-cc cut short"))?;
+    pub(super) fn parse_untrusted(sender_ssrc: u32, media_ssrc: u32, body: &'a [u8]) -> Result<Self, Malformed> {
+        let (&[s0, s1, c0, c1, r0, r1, r2, feedback_count], rest) =
+            body.split_first_chunk::<FIXED_BYTES>().ok_or(Malformed("transport-cc cut short"))?;
         let status_count = u16::from_be_bytes([c0, c1]);
         if usize::from(status_count) > MAX_STATUSES {
             return Err(Malformed("transport-cc speaks of too many packets"));
@@ -139,9 +131,7 @@ impl<'a> TransportCc<'a> {
 fn measure(bytes: &[u8], status_count: usize) -> Result<(usize, usize), Malformed> {
     let (mut seen, mut chunks_len, mut deltas_len) = (0, 0, 0);
     while seen < status_count {
-        let bits = bytes
-            .get(chunks_len..chunks_len + 2)
-            .ok_or(Malformed("transport-cc chunks cut short"))?;
+        let bits = bytes.get(chunks_len..chunks_len + 2).ok_or(Malformed("transport-cc chunks cut short"))?;
         let chunk = Chunk::read(u16::from_be_bytes([bits[0], bits[1]]));
         if chunk.len() == 0 {
             return Err(Malformed("transport-cc empty run"));
@@ -241,18 +231,9 @@ impl<'a> Plan<'a> {
         let first = arrivals.arrivals_us.iter().take(most).flatten().next();
         let first_tick = first.map_or(0, |us| us.div_euclid(TICK_US));
         let reference_ticks = first_tick.div_euclid(REFERENCE_TICKS) * REFERENCE_TICKS;
-        let mut plan = Plan {
-            arrivals: *arrivals,
-            reference_ticks,
-            count: most,
-            chunks_len: 0,
-            body_len: 0,
-        };
+        let mut plan = Plan { arrivals: *arrivals, reference_ticks, count: most, chunks_len: 0, body_len: 0 };
         let mut deltas_len = 0;
-        plan.count = plan
-            .deltas()
-            .inspect(|(symbol, _)| deltas_len += symbol.delta_bytes())
-            .count();
+        plan.count = plan.deltas().inspect(|(symbol, _)| deltas_len += symbol.delta_bytes()).count();
         if plan.count == 0 {
             return None;
         }
@@ -275,21 +256,19 @@ impl<'a> Plan<'a> {
     /// Symbol and delta in ticks per packet; ends where a delta no longer fits 16 bits.
     fn deltas(&self) -> impl Iterator<Item = (Symbol, i64)> + '_ {
         let mut previous = self.reference_ticks;
-        self.arrivals.arrivals_us[..self.count]
-            .iter()
-            .map_while(move |arrival| {
-                let Some(us) = arrival else {
-                    return Some((Symbol::NotReceived, 0));
-                };
-                let tick = us.div_euclid(TICK_US);
-                let delta = tick - previous;
-                previous = tick;
-                match delta {
-                    0..=255 => Some((Symbol::SmallDelta, delta)),
-                    _ if i16::try_from(delta).is_ok() => Some((Symbol::LargeDelta, delta)),
-                    _ => None,
-                }
-            })
+        self.arrivals.arrivals_us[..self.count].iter().map_while(move |arrival| {
+            let Some(us) = arrival else {
+                return Some((Symbol::NotReceived, 0));
+            };
+            let tick = us.div_euclid(TICK_US);
+            let delta = tick - previous;
+            previous = tick;
+            match delta {
+                0..=255 => Some((Symbol::SmallDelta, delta)),
+                _ if i16::try_from(delta).is_ok() => Some((Symbol::LargeDelta, delta)),
+                _ => None,
+            }
+        })
     }
 
     fn for_each_chunk(&self, mut visit: impl FnMut(u16)) {
@@ -345,9 +324,7 @@ impl<'a> Plan<'a> {
             match symbol {
                 Symbol::NotReceived => {}
                 Symbol::SmallDelta => deltas[at] = delta as u8,
-                Symbol::LargeDelta => {
-                    deltas[at..at + 2].copy_from_slice(&(delta as i16).to_be_bytes())
-                }
+                Symbol::LargeDelta => deltas[at..at + 2].copy_from_slice(&(delta as i16).to_be_bytes()),
             }
             at += symbol.delta_bytes();
         }
@@ -355,7 +332,5 @@ impl<'a> Plan<'a> {
 }
 
 fn pack(kind: u16, symbols: &[Symbol], top: usize, width: usize) -> u16 {
-    symbols.iter().enumerate().fold(kind, |bits, (i, symbol)| {
-        bits | (*symbol as u16) << (top - width * i)
-    })
+    symbols.iter().enumerate().fold(kind, |bits, (i, symbol)| bits | (*symbol as u16) << (top - width * i))
 }

@@ -1,8 +1,7 @@
 //! Appends RTCP packets to one compound in the caller's buffer. A packet is written whole or not at all.
 
 use super::{
-    feedback, packet_type, transport_cc, Arrivals, ReportBlock, SenderInfo, REMB_NAME,
-    REPORT_BYTES, SDES_CNAME,
+    feedback, packet_type, transport_cc, Arrivals, ReportBlock, SenderInfo, REMB_NAME, REPORT_BYTES, SDES_CNAME,
 };
 use crate::seq::Seq;
 use crate::NoRoom;
@@ -29,11 +28,7 @@ impl<'b> Writer<'b> {
     }
 
     /// At most 31 report blocks.
-    pub fn sender_report(
-        &mut self,
-        info: &SenderInfo,
-        reports: &[ReportBlock],
-    ) -> Result<(), NoRoom> {
+    pub fn sender_report(&mut self, info: &SenderInfo, reports: &[ReportBlock]) -> Result<(), NoRoom> {
         let count = report_count(reports)?;
         let body_len = 24 + reports.len() * REPORT_BYTES;
         let mut body = self.packet(packet_type::SENDER_REPORT, count, body_len)?;
@@ -47,17 +42,9 @@ impl<'b> Writer<'b> {
     }
 
     /// At most 31 report blocks.
-    pub fn receiver_report(
-        &mut self,
-        sender_ssrc: u32,
-        reports: &[ReportBlock],
-    ) -> Result<(), NoRoom> {
+    pub fn receiver_report(&mut self, sender_ssrc: u32, reports: &[ReportBlock]) -> Result<(), NoRoom> {
         let count = report_count(reports)?;
-        let mut body = self.packet(
-            packet_type::RECEIVER_REPORT,
-            count,
-            4 + reports.len() * REPORT_BYTES,
-        )?;
+        let mut body = self.packet(packet_type::RECEIVER_REPORT, count, 4 + reports.len() * REPORT_BYTES)?;
         body.u32(sender_ssrc);
         reports.iter().for_each(|block| body.report(block));
         Ok(())
@@ -102,12 +89,7 @@ impl<'b> Writer<'b> {
         Ok(())
     }
 
-    pub fn fir(
-        &mut self,
-        sender_ssrc: u32,
-        media_ssrc: u32,
-        command_seq: u8,
-    ) -> Result<(), NoRoom> {
+    pub fn fir(&mut self, sender_ssrc: u32, media_ssrc: u32, command_seq: u8) -> Result<(), NoRoom> {
         let mut body = self.packet(packet_type::PAYLOAD_FEEDBACK, feedback::FIR, 16)?;
         body.u32(sender_ssrc);
         body.u32(0); // RFC 5104 §4.3.1.2: the media source stands in the entry instead
@@ -122,11 +104,7 @@ impl<'b> Writer<'b> {
         let exponent = (64 - bps.leading_zeros()).saturating_sub(18);
         let mantissa = (bps >> exponent) as u32;
         let body_len = 16 + 4 * ssrcs.len();
-        let mut body = self.packet(
-            packet_type::PAYLOAD_FEEDBACK,
-            feedback::APPLICATION_LAYER,
-            body_len,
-        )?;
+        let mut body = self.packet(packet_type::PAYLOAD_FEEDBACK, feedback::APPLICATION_LAYER, body_len)?;
         body.u32(sender_ssrc);
         body.u32(0);
         body.bytes(REMB_NAME);
@@ -140,11 +118,7 @@ impl<'b> Writer<'b> {
     pub fn transport_cc(&mut self, arrivals: &Arrivals<'_>) -> Result<usize, NoRoom> {
         let room = self.out.len().saturating_sub(self.len + 4);
         let plan = transport_cc::Plan::new(arrivals, room).ok_or(NoRoom)?;
-        let body = self.packet(
-            packet_type::TRANSPORT_FEEDBACK,
-            feedback::TRANSPORT_CC,
-            plan.body_len(),
-        )?;
+        let body = self.packet(packet_type::TRANSPORT_FEEDBACK, feedback::TRANSPORT_CC, plan.body_len())?;
         plan.write(body.space);
         Ok(plan.count())
     }

@@ -114,18 +114,11 @@ impl SessionCipher {
         derive_bytes(master_key, master_salt, key_label, key)?;
         let keys = match profile {
             Profile::AeadAes256Gcm | Profile::AeadAes128Gcm => {
-                let algorithm = if profile == Profile::AeadAes256Gcm {
-                    &AES_256_GCM
-                } else {
-                    &AES_128_GCM
-                };
+                let algorithm = if profile == Profile::AeadAes256Gcm { &AES_256_GCM } else { &AES_128_GCM };
                 let mut salt = [0; 12];
                 derive_bytes(master_key, master_salt, salt_label, &mut salt)?;
                 let key = UnboundKey::new(algorithm, key).map_err(|_| BadKey)?;
-                Keys::Gcm {
-                    key: LessSafeKey::new(key),
-                    salt,
-                }
+                Keys::Gcm { key: LessSafeKey::new(key), salt }
             }
             Profile::AesCm128HmacSha1_80 => {
                 let mut salt = [0; 14];
@@ -133,11 +126,7 @@ impl SessionCipher {
                 let mut mac = [0; 20];
                 derive_bytes(master_key, master_salt, mac_label, &mut mac)?;
                 let mac = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &mac);
-                Keys::CounterMode(Box::new(CounterMode {
-                    key: counter_mode_key(key)?,
-                    salt,
-                    mac,
-                }))
+                Keys::CounterMode(Box::new(CounterMode { key: counter_mode_key(key)?, salt, mac }))
             }
         };
         Ok(SessionCipher { profile, keys })
@@ -172,8 +161,7 @@ impl SessionCipher {
             Keys::Gcm { key, salt } => {
                 let (header, body) = packet.split_at_mut(header_len);
                 let nonce = gcm_rtp_nonce(salt, ssrc, index);
-                key.open_in_place(nonce, Aad::from(&*header), body)
-                    .map_err(|_| SrtpError::Unauthenticated)?;
+                key.open_in_place(nonce, Aad::from(&*header), body).map_err(|_| SrtpError::Unauthenticated)?;
             }
             Keys::CounterMode(mode) => {
                 let CounterMode { key, salt, mac } = &**mode;
@@ -219,12 +207,7 @@ impl SessionCipher {
         Ok(sealed_len)
     }
 
-    pub(super) fn open_rtcp(
-        &self,
-        packet: &mut [u8],
-        ssrc: u32,
-        index: u32,
-    ) -> Result<usize, SrtpError> {
+    pub(super) fn open_rtcp(&self, packet: &mut [u8], ssrc: u32, index: u32) -> Result<usize, SrtpError> {
         let plain_len = packet.len() - self.rtcp_overhead();
         match &self.keys {
             Keys::Gcm { key, salt } => {
@@ -242,25 +225,13 @@ impl SessionCipher {
                 let mut context = hmac::Context::with_key(mac);
                 context.update(signed);
                 check_tag(context, tag)?;
-                crypt(
-                    key,
-                    salt,
-                    ssrc,
-                    u64::from(index),
-                    &mut signed[RTCP_CLEAR_BYTES..plain_len],
-                )?;
+                crypt(key, salt, ssrc, u64::from(index), &mut signed[RTCP_CLEAR_BYTES..plain_len])?;
             }
         }
         Ok(plain_len)
     }
 
-    pub(super) fn seal_rtcp(
-        &self,
-        buf: &mut [u8],
-        len: usize,
-        ssrc: u32,
-        index: u32,
-    ) -> Result<usize, SrtpError> {
+    pub(super) fn seal_rtcp(&self, buf: &mut [u8], len: usize, ssrc: u32, index: u32) -> Result<usize, SrtpError> {
         let sealed_len = len + self.rtcp_overhead();
         let word = (index | SRTCP_ENCRYPTED).to_be_bytes();
         let (plain, trailer) = buf[..sealed_len].split_at_mut(len);
@@ -269,11 +240,7 @@ impl SessionCipher {
             Keys::Gcm { key, salt } => {
                 let aad = gcm_rtcp_aad(head, &word);
                 let tag = key
-                    .seal_in_place_separate_tag(
-                        gcm_rtcp_nonce(salt, ssrc, index),
-                        Aad::from(&aad),
-                        body,
-                    )
+                    .seal_in_place_separate_tag(gcm_rtcp_nonce(salt, ssrc, index), Aad::from(&aad), body)
                     .map_err(|_| SrtpError::Malformed)?;
                 trailer[..GCM_TAG_BYTES].copy_from_slice(tag.as_ref());
                 trailer[GCM_TAG_BYTES..].copy_from_slice(&word);
@@ -285,8 +252,7 @@ impl SessionCipher {
                 let mut context = hmac::Context::with_key(mac);
                 context.update(plain);
                 context.update(&word);
-                trailer[SRTCP_WORD_BYTES..]
-                    .copy_from_slice(&context.sign().as_ref()[..HMAC_TAG_BYTES]);
+                trailer[SRTCP_WORD_BYTES..].copy_from_slice(&context.sign().as_ref()[..HMAC_TAG_BYTES]);
             }
         }
         Ok(sealed_len)
@@ -337,13 +303,7 @@ fn counter_mode_key(key: &[u8]) -> Result<EncryptingKey, BadKey> {
 }
 
 /// RFC 3711 §4.1.1: IV = salt·2¹⁶ xor ssrc·2⁶⁴ xor index·2¹⁶; the same operation encrypts and decrypts.
-fn crypt(
-    key: &EncryptingKey,
-    salt: &[u8; 14],
-    ssrc: u32,
-    index: u64,
-    body: &mut [u8],
-) -> Result<(), SrtpError> {
+fn crypt(key: &EncryptingKey, salt: &[u8; 14], ssrc: u32, index: u64, body: &mut [u8]) -> Result<(), SrtpError> {
     let mut iv = [0; 16];
     iv[..14].copy_from_slice(salt);
     for (byte, x) in iv[4..8].iter_mut().zip(ssrc.to_be_bytes()) {
@@ -355,22 +315,12 @@ fn crypt(
     apply_keystream(key, iv, body).map_err(|_| SrtpError::Malformed)
 }
 
-fn apply_keystream(
-    key: &EncryptingKey,
-    iv: [u8; 16],
-    body: &mut [u8],
-) -> Result<(), aws_lc_rs::error::Unspecified> {
-    key.less_safe_encrypt(body, EncryptionContext::Iv128(FixedLength::from(iv)))
-        .map(|_| ())
+fn apply_keystream(key: &EncryptingKey, iv: [u8; 16], body: &mut [u8]) -> Result<(), aws_lc_rs::error::Unspecified> {
+    key.less_safe_encrypt(body, EncryptionContext::Iv128(FixedLength::from(iv))).map(|_| ())
 }
 
 /// RFC 3711 §4.3: keystream under the master key with IV = (label·2⁴⁸ xor salt)·2¹⁶ (rate 0, so r = 0).
-fn derive_bytes(
-    master_key: &[u8],
-    master_salt: &[u8; 14],
-    label: u8,
-    out: &mut [u8],
-) -> Result<(), BadKey> {
+fn derive_bytes(master_key: &[u8], master_salt: &[u8; 14], label: u8, out: &mut [u8]) -> Result<(), BadKey> {
     let key = counter_mode_key(master_key)?;
     let mut iv = [0; 16];
     iv[..14].copy_from_slice(master_salt);
@@ -385,10 +335,7 @@ mod tests {
 
     fn bytes(hex: &str) -> Vec<u8> {
         let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
-        digits
-            .chunks(2)
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-            .collect()
+        digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
     }
 
     #[test]
@@ -397,19 +344,13 @@ mod tests {
         let salt: [u8; 14] = bytes("0EC675AD498AFEEBB6960B3AABE6").try_into().unwrap();
         let mut cipher_key = [0; 16];
         derive_bytes(&key, &salt, 0, &mut cipher_key).unwrap();
-        assert_eq!(
-            cipher_key.to_vec(),
-            bytes("C61E7A93744F39EE10734AFE3FF7A087")
-        );
+        assert_eq!(cipher_key.to_vec(), bytes("C61E7A93744F39EE10734AFE3FF7A087"));
         let mut cipher_salt = [0; 14];
         derive_bytes(&key, &salt, 2, &mut cipher_salt).unwrap();
         assert_eq!(cipher_salt.to_vec(), bytes("30CBBC08863D8C85D49DB34A9AE1"));
         let mut auth_key = [0; 94];
         derive_bytes(&key, &salt, 1, &mut auth_key).unwrap();
-        assert_eq!(
-            auth_key[..32].to_vec(),
-            bytes("CEBE321F6FF7716B6FD4AB49AF256A156D38BAA48F0A0ACF3C34E2359E6CDBCE")
-        );
+        assert_eq!(auth_key[..32].to_vec(), bytes("CEBE321F6FF7716B6FD4AB49AF256A156D38BAA48F0A0ACF3C34E2359E6CDBCE"));
     }
 
     #[test]
@@ -418,7 +359,8 @@ mod tests {
         let salt: [u8; 14] = bytes("F0F1F2F3F4F5F6F7F8F9FAFBFCFD").try_into().unwrap();
         let mut keystream = [0; 48];
         crypt(&key, &salt, 0, 0, &mut keystream).unwrap();
-        let expected = "E03EAD0935C95E80E166B16DD92B4EB4 D23513162B02D0F72A43A2FE4A5F97AB 41E95B3BB0A2E8DD477901E4FCA894C0";
+        let expected =
+            "E03EAD0935C95E80E166B16DD92B4EB4 D23513162B02D0F72A43A2FE4A5F97AB 41E95B3BB0A2E8DD477901E4FCA894C0";
         assert_eq!(keystream.to_vec(), bytes(expected));
     }
 
@@ -430,10 +372,7 @@ mod tests {
         };
         let salt = bytes("517569642070726f2071756f").try_into().unwrap();
         let key = LessSafeKey::new(UnboundKey::new(algorithm, &key).unwrap());
-        SessionCipher {
-            profile,
-            keys: Keys::Gcm { key, salt },
-        }
+        SessionCipher { profile, keys: Keys::Gcm { key, salt } }
     }
 
     const RTP: &str = "8040f17b8041f8d35501a0b247616c6c696120657374206f6d6e697320646976697361\
@@ -456,14 +395,9 @@ mod tests {
             let cipher = gcm_session(key);
             let mut buf = vec![0; plain.len() + 16];
             buf[..plain.len()].copy_from_slice(&plain);
-            let len = cipher
-                .seal_rtp(&mut buf, plain.len(), 12, 0x5501_a0b2, 0xf17b)
-                .unwrap();
+            let len = cipher.seal_rtp(&mut buf, plain.len(), 12, 0x5501_a0b2, 0xf17b).unwrap();
             assert_eq!(buf[..len].to_vec(), bytes(sealed));
-            assert_eq!(
-                cipher.open_rtp(&mut buf, 12, 0x5501_a0b2, 0xf17b),
-                Ok(plain.len())
-            );
+            assert_eq!(cipher.open_rtp(&mut buf, 12, 0x5501_a0b2, 0xf17b), Ok(plain.len()));
             assert_eq!(buf[..plain.len()].to_vec(), plain);
         }
     }
