@@ -17,6 +17,7 @@ from control.app import create_app
 from control.config import Settings
 from control.config_reading import SettingsError
 from control.keys import CLOCK, DATABASE, SETTINGS
+from media.errors import CoreFailed
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,9 @@ def serve(settings: Settings) -> int:
         asyncio.run(_serve(settings))
     except OSError as error:
         log.error("can't listen host=%s port=%d reason=%s", settings.server.host, settings.server.port, error.strerror)
+        return 1
+    except CoreFailed as error:
+        log.error("media can't start udp_port=%d reason=%s", settings.media.udp_port, error)
         return 1
     return 0
 

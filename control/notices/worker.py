@@ -16,7 +16,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import and_, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.config import Settings
 from control.database import Database
@@ -25,6 +24,7 @@ from control.models.people import Person
 from control.notices import calendar, email, texts
 from control.notices.kinds import NoticeKind, SessionFacts
 from control.notices.outbox import OutboxFilled
+from control.notices.relevance import STILL_WANTED, StillWanted
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +34,6 @@ FIRST_BACK_OFF = timedelta(seconds=30)
 LONGEST_BACK_OFF = timedelta(hours=2)
 MOST_ATTEMPTS = 9  # 30 s doubling to 2 h: about 6 h in all
 POLL_S = 5.0  # for retries and for rows of other processes; new rows of this one wake the worker at once
-
-StillWanted = Callable[[AsyncSession, str | None, Mapping[str, Any], datetime], Awaitable[bool]]
-"""(session, subject id, facts, now) → is there still a reason to send this?"""
 
 Deliver = Callable[[email.Letter], Awaitable[None]]
 
@@ -63,21 +60,23 @@ class _Outcome:
 
 class OutboxWorker:
     def __init__(
-        self, db: Database, settings: Settings, clock: Callable[[], datetime], deliver: Deliver | None = None
+        self,
+        db: Database,
+        settings: Settings,
+        clock: Callable[[], datetime],
+        *,
+        deliver: Deliver | None = None,
+        still_wanted: Mapping[NoticeKind, StillWanted] = STILL_WANTED,
     ) -> None:
         self._db = db
         self._settings = settings
         self._clock = clock
         self._deliver = deliver or self._by_smtp
         self._has_gateway = deliver is not None or settings.mail.host is not None
-        self._still_wanted: dict[NoticeKind, StillWanted] = {}
+        self._still_wanted = still_wanted
         self._filled = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
-
-    def check_before_sending(self, kind: NoticeKind, hook: StillWanted) -> None:
-        """Ask `hook` again when the turn of a notice of `kind` comes; False drops it."""
-        self._still_wanted[kind] = hook
 
     def after_commit(self, events: Sequence[object]) -> None:
         """The listener for `Database.subscribe`."""

@@ -234,17 +234,46 @@ def test_check_ends_with_code_1_when_there_is_a_problem(run: Run, monkeypatch: p
 async def test_the_server_starts_twice_tells_how_to_go_on_and_ends_cleanly_on_sigterm(
     tmp_path: Path, unused_tcp_port: int
 ) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HOLDSPACE_")} | {
-        "HOLDSPACE_SERVER__PORT": str(unused_tcp_port),
-        "HOLDSPACE_SERVER__DATA_DIR": str(tmp_path),
-        "HOLDSPACE_MEDIA__UDP_PORT": "0",
-    }
+    environment = _environment(tmp_path, unused_tcp_port, 0)
     for _ in range(2):
         said = await _one_life(environment, f"http://localhost:{unused_tcp_port}")
         assert "Traceback" not in said
         for who in demo.EVERYBODY:
             assert who.password in said
         assert f"http://localhost:{unused_tcp_port}/admin/outbox" in said
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+async def test_a_port_in_use_ends_the_start_with_one_line_that_names_it(
+    tmp_path: Path, unused_tcp_port: int, kind: str
+) -> None:
+    with socket.socket(type=socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1" if kind == "tcp" else "0.0.0.0", 0))  # noqa: S104
+        if kind == "tcp":
+            taken.listen()
+        port = taken.getsockname()[1]
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "control", "serve"),
+            env=_environment(tmp_path, port if kind == "tcp" else unused_tcp_port, port if kind == "udp" else 0),
+            cwd=Path(__file__).parents[2],
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        async with asyncio.timeout(60):
+            said, _ = await process.communicate()
+    assert process.returncode == 1, said.decode()
+    assert b"Traceback" not in said
+    assert str(port) in said.decode().splitlines()[-1]
+
+
+def _environment(data_dir: Path, port: int, media_port: int) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("HOLDSPACE_")} | {
+        "HOLDSPACE_SERVER__PORT": str(port),
+        "HOLDSPACE_SERVER__HOST": "127.0.0.1",
+        "HOLDSPACE_SERVER__DATA_DIR": str(data_dir),
+        "HOLDSPACE_MEDIA__UDP_PORT": str(media_port),
+    }
 
 
 async def _one_life(environment: dict[str, str], url: str) -> str:

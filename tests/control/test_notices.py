@@ -16,6 +16,7 @@ from aiosmtpd.smtp import SMTP, Envelope
 from icalendar import Calendar
 from sqlalchemy import select
 
+from control import appointments
 from control.config import MailSettings, Settings
 from control.database import Database
 from control.models.notices import NoticeRow
@@ -37,6 +38,7 @@ from control.notices.worker import (
 from tests.helpers.browsers import Someone
 from tests.helpers.clock import START, ManualClock
 from tests.helpers.control import AddSomeone, NewBrowser
+from tests.helpers.practice import World
 
 ABOUT = SessionFacts(
     appointment_id="0123456789abcdef0123456789abcdef",
@@ -202,8 +204,9 @@ async def test_an_undone_change_owes_nobody_anything(db: Database, mina: Someone
 
 
 async def test_a_booking_goes_out_once_by_smtp_with_its_invite(
-    db: Database, worker: OutboxWorker, mailbox: Mailbox, mina: Someone, clock: ManualClock
+    db: Database, settings: Settings, mailbox: Mailbox, mina: Someone, clock: ManualClock
 ) -> None:
+    worker = OutboxWorker(db, _with_mail(settings, mailbox.port), clock, still_wanted={})
     await _owe(db, Notice(NoticeKind.BOOKING_CONFIRMED, mina.actor.person_id, ABOUT), clock)
     assert await worker.work_once() == 1
     assert await worker.work_once() == 0
@@ -296,7 +299,7 @@ async def test_a_sent_link_does_not_stay_in_the_database(
 
 
 async def test_what_is_no_longer_wanted_when_its_turn_comes_is_dropped(
-    db: Database, worker: OutboxWorker, mailbox: Mailbox, mina: Someone, clock: ManualClock
+    db: Database, settings: Settings, mailbox: Mailbox, mina: Someone, clock: ManualClock
 ) -> None:
     asked: list[str | None] = []
 
@@ -304,7 +307,12 @@ async def test_what_is_no_longer_wanted_when_its_turn_comes_is_dropped(
         asked.append(subject)
         return False
 
-    worker.check_before_sending(NoticeKind.BOOKING_CONFIRMED, cancelled)
+    worker = OutboxWorker(
+        db,
+        _with_mail(settings, mailbox.port),
+        clock,
+        still_wanted={NoticeKind.BOOKING_CONFIRMED: cancelled},
+    )
     await _owe(db, Notice(NoticeKind.BOOKING_CONFIRMED, mina.actor.person_id, ABOUT), clock)
     await worker.work_once()
     assert mailbox.taken == []
@@ -321,7 +329,7 @@ async def test_a_letter_whose_worker_died_is_taken_over_under_the_same_message_i
 
     await _owe(db, Notice(NoticeKind.WELCOME, mina.actor.person_id), clock)
     with pytest.raises(asyncio.CancelledError):
-        await OutboxWorker(db, settings, clock, dies_after_sending).work_once()
+        await OutboxWorker(db, settings, clock, deliver=dies_after_sending).work_once()
     assert await worker.work_once() == 0, "the claim still holds"
     clock.now += LEASE
     assert await worker.work_once() == 1
@@ -486,3 +494,18 @@ async def test_only_an_admin_reads_the_outbox_and_each_look_is_audited(
     assert (answer.status, answer.body) == (200, {"letters": []})
     entries = await entries_about(db, "outbox:all")
     assert [(entry.action, entry.actor_id) for entry in entries] == [("outbox.viewed", admin.actor.person_id)]
+
+
+async def test_a_confirmation_of_a_session_that_was_cancelled_meanwhile_is_not_sent(
+    world: World, settings: Settings, mailbox: Mailbox
+) -> None:
+    worker = OutboxWorker(world.db, _with_mail(settings, mailbox.port), world.clock)
+    booked = await world.scheduled()
+    await appointments.cancel(world.db, world.bob, booked.id, now=world.clock())
+    while await worker.work_once():
+        pass
+    states = {(row.kind, row.person_id): row.state for row in await _rows(world.db) if row.subject_id == booked.id}
+    assert states[NoticeKind.BOOKING_CONFIRMED, world.bob.person_id] == OutboxState.DROPPED
+    assert states[NoticeKind.NEW_BOOKING, world.alice.person_id] == OutboxState.DROPPED
+    assert states[NoticeKind.SESSION_CANCELLED, world.bob.person_id] == OutboxState.SENT
+    assert states[NoticeKind.SESSION_CANCELLED, world.alice.person_id] == OutboxState.SENT

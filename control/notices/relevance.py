@@ -1,0 +1,40 @@
+"""Whether a notice still has a reason when its turn comes: the state of its session is looked at once more.
+
+Only what would now be wrong or useless is dropped. A fact (completed, cancelled, refunded, a receipt) always goes.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control.appointment_states import State
+from control.models.appointments import Appointment
+from control.notices.kinds import NoticeKind
+
+StillWanted = Callable[[AsyncSession, str | None, Mapping[str, Any], datetime], Awaitable[bool]]
+"""(session, appointment id, facts, now) → is there still a reason to send this?"""
+
+_COMING = frozenset({State.SCHEDULED, State.CONFIRMED, State.IN_PROGRESS})
+
+_STATES = {
+    NoticeKind.BOOKING_CONFIRMED: _COMING,
+    NoticeKind.NEW_BOOKING: _COMING,
+    NoticeKind.CLIENT_WAITING: _COMING,
+    NoticeKind.SESSION_STARTED: frozenset({State.IN_PROGRESS}),
+}
+
+
+def _only_in(states: frozenset[State]) -> StillWanted:
+    async def wanted(
+        session: AsyncSession, appointment_id: str | None, _facts: Mapping[str, Any], _now: datetime
+    ) -> bool:
+        state = await session.scalar(select(Appointment.state).where(Appointment.id == appointment_id))
+        return state in states
+
+    return wanted
+
+
+STILL_WANTED: Mapping[NoticeKind, StillWanted] = {kind: _only_in(states) for kind, states in _STATES.items()}
