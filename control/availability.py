@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import delete, func, or_, select
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.accounts import Actor
@@ -114,19 +114,24 @@ async def windows_between(session: AsyncSession, practitioner_id: str, span: Spa
     return [Window(row.id, Span(row.starts_at, row.ends_at), row.service_id, row.price_minor) for row in rows]
 
 
+def taken_over(practitioner_id: str, span: Span, now: datetime) -> ColumnElement[bool]:
+    """The SQL of "keeps this practitioner's time inside `span`". A hold that ran out keeps nothing."""
+    return and_(
+        Appointment.practitioner_id == practitioner_id,
+        Appointment.state.in_(SLOT_HOLDING),
+        or_(Appointment.state != State.PENDING, Appointment.hold_expires_at > now),
+        # The index is on starts_at; buffers and lengths are bounded, so this loses none.
+        Appointment.starts_at > span.start - 2 * LONGEST_SERVICE,
+        Appointment.starts_at < span.end + LONGEST_SERVICE,
+        Appointment.busy_from < span.end,
+        Appointment.busy_until > span.start,
+    )
+
+
 async def taken_between(session: AsyncSession, practitioner_id: str, span: Span, now: datetime) -> list[Span]:
-    """The practitioner's busy spans that touch `span`. A hold that ran out keeps nothing."""
+    """The practitioner's busy spans that touch `span`."""
     rows = await session.execute(
-        select(Appointment.busy_from, Appointment.busy_until).where(
-            Appointment.practitioner_id == practitioner_id,
-            Appointment.state.in_(SLOT_HOLDING),
-            or_(Appointment.state != State.PENDING, Appointment.hold_expires_at > now),
-            # The index is on starts_at; buffers and lengths are bounded, so this loses none.
-            Appointment.starts_at > span.start - 2 * LONGEST_SERVICE,
-            Appointment.starts_at < span.end + LONGEST_SERVICE,
-            Appointment.busy_from < span.end,
-            Appointment.busy_until > span.start,
-        )
+        select(Appointment.busy_from, Appointment.busy_until).where(taken_over(practitioner_id, span, now))
     )
     return [Span(row.busy_from, row.busy_until) for row in rows]
 

@@ -9,6 +9,7 @@ database refuses an overlap besides (migration 0002). Each action is one transac
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
@@ -25,9 +26,10 @@ from control.availability import (
     lock_calendar,
     nearest_free,
     offer_of,
-    taken_between,
+    taken_over,
     windows_between,
 )
+from control.crowd import SlotTaken, crowd_of
 from control.database import Database, new_id
 from control.errors import Conflict, Forbidden, Invalid, Problem
 from control.lifecycle import BOUNDS, Bounds, Party
@@ -60,32 +62,74 @@ class Terms:
 TERMS = Terms()
 
 
-class _SlotTaken(Exception):
-    """Somebody was faster. The answer with other free slots is made outside of the transaction."""
+Holders = frozenset[tuple[str, str | None]]
+"""Client and Idempotency-Key of each booking over a time."""
 
 
 async def book(db: Database, actor: Actor, wanted: Wanted, *, terms: Terms = TERMS, now: datetime) -> SessionView:
     """Hold a slot for the client. Raises Conflict("slot_taken" | "slot_not_offered") with the nearest free slots.
 
-    The first look is without any lock, so that a crowd on a slot just taken is answered without queueing.
+    The first look is without any lock and shared by all who look at the same time, so that a crowd on one slot is
+    answered without queueing at the database.
     """
     if not actor.is_any(Role.CLIENT):
         raise Forbidden("not_client", "Book with a client's account.")
-    async with db.reading() as session:
-        earlier = await _booked_under(session, actor, wanted)
+    crowd = crowd_of(db)
+    offer, holders = await crowd.shared(("look", wanted.service_id, wanted.start), partial(_look, db, wanted, now))
+    practitioner_id = offer.service.practitioner_id
+    if practitioner_id == actor.person_id:
+        raise Forbidden("own_service", "This is your own service.")
+    if holders:
+        return await _earlier_or_taken(db, actor, offer, wanted, now)
+    try:
+        async with crowd.turn(practitioner_id, offer.rules.busy(wanted.start)), db.transaction() as session:
+            return await _hold(session, actor, offer, wanted, terms, now)
+    except SlotTaken:
+        return await _earlier_or_taken(db, actor, offer, wanted, now)
+    except IntegrityError as error:
+        async with db.reading() as session:
+            earlier = await _booked_under(session, actor, wanted)
         if earlier is not None:
             return earlier
+        if not is_overlap(error):
+            raise
+        return await _earlier_or_taken(db, actor, offer, wanted, now)
+
+
+async def _look(db: Database, wanted: Wanted, now: datetime) -> tuple[Offer, Holders]:
+    async with db.reading() as session:
         offer = await offer_of(session, wanted.service_id)
-        if offer.service.practitioner_id == actor.person_id:
-            raise Forbidden("own_service", "This is your own service.")
         slot = await _offered_slot(session, offer, wanted, now)
-        if await taken_between(session, offer.service.practitioner_id, offer.rules.busy(slot.start), now):
-            raise await _taken(session, offer, wanted, now)
-    try:
-        async with db.transaction() as session:
-            return await _hold(session, actor, offer, wanted, terms, now)
-    except (_SlotTaken, IntegrityError) as refusal:
-        return await _after_refusal(db, actor, offer, wanted, refusal, now)
+        holders = await _holders(session, offer, offer.rules.busy(slot.start), now)
+        return offer, holders
+
+
+async def _holders(session: AsyncSession, offer: Offer, busy: Span, now: datetime) -> Holders:
+    found = await session.execute(
+        select(Appointment.client_id, Appointment.booking_key).where(
+            taken_over(offer.service.practitioner_id, busy, now)
+        )
+    )
+    return frozenset((row.client_id, row.booking_key) for row in found)
+
+
+async def _earlier_or_taken(db: Database, actor: Actor, offer: Offer, wanted: Wanted, now: datetime) -> SessionView:
+    """The same request arriving a second time finds its booking; for anybody else the time is taken."""
+    holders, nearest = await crowd_of(db).shared(
+        ("lost", wanted.service_id, wanted.start), partial(_loss, db, offer, wanted, now)
+    )
+    if (actor.person_id, wanted.key) in holders:
+        async with db.reading() as session:
+            earlier = await _booked_under(session, actor, wanted)
+        if earlier is not None:
+            return earlier
+    raise Conflict("slot_taken", "Somebody has just taken this time.", nearest_free_slots=nearest)
+
+
+async def _loss(db: Database, offer: Offer, wanted: Wanted, now: datetime) -> tuple[Holders, list[dict[str, str]]]:
+    async with db.reading() as session:
+        holders = await _holders(session, offer, offer.rules.busy(wanted.start), now)
+        return holders, await _nearest(session, offer, wanted, now)
 
 
 async def _booked_under(session: AsyncSession, actor: Actor, wanted: Wanted) -> SessionView | None:
@@ -124,13 +168,12 @@ async def _offered_slot(session: AsyncSession, offer: Offer, wanted: Wanted, now
 async def _refused(
     session: AsyncSession, offer: Offer, wanted: Wanted, now: datetime, code: str, words: str
 ) -> Problem:
+    return Conflict(code, words, nearest_free_slots=await _nearest(session, offer, wanted, now))
+
+
+async def _nearest(session: AsyncSession, offer: Offer, wanted: Wanted, now: datetime) -> list[dict[str, str]]:
     free = await nearest_free(session, offer, wanted.start, now)
-    nearest = [{"start": slot.start.isoformat(), "end": slot.end.isoformat()} for slot in free]
-    return Conflict(code, words, nearest_free_slots=nearest)
-
-
-async def _taken(session: AsyncSession, offer: Offer, wanted: Wanted, now: datetime) -> Problem:
-    return await _refused(session, offer, wanted, now, "slot_taken", "Somebody has just taken this time.")
+    return [{"start": slot.start.isoformat(), "end": slot.end.isoformat()} for slot in free]
 
 
 async def _hold(
@@ -140,8 +183,8 @@ async def _hold(
     practitioner_id = offer.service.practitioner_id
     await lock_calendar(session, practitioner_id)
     busy = offer.rules.busy(wanted.start)
-    if await taken_between(session, practitioner_id, busy, now):
-        raise _SlotTaken
+    if await _holders(session, offer, busy, now):
+        raise SlotTaken
     offer = await offer_of(session, wanted.service_id)
     slot = await _offered_slot(session, offer, wanted, now)
     await _expire_stale(session, practitioner_id, offer.rules.busy(slot.start), now)
@@ -207,19 +250,6 @@ async def _expire_stale(session: AsyncSession, practitioner_id: str, busy: Span,
     )
     for row in stale.all():
         await advance(session, row, now=now)
-
-
-async def _after_refusal(
-    db: Database, actor: Actor, offer: Offer, wanted: Wanted, refusal: Exception, now: datetime
-) -> SessionView:
-    """Somebody else's booking, or the same request arriving twice at once; the database itself may have said so."""
-    async with db.reading() as session:
-        earlier = await _booked_under(session, actor, wanted)
-        if earlier is not None:
-            return earlier
-        if isinstance(refusal, IntegrityError) and not is_overlap(refusal):
-            raise refusal
-        raise await _taken(session, offer, wanted, now) from None
 
 
 def is_overlap(error: IntegrityError) -> bool:

@@ -372,7 +372,7 @@ def _guards_on_postgresql() -> None:
 
 def _guards_on_sqlite() -> None:
     overlapping = (
-        f"NEW.state IN {SLOT_HOLDING} AND EXISTS (SELECT 1 FROM appointments AS other"
+        f"NEW.state IN {SLOT_HOLDING} AND EXISTS (SELECT 1 FROM appointments AS other"  # noqa: S608  our own constant
         " WHERE other.practitioner_id = NEW.practitioner_id AND other.id <> NEW.id"
         f" AND other.state IN {SLOT_HOLDING}"
         " AND other.busy_from < NEW.busy_until AND NEW.busy_from < other.busy_until)"
