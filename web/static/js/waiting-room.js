@@ -145,7 +145,10 @@ async function fillDevices() {
   if (isIn) return;
   const chosen = chosenDevices();
   for (const kind of /** @type {(DeviceKind|'speaker')[]} */ ([...kinds, 'speaker'])) {
-    if (!all[kind].length) continue;
+    if (!all[kind].length) {
+      if (kind !== 'speaker') picker(kind).replaceChildren(element('option', {}, 'Not available'));
+      continue;
+    }
     const used = kind === 'speaker' ? chosen.speaker : call.devices[kind]?.getSettings().deviceId || chosen[kind];
     picker(kind).replaceChildren(...all[kind].map((device, at) => element('option', {
       value: device.deviceId, selected: device.deviceId === used }, device.label || `${kind} ${at + 1}`)));
