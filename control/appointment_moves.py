@@ -197,13 +197,16 @@ async def session_facts(session: AsyncSession, row: Appointment, *, amount_minor
 
 _CLIENT_HEARS: dict[State, tuple[NoticeKind, ...]] = {
     State.SCHEDULED: (NoticeKind.BOOKING_CONFIRMED,),
+    State.CONFIRMED: (NoticeKind.STARTING_SOON,),
     State.IN_PROGRESS: (NoticeKind.SESSION_STARTED,),
     State.COMPLETED: (NoticeKind.SESSION_COMPLETED,),
     State.CANCELLED: (NoticeKind.SESSION_CANCELLED,),
     State.NO_SHOW_PRACTITIONER: (NoticeKind.SORRY_CANCELLED,),
+    State.NO_SHOW_CLIENT: (NoticeKind.CLIENT_NO_SHOW,),
 }
 _PRACTITIONER_HEARS: dict[State, tuple[NoticeKind, ...]] = {
     State.SCHEDULED: (NoticeKind.NEW_BOOKING,),
+    State.CONFIRMED: (NoticeKind.STARTING_SOON,),
     State.CANCELLED: (NoticeKind.SESSION_CANCELLED,),
 }
 
@@ -213,15 +216,28 @@ async def _tell(session: AsyncSession, row: Appointment, before: State, now: dat
     state = State(row.state)
     if before is State.PENDING and state is not State.SCHEDULED:
         return
+    if state is State.CONFIRMED and now >= row.starts_at:
+        return  # nobody was there to say it in time
     kinds = _CLIENT_HEARS.get(state, ())
     refund = row.refund_minor or 0
     if refund and state in (State.CANCELLED, State.NO_SHOW_PRACTITIONER, State.NO_SHOW_CLIENT):
         kinds = (*kinds, NoticeKind.REFUND_CONFIRMED)
-    if kinds:
-        amount = row.price_minor if state is State.SCHEDULED else refund
-        about = await session_facts(session, row, amount_minor=amount)
-        for kind in kinds:
-            await enqueue(session, Notice(kind, row.client_id, about), now=now)
+    for kind in kinds:
+        about = await session_facts(session, row, amount_minor=_amount_of(kind, row))
+        await enqueue(session, Notice(kind, row.client_id, about), now=now)
     for kind in _PRACTITIONER_HEARS.get(state, ()):
         about = await session_facts(session, row)
         await enqueue(session, Notice(kind, row.practitioner_id, about), now=now)
+
+
+def _amount_of(kind: NoticeKind, row: Appointment) -> int:
+    """Which amount a notice speaks of: what is held, what is kept, what goes back."""
+    match kind:
+        case NoticeKind.BOOKING_CONFIRMED:
+            return row.price_minor
+        case NoticeKind.CLIENT_NO_SHOW:
+            return row.kept_minor or 0
+        case NoticeKind.SESSION_CANCELLED | NoticeKind.SORRY_CANCELLED | NoticeKind.REFUND_CONFIRMED:
+            return row.refund_minor or 0
+        case _:
+            return 0

@@ -17,6 +17,8 @@ class NoticeKind(StrEnum):
     SESSION_COMPLETED = "session_completed"
     SESSION_CANCELLED = "session_cancelled"
     SORRY_CANCELLED = "sorry_cancelled"  # the practitioner missed it
+    CLIENT_NO_SHOW = "client_no_show"  # the client missed it
+    STARTING_SOON = "starting_soon"  # the session can be joined now
     RECORDING_CONSENT_RECEIPT = "recording_consent_receipt"
     REFUND_CONFIRMED = "refund_confirmed"
 

@@ -23,6 +23,7 @@ _STATES = {
     NoticeKind.BOOKING_CONFIRMED: _COMING,
     NoticeKind.NEW_BOOKING: _COMING,
     NoticeKind.CLIENT_WAITING: _COMING,
+    NoticeKind.STARTING_SOON: frozenset({State.CONFIRMED}),
     NoticeKind.SESSION_STARTED: frozenset({State.IN_PROGRESS}),
 }
 

@@ -194,6 +194,35 @@ def _sorry_cancelled(facts: Mapping[str, Any], _secrets: Mapping[str, str] | Non
     )
 
 
+def _client_no_show(facts: Mapping[str, Any], _secrets: Mapping[str, str] | None, reader: Reader) -> _Letter:
+    about = SessionFacts.from_json(facts["about"])
+    money = (f"By the terms of your booking {about.amount} is kept for the time held for you.",) if about.amount else ()
+    return _Letter(
+        "We missed you",
+        (
+            f"{about.practitioner_name} waited for you on {written_time(about.starts_at, reader.time_zone)}, "
+            "and the session has ended without you. We hope you are well.",
+            *money,
+            "You can book another time whenever you like.",
+        ),
+        f"/sessions/{about.appointment_id}",
+        "See the details",
+    )
+
+
+def _starting_soon(facts: Mapping[str, Any], _secrets: Mapping[str, str] | None, reader: Reader) -> _Letter:
+    about = SessionFacts.from_json(facts["about"])
+    return _Letter(
+        "Your session starts soon",
+        (
+            f"{about.client_name} and {about.practitioner_name}, {written_time(about.starts_at, reader.time_zone)}.",
+            "The waiting room is open. Come in when you are ready.",
+        ),
+        f"/sessions/{about.appointment_id}",
+        "Come in",
+    )
+
+
 def _recording_receipt(facts: Mapping[str, Any], _secrets: Mapping[str, str] | None, reader: Reader) -> _Letter:
     about = SessionFacts.from_json(facts["about"])
     said = "agreed" if facts.get("answer") == "yes" else "did not agree"
@@ -234,6 +263,8 @@ _LETTERS: dict[NoticeKind, Callable[[Mapping[str, Any], Mapping[str, str] | None
     NoticeKind.SESSION_COMPLETED: _session_completed,
     NoticeKind.SESSION_CANCELLED: _session_cancelled,
     NoticeKind.SORRY_CANCELLED: _sorry_cancelled,
+    NoticeKind.CLIENT_NO_SHOW: _client_no_show,
+    NoticeKind.STARTING_SOON: _starting_soon,
     NoticeKind.RECORDING_CONSENT_RECEIPT: _recording_receipt,
     NoticeKind.REFUND_CONFIRMED: _refund_confirmed,
 }
@@ -267,6 +298,16 @@ _LINES: dict[NoticeKind, Callable[[SessionFacts], InApp]] = {
         "Sorry, your session has been cancelled",
         f"{about.practitioner_name} did not come",
         f"/sessions/{about.appointment_id}/missed",
+    ),
+    NoticeKind.CLIENT_NO_SHOW: lambda about: InApp(
+        "We missed you",
+        f"Your session with {about.practitioner_name} ended without you",
+        f"/sessions/{about.appointment_id}",
+    ),
+    NoticeKind.STARTING_SOON: lambda about: InApp(
+        "Your session starts soon",
+        f"{about.client_name} and {about.practitioner_name}",
+        f"/sessions/{about.appointment_id}",
     ),
     NoticeKind.REFUND_CONFIRMED: lambda about: InApp(
         "Your refund is on its way", about.amount, f"/sessions/{about.appointment_id}"

@@ -336,8 +336,18 @@ async def test_session_nobody_started_is_decided_by_the_presence_log(
     seen = await appointments.get_for(world.db, world.bob, view.id)
     assert (seen.state, seen.refund_minor, seen.ended_by) == (state, refund, "system")
     assert (await money(world))["wallet"] == WALLET_MINOR - 5_000 + refund
-    sorry = 1 if state is State.NO_SHOW_PRACTITIONER else 0
-    assert (await notices(world.db))["sorry_cancelled"] == sorry
+    told = await notices(world.db)
+    missed_by_practitioner = state is State.NO_SHOW_PRACTITIONER
+    assert (told["sorry_cancelled"], told["client_no_show"]) == (missed_by_practitioner, not missed_by_practitioner)
+    assert told["starting_soon"] == 2
+
+
+async def test_nobody_is_told_of_a_start_that_has_passed_when_the_scheduler_comes_late(world: World) -> None:
+    view = await world.scheduled()
+    world.clock.now = view.starts_at + 20 * MINUTE
+    await Scheduler(world.db, world.clock).run_once(world.clock())
+    told = await notices(world.db)
+    assert (told["starting_soon"], told["sorry_cancelled"], told["refund_confirmed"]) == (0, 1, 1)
 
 
 async def test_start_is_refused_once_the_session_was_missed_even_without_a_scheduler(world: World) -> None:
