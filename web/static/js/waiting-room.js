@@ -94,7 +94,8 @@ function draw() {
 /** @param {RoomState} state */
 function drawWords(state) {
   if (!isJoining) return;
-  if (state.ending && state.ending.kind !== 'refused') {
+  const isComingBack = state.ending?.kind === 'refused' && serverNow() < startsAt;
+  if (state.ending && !isComingBack) {
     const [title, words] = endingWords(state.ending);
     say(byId('wait-title'), title);
     say(byId('wait-lead'), words);
