@@ -123,8 +123,11 @@ impl Node {
         match registry.add_room(room, thread) {
             Verdict::Same { thread } => Ok(thread),
             Verdict::Go { thread } => {
-                self.runtime.send(thread, ThreadCommand::AddRoom { room })?;
-                Ok(thread)
+                let sent = self.runtime.send(thread, ThreadCommand::AddRoom { room });
+                if sent.is_err() {
+                    registry.remove_room(room);
+                }
+                sent.map(|()| thread)
             }
         }
     }
@@ -136,7 +139,8 @@ impl Node {
             let rate = rates.get(*index).map_or(0, |counts| counts.packets_per_second);
             rate + TRANSPORT_WEIGHT * *transports as u64 + ROOM_WEIGHT * *rooms as u64
         };
-        load.into_iter().enumerate().min_by_key(weight).map_or(0, |(index, _)| index)
+        let alive = load.into_iter().enumerate().filter(|(index, _)| self.runtime.is_alive(*index));
+        alive.min_by_key(weight).map_or(0, |(index, _)| index)
     }
 
     pub fn remove_room(&self, room: u64) -> Result<(), CoreError> {

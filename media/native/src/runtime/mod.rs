@@ -168,6 +168,15 @@ impl Runtime {
         self.threads.len()
     }
 
+    /// Whether it still works off commands: a thread whose socket broke, or that panicked, does not.
+    pub fn is_alive(&self, thread: usize) -> bool {
+        let joiner = self.threads.get(thread).map(|handle| &handle.joiner);
+        joiner.is_some_and(|joiner| {
+            let joiner = joiner.lock().unwrap_or_else(PoisonError::into_inner);
+            joiner.as_ref().is_some_and(|joiner| !joiner.is_finished())
+        })
+    }
+
     pub fn counts(&self) -> Vec<ThreadCounts> {
         self.threads.iter().map(|thread| thread.shared.published.read()).collect()
     }

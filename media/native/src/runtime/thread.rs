@@ -105,12 +105,12 @@ impl Worker {
         let descriptors = std::iter::once(self.shared.wake.raw());
         let mut poller = Poller::new(descriptors.chain(self.outboxes.iter().map(|outbox| outbox.socket.raw())));
         let mut batch = ReceiveBatch::new(DATAGRAM_BYTES, BATCH_DATAGRAMS);
-        loop {
+        'work: loop {
             poller.wait(self.idle_ns());
             if poller.is_readable(0) {
                 self.shared.wake.clear();
                 if !self.take_commands() {
-                    break;
+                    break 'work;
                 }
                 self.flush_touched();
             }
@@ -119,7 +119,7 @@ impl Worker {
                     self.outboxes[socket].send_waiting();
                 }
                 if poller.is_readable(socket + 1) && !self.receive_batch(&mut batch, socket) {
-                    return;
+                    break 'work;
                 }
             }
             self.run_timers();
