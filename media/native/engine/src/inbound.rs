@@ -28,6 +28,13 @@ const MAX_BINDINGS: usize = 64;
 const LEVELS_EVERY_MS: u64 = 200;
 const STUN_ANSWER_BYTES: usize = 128;
 
+/// A packet that passed its tag.
+struct Opened<'p> {
+    header: &'p Header,
+    packet: &'p [u8],
+    ext_seq: ExtSeq,
+}
+
 pub(crate) const fn drop_reason(error: SrtpError) -> DropReason {
     match error {
         SrtpError::Malformed => DropReason::Malformed,
@@ -170,7 +177,7 @@ impl Engine {
             Some(binding) => binding,
             None => self.bind(index, &header, packet)?,
         };
-        self.stream_in(index, binding, &header, packet, opened.ext_seq, now, out)
+        self.stream_in(index, binding, &Opened { header: &header, packet, ext_seq: opened.ext_seq }, now, out)
     }
 
     /// Learns an SSRC from its MID and RID (RFC 8843 §9.2, RFC 8852).
@@ -222,74 +229,53 @@ impl Engine {
     }
 
     /// An authenticated packet of a bound SSRC: counted, unwrapped from RTX, described, cached and forwarded.
-    #[allow(clippy::too_many_arguments)] // one packet's facts, each of another type
     fn stream_in(
         &mut self,
         index: usize,
         binding: Binding,
-        header: &Header,
-        packet: &[u8],
-        ext_seq: ExtSeq,
+        opened: &Opened<'_>,
         now: Time,
         out: &mut Outputs,
     ) -> Result<(), DropReason> {
         let track = self.tracks.get_mut(binding.track).ok_or(DropReason::UnknownSsrc)?;
-        let payload = header.payload_range(packet).map_err(|_| DropReason::Malformed)?;
-        let mut payload = packet.get(payload).ok_or(DropReason::Malformed)?;
-        let carries = track.carries(header.payload_type).ok_or(DropReason::Malformed)?;
-        let (codec_at, mut seq) = match (carries, binding.is_rtx) {
-            (Carries::Media(codec), false) | (Carries::Rtx(codec), true) => (codec, ext_seq.0),
+        let carries = track.carries(opened.header.payload_type).ok_or(DropReason::Malformed)?;
+        let codec_at = match (carries, binding.is_rtx) {
+            (Carries::Media(codec), false) | (Carries::Rtx(codec), true) => codec,
             _ => return Err(DropReason::Malformed),
         };
         let codec = track.codecs.get(usize::from(codec_at)).ok_or(DropReason::Malformed)?;
         let (codec, clock_hz, nack) = (codec.codec, codec.spec.clock_hz, codec.spec.nack);
-        let (muted, taped, kind) = (track.muted, is_taped(track), track.kind());
+        let (muted, taped) = (track.muted, is_taped(track));
+        let is_watched = !track.is_audio() && track.has_consumers();
         let stream = track.stream_mut(binding.layer).ok_or(DropReason::UnknownSsrc)?;
-        if binding.is_rtx {
-            if payload.is_empty() {
-                return Ok(()); // padding to probe with
-            }
-            let (original, rest) = rtp::parse_untrusted_rtx(payload).map_err(|_| DropReason::Malformed)?;
-            payload = rest;
-            let newest = stream.newest_seq().ok_or(DropReason::UnknownSsrc)?;
-            seq = ExtSeq(newest).nearest(original).0;
-            if seq > newest {
-                return Ok(()); // a probe ahead of the stream: the hole it would fill is not known yet
-            }
-        } else {
-            stream.count(seq, header.rtp_ts, clock_hz, now);
-        }
+        let Some((seq, payload)) = unwrap_stream(stream, binding.is_rtx, opened, clock_hz, now)? else {
+            return Ok(());
+        };
         if (binding.is_rtx && (!nack || muted)) || !stream.note(seq) {
             return Ok(()); // nobody asked for it, or it is here already
         }
+        let mut wake = None;
         if nack && !muted {
             let peer = self.transports.get_mut(index).ok_or(DropReason::UnknownSsrc)?;
-            chase_loss(stream, peer, seq, binding.is_rtx, kind, now);
+            let gave_up = chase_loss(stream, peer, seq, binding.is_rtx, is_watched, now);
+            wake = if gave_up { Some(now) } else { stream.nacks.deadline() };
         }
-        let mut meta = PacketMeta {
-            ext_seq: seq,
-            rtp_ts: header.rtp_ts,
-            arrival: now,
-            codec: codec_at,
-            marker: header.marker,
-            ..PacketMeta::default()
-        };
+        let (rtp_ts, marker) = (opened.header.rtp_ts, opened.header.marker);
+        let mut meta =
+            PacketMeta { ext_seq: seq, rtp_ts, arrival: now, codec: codec_at, marker, ..PacketMeta::default() };
         let described = describe(&mut meta, codec, payload);
-        let is_newest = stream.newest_seq() == Some(seq);
-        if meta.starts_keyframe && is_newest {
+        if meta.starts_keyframe {
             stream.keyframes.arrived();
             if !taped {
                 stream.nacks.forget_before(seq);
             }
         }
-        if let Some(at) = stream.nacks.deadline() {
-            self.wake_at(at);
-        }
+        wake.into_iter().for_each(|at| self.wake_at(at));
         self.note_track(index, binding.track, codec_at, now, out);
         if muted {
             return Ok(());
         }
-        let descriptor = self.read_extensions(index, binding, header, packet, &mut meta, now);
+        let descriptor = self.read_extensions(index, binding, opened, &mut meta, now);
         let media = MediaIn { binding, meta, descriptor, payload, codec, clock_hz, swallow: !described };
         self.forward(&media, now, out);
         if described || payload.is_empty() {
@@ -304,14 +290,13 @@ impl Engine {
         &mut self,
         index: usize,
         binding: Binding,
-        header: &Header,
-        packet: &'p [u8],
+        opened: &Opened<'p>,
         meta: &mut PacketMeta,
         now: Time,
     ) -> &'p [u8] {
         let Some(ids) = self.transports.get(index).map(|peer| peer.extensions) else { return &[] };
         let Some(track) = self.tracks.get_mut(binding.track) else { return &[] };
-        let value = |id: Option<u8>| id.and_then(|id| header.extension(packet, id));
+        let value = |id: Option<u8>| id.and_then(|id| opened.header.extension(opened.packet, id));
         if let Some(level) = value(ids.audio_level).filter(|_| track.kind() == Kind::Audio) {
             meta.audio_level = level.first().copied();
             if let Some(level) = rtp::read_audio_level(level) {
@@ -356,17 +341,50 @@ impl Engine {
     }
 }
 
-/// Keeps account of holes in the stream.
-fn chase_loss(stream: &mut StreamIn, peer: &mut Transport, seq: u64, is_rtx: bool, kind: Kind, now: Time) {
+/// Its place in the media stream and its payload, an RTX packet's as of the one it repeats. None: nothing in it.
+fn unwrap_stream<'p>(
+    stream: &mut StreamIn,
+    is_rtx: bool,
+    opened: &Opened<'p>,
+    clock_hz: u32,
+    now: Time,
+) -> Result<Option<(u64, &'p [u8])>, DropReason> {
+    let payload = opened.header.payload_range(opened.packet).map_err(|_| DropReason::Malformed)?;
+    let payload = opened.packet.get(payload).ok_or(DropReason::Malformed)?;
+    if !is_rtx {
+        stream.count(opened.ext_seq.0, opened.header.rtp_ts, clock_hz, now);
+        return Ok(Some((opened.ext_seq.0, payload)));
+    }
+    if payload.is_empty() {
+        return Ok(None); // padding to probe with
+    }
+    let (original, payload) = rtp::parse_untrusted_rtx(payload).map_err(|_| DropReason::Malformed)?;
+    let newest = stream.newest_seq().ok_or(DropReason::UnknownSsrc)?;
+    let seq = ExtSeq(newest).nearest(original).0;
+    // Ahead of the stream it is a probe: the hole it would fill is not known yet.
+    Ok((seq <= newest).then_some((seq, payload)))
+}
+
+/// Keeps account of holes in the stream. True: packets were given up and a keyframe is wanted.
+fn chase_loss(
+    stream: &mut StreamIn,
+    peer: &mut Transport,
+    seq: u64,
+    is_rtx: bool,
+    is_watched: bool,
+    now: Time,
+) -> bool {
     let arrived = stream.nacks.on_packet(seq, now, is_rtx);
     peer.counters.recovered_in += u64::from(arrived.recovered);
     peer.counters.lost_in += arrived.given_up;
     if let Some(sample_us) = arrived.round_trip_us {
         peer.measure_rtt(sample_us);
     }
-    if arrived.given_up > 0 && kind == Kind::Video {
+    let gave_up = arrived.given_up > 0 && is_watched;
+    if gave_up {
         stream.keyframes.want();
     }
+    gave_up
 }
 
 /// Reads what the codec says; false: nothing to forward (padding only, or not what it claims to be).
