@@ -6,9 +6,18 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
 
-from benchmarks import forward, machine
+from benchmarks import forward, join, machine
 from benchmarks.peers import PROFILES
+
+
+class Result(Protocol):
+    """What every benchmark answers."""
+
+    def as_json(self) -> dict[str, Any]: ...
+    def rows(self) -> list[tuple[str, str]]: ...
 
 
 def _tell(text: str) -> None:
@@ -27,16 +36,26 @@ def _run_forward(arguments: argparse.Namespace) -> int:
         profile=arguments.profile,
     )
     result = asyncio.run(forward.measure(options, _tell))
-    _tell("")
-    if arguments.json is None:
-        _print_table(f"forward, 1 → {options.subscribers}, {options.seconds:g} s", result.rows())
-    else:
-        text = json.dumps(result.as_json()) + "\n"
-        if arguments.json == "-":
-            sys.stdout.write(text)
-        else:
-            Path(arguments.json).write_text(text, encoding="utf-8")
+    _report(arguments.json, f"forward, 1 → {options.subscribers}, {options.seconds:g} s", result)
     return 0
+
+
+def _run_join(arguments: argparse.Namespace) -> int:
+    result = asyncio.run(join.measure(arguments.joins, _tell))
+    _report(arguments.json, f"join, {arguments.joins} times", result)
+    return 0
+
+
+def _report(json_file: str | None, title: str, result: Result) -> None:
+    _tell("")
+    if json_file is None:
+        _print_table(title, result.rows())
+        return
+    text = json.dumps(result.as_json()) + "\n"
+    if json_file == "-":
+        sys.stdout.write(text)
+    else:
+        Path(json_file).write_text(text, encoding="utf-8")
 
 
 def _print_table(title: str, rows: list[tuple[str, str]]) -> None:
@@ -47,22 +66,31 @@ def _print_table(title: str, rows: list[tuple[str, str]]) -> None:
         sys.stdout.write(f"  {name:<{width}}  {value}\n")
 
 
+def _add(
+    what: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, short: str, module: ModuleType
+) -> argparse.ArgumentParser:
+    one = what.add_parser(
+        name, help=short, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    one.add_argument("--json", metavar="FILE", help="write one line of JSON instead of the table; - is standard output")
+    return one
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="How fast this machine runs Holdspace.")
     what = parser.add_subparsers(required=True, metavar="WHAT")
-    one = what.add_parser(
-        "forward",
-        help="CPU per forwarded packet, one publisher to many subscribers, against the limit loop",
-        description=forward.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    one = _add(
+        what, "forward", "CPU per forwarded packet, one publisher to many subscribers, against the limit loop", forward
     )
-    one.add_argument("--json", metavar="FILE", help="write one line of JSON instead of the table; - is standard output")
     one.add_argument("--subscribers", type=int, default=50, metavar="N")
     one.add_argument("--seconds", type=float, default=10.0, metavar="S", help="length of the measured window")
     one.add_argument("--gro", action="store_true", help="receivers use UDP_GRO")
     one.add_argument("--no-gso", action="store_true", help="the server sends every packet by itself")
     one.add_argument("--profile", choices=sorted(PROFILES), help="SRTP profile (default: what both ends like best)")
     one.set_defaults(run=_run_forward)
+    one = _add(what, "join", "from the click on join to the first decoded picture, in Chromium", join)
+    one.add_argument("--joins", type=int, default=20, metavar="N")
+    one.set_defaults(run=_run_join)
     return parser
 
 
