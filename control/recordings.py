@@ -4,8 +4,8 @@
                                                           └─▶ finishing task ─▶ files of the recording
 
 The rule is recording_rule.py. Rows are written here only, by conditional updates; the recorder owns the media on
-disk. What runs is in this process's memory: after a crash `recover` ends open recordings, finishes what was stored,
-and lets one go on whose session is still in progress.
+disk. What runs is in this process's memory: after a crash `start` ends open recordings, finishes what was stored, and
+lets one go on whose session is still in progress.
 """
 
 import asyncio
@@ -18,22 +18,20 @@ from weakref import WeakValueDictionary
 
 from sqlalchemy import CursorResult, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from control import consents
 from control.accounts import Actor
-from control.appointment_moves import load, party_of
+from control.appointment_moves import load
 from control.appointment_states import State
 from control.audit import record
 from control.consents import Answer, Purpose, answer_of, standing_in
-from control.database import Database, new_id
-from control.errors import Conflict, Forbidden, NotFound
-from control.lifecycle import Party
+from control.database import Database
+from control.errors import Conflict, NotFound
 from control.models.appointments import Appointment
-from control.models.people import Person
 from control.models.recordings import Recording, RecordingFile
-from control.recording_ports import Finished, FinishedFile, RangedFile, RecorderPort, Sessions
+from control.recording_ports import Finished, RangedFile, RecorderPort, Sessions
 from control.recording_queries import own
+from control.recording_rows import OPEN, check_press, file_row, names_of, new_recording, open_recording, store_press
 from control.recording_rule import Pressed, RecordingState, Wanted, wanted
 from control.session_events import ConsentChanged, SessionChanged
 from media.types import ParticipantId, RoomId
@@ -42,7 +40,6 @@ from signaling.permissions import Place
 
 log = logging.getLogger(__name__)
 
-OPEN = (RecordingState.RECORDING, RecordingState.PAUSED)
 VIEW_NOTED_FOR = timedelta(minutes=10)
 """A player asks for many ranges: one viewing of a file is one audit entry for this long."""
 
@@ -78,14 +75,16 @@ class Recordings:
         self._viewed: dict[tuple[str, str, str], datetime] = {}
 
     async def start(self) -> None:
+        """Left-over rows are closed before anybody can come in; their files are made in the background."""
+        unfinished = await self._close_left_over()
         self._sessions.add_listener(self._on_hub)
         self._recorder.add_failure_listener(self._on_failure)
         self._db.subscribe(self._on_events)
-        self._spawn(self.recover())
+        self._spawn(self._recover(unfinished))
         self._spawn(self._purge_now_and_then())
 
     async def close(self) -> None:
-        """Finishing tasks are cut off; `recover` repeats them at the next start."""
+        """Finishing tasks are cut off; the next `start` repeats them."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -105,18 +104,18 @@ class Recordings:
         now = self._clock()
         async with self._db.reading() as session:
             row = await load(session, appointment_id)
-            _may_press(actor, row, pressed)
+            check_press(actor, row, pressed)
             mine = answer_of(await standing_in(session, row), actor.person_id, Purpose.RECORDING)
         if pressed is Pressed.ON and (mine is None or mine.answer is not Answer.YES):
             text = await consents.current_text(self._db, Purpose.RECORDING, actor.person_id)
             await consents.answer(self._db, actor, appointment_id, Purpose.RECORDING, Answer.YES, text.id, now=now)
         try:
             async with self._db.transaction() as session:
-                await _store_press(session, actor, appointment_id, pressed, now)
+                await store_press(session, actor, appointment_id, pressed, now)
         except IntegrityError:
             # Pressed twice at once: the other one's recording is open now, and this press is about that one.
             async with self._db.transaction() as session:
-                await _store_press(session, actor, appointment_id, pressed, now)
+                await store_press(session, actor, appointment_id, pressed, now)
         await self.reconcile_recording(appointment_id)
         return await self.state_of(appointment_id)
 
@@ -141,7 +140,7 @@ class Recordings:
     async def _reconciled(self, appointment_id: str) -> tuple[str, str | None]:
         async with self._db.reading() as session:
             row = await session.get(Appointment, appointment_id)
-            recording = await _open_recording(session, appointment_id)
+            recording = await open_recording(session, appointment_id)
             if row is None or recording is None:
                 return "off", None
             standing = {
@@ -152,7 +151,7 @@ class Recordings:
             admitted = frozenset(
                 one.person_id for one in self._sessions.present(appointment_id) if one.place is Place.admitted
             )
-            names = await _names(session, admitted)
+            names = await names_of(session, admitted)
             decision = wanted(
                 Pressed(recording.pressed),
                 in_progress=row.state == State.IN_PROGRESS,
@@ -279,28 +278,33 @@ class Recordings:
             if cast(CursorResult[Any], changed).rowcount != 1:
                 return
             for file in finished.files if finished else ():
-                session.add(_file_row(recording_id, file))
+                session.add(file_row(recording_id, file))
             record(session, None, f"recording.{state}", f"recording:{recording_id}", {}, now=now)
 
-    async def recover(self) -> None:
-        """At start: what was open has stopped with the process; finish it, and go on where a session still runs."""
+    async def _close_left_over(self) -> list[str]:
+        """What was open has stopped with the process; where the session still runs a new recording is opened."""
+        now = self._clock()
         async with self._db.transaction() as session:
-            left = list(await session.scalars(select(Recording).where(Recording.state.in_(OPEN))))
-            for row in left:
-                row.state, row.stopped_at = RecordingState.FINISHING, self._clock()
+            for row in list(await session.scalars(select(Recording).where(Recording.state.in_(OPEN)))):
+                row.state, row.stopped_at = RecordingState.FINISHING, now
                 await session.flush()
                 about = await session.get_one(Appointment, row.appointment_id)
                 if about.state == State.IN_PROGRESS and row.pressed != Pressed.OFF:
-                    again = _new_recording(about, Pressed(row.pressed), self._clock())
+                    again = new_recording(about, Pressed(row.pressed), now)
                     session.add(again)
                     detail = {"why": CONTINUED, "before": row.id}
-                    subject = f"recording:{again.id}"
-                    record(session, None, "recording.started", subject, detail, now=self._clock())
+                    record(session, None, "recording.started", f"recording:{again.id}", detail, now=now)
             await session.flush()
             waiting = select(Recording.id).where(Recording.state == RecordingState.FINISHING)
-            unfinished = list(await session.scalars(waiting))
-        await self._recorder.recover()
-        for recording_id in unfinished:
+            return list(await session.scalars(waiting))
+
+    async def _recover(self, unfinished: Sequence[str]) -> None:
+        """Finish what the last process left, and try again what could not be finished then."""
+        recovered = await self._recorder.recover()
+        async with self._db.transaction() as session:
+            again = update(Recording).where(Recording.id.in_(recovered), Recording.state == RecordingState.FAILED)
+            await session.execute(again.values(state=RecordingState.FINISHING, failure=None))
+        for recording_id in dict.fromkeys([*unfinished, *recovered]):
             await self._finish(recording_id)
 
     # -- reading and deleting ------------------------------------------------------------------------------------
@@ -401,74 +405,3 @@ def _done(tasks: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
     tasks.discard(task)
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("recording task failed", exc_info=error)
-
-
-def _may_press(actor: Actor, row: Appointment, pressed: Pressed) -> None:
-    if party_of(actor, row) is not Party.PRACTITIONER:
-        raise Forbidden("not_practitioner", "Only the practitioner starts and stops a recording.")
-    if pressed is Pressed.OFF:
-        return
-    if row.state != State.IN_PROGRESS:
-        raise Conflict("not_in_progress", "A session can be recorded while it runs.", status_now=row.state)
-    if not row.recording_offered:
-        raise Conflict("recording_not_offered", "This session is not recorded.")
-
-
-async def _store_press(
-    session: AsyncSession, actor: Actor, appointment_id: str, pressed: Pressed, now: datetime
-) -> None:
-    row = await load(session, appointment_id)
-    _may_press(actor, row, pressed)
-    recording = await _open_recording(session, appointment_id)
-    if recording is None:
-        if pressed is Pressed.OFF:
-            return
-        if pressed is Pressed.PAUSED:
-            raise Conflict("not_recording", "Nothing is being recorded.")
-        recording = _new_recording(row, pressed, now)
-        session.add(recording)
-    elif recording.pressed == pressed:
-        return
-    recording.pressed = pressed
-    words = {Pressed.ON: "record_pressed", Pressed.PAUSED: "pause_pressed", Pressed.OFF: "stop_pressed"}
-    record(session, actor, f"recording.{words[pressed]}", f"recording:{recording.id}", {}, now=now)
-
-
-def _new_recording(row: Appointment, pressed: Pressed, now: datetime) -> Recording:
-    return Recording(
-        id=new_id(),
-        appointment_id=row.id,
-        practitioner_id=row.practitioner_id,
-        state=RecordingState.PAUSED,
-        pressed=pressed,
-        started_at=now,
-    )
-
-
-async def _open_recording(session: AsyncSession, appointment_id: str) -> Recording | None:
-    found: Recording | None = await session.scalar(
-        select(Recording).where(Recording.appointment_id == appointment_id, Recording.state.in_(OPEN))
-    )
-    return found
-
-
-async def _names(session: AsyncSession, person_ids: frozenset[str]) -> dict[str, str]:
-    found = await session.execute(select(Person.id, Person.name).where(Person.id.in_(person_ids)))
-    return {row.id: row.name for row in found}
-
-
-def _file_row(recording_id: str, file: FinishedFile) -> RecordingFile:
-    return RecordingFile(
-        recording_id=recording_id,
-        file_id=file.file_id,
-        participant_id=file.participant,
-        name=file.display_name,
-        view=file.view,
-        mime=file.mime,
-        size_bytes=file.size,
-        sha256=file.sha256,
-        starts_ms=file.starts_ms,
-        duration_ms=file.duration_ms,
-        width=file.width,
-        height=file.height,
-    )

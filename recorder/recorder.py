@@ -96,6 +96,8 @@ class Recorder:
         self._failure_listeners: list[FailureListener] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._one_worker = asyncio.Semaphore(1)
+        self._folders = asyncio.Lock()
+        """Held while a folder is made or left-over ones are looked for: a half-made one is no left-over."""
         media.add_listener(self._on_media)
 
     def add_failure_listener(self, listener: FailureListener) -> None:
@@ -106,32 +108,12 @@ class Recorder:
 
     async def start(self, recording_id: str, room: RoomId) -> None:
         """Open the journal. Steps: folder, wrapped key, journal file; a crash between them leaves an empty folder."""
-        if recording_id in self._live:
-            return
-        shelf = self._shelf(recording_id)
-        keys = {EVENT_KEY: os.urandom(KEY_BYTES)}
-
-        def prepare() -> None:
-            if shelf.exists():
-                raise WrongState(f"recording {recording_id} exists already")
-            shelf.create()
-            shelf.write_keys(keys, self._master_key)
-
-        await asyncio.to_thread(prepare)
-
-        async def keep_key(key_id: int, key: bytes) -> None:
-            keys[key_id] = key
-            await asyncio.to_thread(shelf.write_keys, dict(keys), self._master_key)
-
-        header = json.dumps({"recording": recording_id}).encode()
-        try:
-            journal = await open_journal(self._media, str(shelf.journal_path), keys[EVENT_KEY], header)
-        except RecorderError:
-            await asyncio.to_thread(shelf.erase)
-            raise
-        self._live[recording_id] = LiveRecording(recording_id, room, self._media, journal, keep_key)
+        async with self._folders:
+            if recording_id in self._live:
+                return
+            await self._open(recording_id, room)
         started = Started(recording_id, self._clock().isoformat())
-        await self._media.journal_event(journal, encode(started))
+        await self._media.journal_event(self._live[recording_id].journal, encode(started))
 
     async def include(self, recording_id: str, participant: ParticipantId, display_name: str, grant: str) -> None:
         """Record this participant under a grant: all tracks there are and all that come. Idempotent."""
@@ -178,6 +160,8 @@ class Recorder:
         shelf = self._shelf(recording_id)
         keys = await asyncio.to_thread(shelf.read_keys, self._master_key)
         if not await asyncio.to_thread(shelf.has_manifest):
+            if not await asyncio.to_thread(shelf.has_journal):
+                raise UnknownRecording(f"recording {recording_id} holds nothing")
             async with self._one_worker:
                 manifest = await self._work(recording_id, keys)
             await asyncio.to_thread(shelf.write_manifest, manifest, keys[EVENT_KEY])
@@ -188,7 +172,9 @@ class Recorder:
     async def recover(self) -> list[str]:
         """Finish what a crash left, at start; answers the recordings that are ready now. Failures are logged."""
         finished: list[str] = []
-        for recording_id in await asyncio.to_thread(self._left_over):
+        async with self._folders:
+            left = await asyncio.to_thread(self._left_over)
+        for recording_id in left:
             try:
                 await self.finish(recording_id)
             except RecorderError as error:
@@ -213,6 +199,30 @@ class Recorder:
         await asyncio.to_thread(self._shelf(recording_id).erase)
 
     # inside
+
+    async def _open(self, recording_id: str, room: RoomId) -> None:
+        shelf = self._shelf(recording_id)
+        keys = {EVENT_KEY: os.urandom(KEY_BYTES)}
+
+        def prepare() -> None:
+            if shelf.exists():
+                raise WrongState(f"recording {recording_id} exists already")
+            shelf.create()
+            shelf.write_keys(keys, self._master_key)
+
+        await asyncio.to_thread(prepare)
+
+        async def keep_key(key_id: int, key: bytes) -> None:
+            keys[key_id] = key
+            await asyncio.to_thread(shelf.write_keys, dict(keys), self._master_key)
+
+        header = json.dumps({"recording": recording_id}).encode()
+        try:
+            journal = await open_journal(self._media, str(shelf.journal_path), keys[EVENT_KEY], header)
+        except RecorderError:
+            await asyncio.to_thread(shelf.erase)
+            raise
+        self._live[recording_id] = LiveRecording(recording_id, room, self._media, journal, keep_key)
 
     def _shelf(self, recording_id: str) -> Shelf:
         return Shelf(self._root, recording_id)

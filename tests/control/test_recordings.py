@@ -114,7 +114,7 @@ class FakeRecorder:
         return self.finished
 
     async def recover(self) -> list[str]:
-        return []
+        return sorted(self.on_disk)
 
     async def open_file(self, recording_id: str, file_id: str) -> Content:
         return Content()
@@ -400,6 +400,21 @@ async def test_after_a_crash_the_old_recording_is_finished_and_a_new_one_goes_on
     states = [view.state for view in await list_recordings(world.db, world.alice)]
     assert sorted(states) == [RecordingState.READY, RecordingState.RECORDING]
     assert studio.recorder.recorded == {world.alice.person_id}
+
+
+async def test_what_could_not_be_finished_is_tried_again_at_the_next_start(studio: Studio) -> None:
+    studio.recorder.fails["finish"] = "finish_failed"
+    studio.admit(studio.world.alice)
+    await studio.press(Pressed.ON)
+    await studio.press(Pressed.OFF)
+    await studio.settled()
+    await studio.recordings.close()
+    studio.recorder.fails.clear()
+    studio.recordings = recordings_of(studio.world, studio.recorder, studio.hub)
+    await studio.recordings.start()
+    await studio.settled()
+    (view,) = await list_recordings(studio.world.db, studio.world.alice)
+    assert (view.state, view.failure) == (RecordingState.READY, None)
 
 
 async def test_only_the_practitioner_presses(studio: Studio) -> None:

@@ -21,6 +21,7 @@ from media.types import (
 )
 from recorder.errors import MediaGone, UnknownRecording, WrongKey, WrongState
 from recorder.recorder import Recorder
+from recorder.storage import Shelf
 from tests.recorder.studio import START_US, Camera, Packet, audio, play, video, write_journal
 
 ROOM = RoomId("session_1")
@@ -305,3 +306,11 @@ async def test_a_participants_key_is_stored_before_anything_is_sealed_under_it(
     await recorder.start(RECORDING, ROOM)
     await recorder.include(RECORDING, AMARA, "Amara", "a")
     assert stored == [2]
+
+
+async def test_a_crash_before_the_journal_began_leaves_nothing_to_finish(recorder: Recorder, tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, RECORDING)
+    shelf.create()
+    shelf.write_keys({0: bytes(32)}, MASTER)
+    with pytest.raises(UnknownRecording):
+        await recorder.finish(RECORDING)
