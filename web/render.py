@@ -85,6 +85,7 @@ def every_page(request: web.Request) -> Mapping[str, Any]:
         "practice": settings.practice,
         "now": request.app[CLOCK](),
         "zone": zone_of(request),
+        "zone_known": reader is not None or request.cookies.get(ZONE_COOKIE, "") in known_zones(),
         "demo": settings.demo,
         "hold_minutes": settings.booking.hold_minutes,
         "lang": "en-GB",

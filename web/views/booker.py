@@ -6,8 +6,10 @@ a practitioner's profile.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
@@ -35,6 +37,10 @@ class Choice:
     month: Month
     slots: tuple[Slot, ...]  # of the chosen day
     start: datetime | None
+    data: Mapping[str, Any]  # the month once more, for booker.js
+
+    def context(self) -> dict[str, Any]:
+        return {"month": self.month, "slots": self.slots, "chosen": self.start, "month_data": self.data}
 
 
 @routes.get("/book/{service_id}")
@@ -51,9 +57,7 @@ async def book(request: web.Request) -> web.StreamResponse:
         step="choose",
         person=practitioner_of(found),
         service=service_of(service),
-        month=choice.month,
-        slots=choice.slots,
-        chosen=choice.start,
+        **choice.context(),
     )
 
 
@@ -82,7 +86,7 @@ async def choice_of(request: web.Request, found: ProfileView, service: ServiceVi
         month = await _month(db, found, service, zone, following, None, now)
     shown = month.chosen.slots if month.chosen is not None else ()
     free = start is not None and any(slot.start == start for slot in shown)
-    return Choice(month, shown, start if free else None)
+    return Choice(month, shown, start if free else None, month_json(month, zone, now, found.time_zone))
 
 
 async def _month(

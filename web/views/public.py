@@ -51,7 +51,7 @@ async def profile(request: web.Request) -> web.StreamResponse:
     if chosen is not None:
         choice = await choice_of(request, found, chosen, now)
         next_free = await _next_free(db, found, now)
-        context = {"service": service_of(chosen), "month": choice.month, "slots": choice.slots, "chosen": choice.start}
+        context = {"service": service_of(chosen), **choice.context()}
     return render(
         request,
         "profile.html",

@@ -31,12 +31,18 @@ let start = card.dataset.chosen || '';
 /** @type {{start: string, service: string, key: string} | null} one key per slot: a retry is the same booking */
 let attempt = null;
 let asked = 0;
+/** The server read our zone from the cookie of an earlier page, or the reader chose it. */
+const knowsZone = card.dataset.zoneKnown === 'yes';
 /** A day somebody pressed stays through a change of service; one we proposed gives way to the soonest. */
 let dayPressed = Boolean(start);
 
 /** @param {string} iso YYYY-MM, empty for the first month with free times */
 async function load(iso) {
   const turn = ++asked;
+  // What is shown may not be free in what is asked for: nothing to press until the answer is here.
+  slotList.replaceChildren();
+  byId('no-slots').textContent = 'Looking for free times';
+  byId('no-slots').hidden = false;
   card.setAttribute('aria-busy', 'true');
   try {
     const found = await get(`/book/${service}/slots?month=${iso}&zone=${encodeURIComponent(zone)}`);
@@ -44,7 +50,9 @@ async function load(iso) {
     month = found;
     showMonth();
   } catch (error) {
-    if (turn === asked) say(error instanceof ProblemError ? error.message : 'The times could not be loaded. Try again.');
+    if (turn !== asked) return;
+    byId('no-slots').hidden = true;
+    say(error instanceof ProblemError ? error.message : 'The times could not be loaded. Try again.');
   } finally {
     if (turn === asked) card.removeAttribute('aria-busy');
   }
@@ -235,8 +243,7 @@ dates.addEventListener('click', (event) => {
   if (!(button instanceof HTMLButtonElement) || button.disabled) return;
   day = button.dataset.day || '';
   dayPressed = true;
-  if (!month) void load(card.dataset.month || '');
-  else showDay();
+  showDay();
 });
 // Arrow keys walk over the free days, as in a calendar.
 dates.addEventListener('keydown', (event) => {
@@ -274,7 +281,15 @@ byId('zone-name').addEventListener('click', () => {
   select.replaceChildren(...['UTC', ...names].map((name) => element('option', { value: name, selected: name === zone }, name.replaceAll('_', ' '))));
 });
 
-await load(card.dataset.month || '');
+// The first month came with the page; a visitor whose zone the server could not know yet asks for their own.
+const isStranger = go.dataset.signedIn !== 'yes';
+if (isStranger && !knowsZone && zone !== browserZone()) {
+  zone = browserZone();
+  await load(card.dataset.month || '');
+} else {
+  month = JSON.parse(card.dataset.first || 'null');
+  if (start) steps(findSlot(start));
+}
 if (card.dataset.chosen) {
   const slot = findSlot(card.dataset.chosen);
   if (slot) choose(slot);

@@ -1,0 +1,285 @@
+"""The pages in Chromium, on the server that `make run` starts: accessible, narrow, by keyboard, pressed twice."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, Request, Route, async_playwright, expect
+
+from tests.browser.journey import book_soonest, sign_in
+from tests.browser.people import CHROMIUM, QUIET, Server, running_server
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+AXE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
+PUBLIC = ("/", "/practitioners", "/practitioners?q=nobody", "/sign-in", "/sign-up", "/privacy", "/no-such-page")
+PAGES = {
+    "mina@example.com": (
+        *("/dashboard", "/sessions", "/sessions?show=past", "/account"),
+        *("/sessions/{id}", "/sessions/{id}/consent", "/sessions/{id}/recording-consent", "/book/{service}"),
+    ),
+    "amara@lindenrow.example": (
+        *("/therapist/dashboard", "/therapist/sessions", "/therapist/availability", "/therapist/recordings"),
+        *("/sessions/{id}", "/practitioners/{amara}"),
+    ),
+    "clara@lindenrow.example": ("/admin/appointments", "/admin/appointments?id={id}", "/admin/outbox"),
+}
+
+
+@pytest.fixture(autouse=True)
+def loop_is_free() -> None:
+    """The loop here drives a browser; the server's is in a process of its own."""
+
+
+@pytest_asyncio.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    async with running_server(tmp_path) as started:
+        yield started
+
+
+@pytest_asyncio.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as driver:
+        launched = await driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield launched
+        await launched.close()
+
+
+@asynccontextmanager
+async def opened(browser: Browser, server: Server, **options: Any) -> AsyncIterator[Page]:
+    """A page of its own, which must not have written an error to its console."""
+    context = await browser.new_context(base_url=server.url, **options)
+    page = await context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    yield page
+    await context.close()
+    # Chromium itself writes a line for every refused or lost request; those are what some tests are about.
+    assert [error for error in errors if not error.startswith("Failed to load resource")] == []
+
+
+async def ids_after_booking(browser: Browser, server: Server) -> dict[str, str]:
+    async with opened(browser, server) as page:
+        appointment = await book_soonest(page, "mina@example.com")
+        answer = await page.request.get(f"/api/appointments/{appointment}")
+        session = await answer.json()
+    return {"id": appointment, "service": session["service"]["id"], "amara": session["practitioner"]["id"]}
+
+
+async def each_page(
+    stack: AsyncExitStack, browser: Browser, server: Server, ids: dict[str, str], **options: Any
+) -> AsyncIterator[tuple[str, Page]]:
+    """Every page once, opened by somebody who may."""
+    for email, paths in {"": PUBLIC, **PAGES}.items():
+        page = await stack.enter_async_context(opened(browser, server, **options))
+        if email:
+            await sign_in(page, email)
+        for path in paths:
+            await page.goto(path.format(**ids))
+            yield f"{email} {path}", page
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
+async def test_axe_finds_nothing_on_any_page(browser: Browser, server: Server, scheme: Any, width: int) -> None:
+    source = AXE.read_text(encoding="utf-8")
+    ids = await ids_after_booking(browser, server)
+    found: dict[str, list[str]] = {}
+    async with AsyncExitStack() as stack:
+        options: dict[str, Any] = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
+        async for name, page in each_page(stack, browser, server, ids, **options):
+            await page.evaluate(source)
+            result = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+            broken = [f"{one['id']}: {one['nodes'][0]['html'][:160]}" for one in result["violations"]]
+            if broken:
+                found[name] = broken
+    assert found == {}, json.dumps(found, indent=1)
+
+
+async def test_no_page_scrolls_sideways_on_a_narrow_phone(browser: Browser, server: Server) -> None:
+    ids = await ids_after_booking(browser, server)
+    wide: dict[str, str] = {}
+    async with AsyncExitStack() as stack:
+        async for name, page in each_page(stack, browser, server, ids, viewport={"width": 320, "height": 640}):
+            width = await page.evaluate("document.documentElement.scrollWidth")
+            if width > 320:
+                wide[name] = f"{width} px"
+    assert wide == {}
+
+
+async def test_session_is_booked_by_keyboard_alone(browser: Browser, server: Server) -> None:
+    async with opened(browser, server) as page:
+        await sign_in(page, "mina@example.com")
+        await page.goto("/practitioners?q=amara")
+        await _tab_to(page, "Dr. Amara Okafor")
+        await page.keyboard.press("Enter")
+        await page.wait_for_url(re.compile("/practitioners/[0-9a-f]"))
+        await expect(page.locator("#booker")).not_to_have_attribute("aria-busy", "true")
+        await _tab_to(page, "Discovery call", most=30)
+        await page.keyboard.press("ArrowDown")
+        await expect(page.get_by_role("radio", name=re.compile("Short check-in"))).to_be_checked()
+        await expect(page.locator("#booker")).not_to_have_attribute("aria-busy", "true")
+        await page.locator("#slots .slot").first.focus()
+        await page.keyboard.press("Enter")
+        await _tab_to(page, "Continue to details", most=40)
+        await page.keyboard.press("Enter")
+        await page.wait_for_url(re.compile("appointment="))
+        await _tab_to(page, "I accept these terms")
+        await page.keyboard.press("Space")
+        await _tab_to(page, "Continue to pay")
+        await page.keyboard.press("Enter")
+        await page.wait_for_url(re.compile("step=pay"))
+        await _tab_to(page, "Pay €15.00")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", name="You are booked")).to_be_visible()
+
+
+async def _tab_to(page: Page, name: str, most: int = 25) -> None:
+    """Press Tab until the control of that name has the focus."""
+    for _ in range(most):
+        await page.keyboard.press("Tab")
+        words = await page.evaluate(
+            "[document.activeElement, ...(document.activeElement.labels || [])].map((one) => one.textContent).join(' ')"
+        )
+        if name in words:
+            return
+    raise AssertionError(f"Tab does not lead to “{name}”")
+
+
+async def test_pressing_twice_pays_once(browser: Browser, server: Server) -> None:
+    async with opened(browser, server) as page:
+        await sign_in(page, "mina@example.com")
+        appointment = await _held(page)
+        sent: list[Request] = []
+        page.on("request", lambda request: sent.append(request) if request.url.endswith("/payment") else None)
+        await page.goto(f"{page.url}&step=pay&terms=yes")
+        await page.get_by_role("button", name="Pay €15.00").dblclick()
+        await expect(page.get_by_role("heading", name="You are booked")).to_be_visible()
+        assert len(sent) == 1
+        assert sent[0].headers["idempotency-key"]
+        wallet = await (await page.request.get("/api/wallet")).json()
+        assert "38500" in json.dumps(wallet)
+        assert appointment in page.url
+
+
+async def _held(page: Page) -> str:
+    """A hold on the soonest short session; ends on its details."""
+    await page.goto("/practitioners?q=amara")
+    await page.get_by_role("link", name="Dr. Amara Okafor").click()
+    await page.wait_for_url(re.compile("/practitioners/[0-9a-f]"))
+    await expect(page.locator("#booker")).not_to_have_attribute("aria-busy", "true")
+    await page.get_by_text("Short check-in").first.click()
+    await expect(page.locator("#day-count")).to_contain_text("time")
+    await page.locator("#slots .slot").first.click()
+    await page.get_by_role("button", name="Continue to details").click()
+    await page.wait_for_url(re.compile("appointment="))
+    return page.url.rsplit("=", 1)[1]
+
+
+async def test_taken_time_offers_the_nearest_free_ones(browser: Browser, server: Server) -> None:
+    nearest: list[str] = []
+
+    async def somebody_was_faster(route: Route) -> None:
+        problem = {
+            "status": 409,
+            "code": "slot_taken",
+            "detail": "Somebody has just taken this time.",
+            "nearest_free_slots": [{"start": start} for start in nearest],
+        }
+        await route.fulfill(status=409, content_type="application/problem+json", body=json.dumps(problem))
+
+    async with opened(browser, server) as page:
+        await sign_in(page, "mina@example.com")
+        await page.goto("/practitioners?q=amara")
+        await page.get_by_role("link", name="Dr. Amara Okafor").click()
+        await expect(page.locator("#booker")).not_to_have_attribute("aria-busy", "true")
+        await page.get_by_text("Individual session").first.click()
+        await expect(page.locator("#booker")).not_to_have_attribute("aria-busy", "true")
+        starts = await page.locator("#slots .slot").evaluate_all("(all) => all.map((one) => one.dataset.start)")
+        nearest += starts[1:3]
+        await page.route("**/sessions/book", somebody_was_faster)
+        await page.locator("#slots .slot").first.click()
+        await page.get_by_role("button", name="Continue to details").click()
+        await expect(page.locator("#problem")).to_contain_text("Somebody has just taken this time.")
+        await page.locator("#problem .slot").first.click()
+        await expect(page.locator(f"#slots [data-start='{nearest[0]}']")).to_have_attribute("aria-pressed", "true")
+        await page.unroute("**/sessions/book")
+        await page.get_by_role("button", name="Continue to details").click()
+        await page.wait_for_url(re.compile("appointment="))
+
+
+async def test_lost_connection_is_said_and_the_next_try_is_the_same_attempt(browser: Browser, server: Server) -> None:
+    keys: list[str] = []
+
+    async def lost(route: Route) -> None:
+        keys.append(route.request.headers["idempotency-key"])
+        await route.abort("connectionfailed")
+
+    async with opened(browser, server) as page:
+        await sign_in(page, "mina@example.com")
+        await _held(page)
+        await page.goto(f"{page.url}&step=pay&terms=yes")
+        await page.route("**/payment", lost)
+        pay = page.get_by_role("button", name="Pay €15.00")
+        await pay.click()
+        await expect(page.locator("#pay-error")).to_contain_text("We can't reach the server")
+        await page.unroute("**/payment")
+        async with page.expect_request("**/payment") as sent:
+            await pay.click()
+        assert (await sent.value).headers["idempotency-key"] == keys[0]
+        await expect(page.get_by_role("heading", name="You are booked")).to_be_visible()
+
+
+async def test_window_is_opened_and_closed_without_leaving_the_page(browser: Browser, server: Server) -> None:
+    async with opened(browser, server) as page:
+        await sign_in(page, "elio@lindenrow.example")
+        await page.goto("/therapist/availability?week=2027-01-04")
+        await page.get_by_label("Day").fill("2027-01-05")
+        await page.get_by_label("From").fill("09:00")
+        await page.get_by_label("To", exact=True).fill("08:00")
+        await page.get_by_role("button", name="Open this time").click()
+        await expect(page.locator("#open-error")).to_be_visible()
+        await page.get_by_label("To", exact=True).fill("11:00")
+        await page.get_by_role("button", name="Open this time").click()
+        await expect(page.locator("#window-list")).to_contain_text("09:00 to 11:00")
+        await expect(page.locator("#week .block").first).to_be_visible()
+        await page.get_by_role("button", name=re.compile("^Delete")).click()
+        await page.get_by_role("button", name="Close this time").click()
+        await expect(page.locator("#window-list")).to_contain_text("Nothing is open this week")
+
+
+async def test_open_page_follows_what_happens_elsewhere(browser: Browser, server: Server) -> None:
+    async with opened(browser, server) as amara, opened(browser, server) as mina:
+        await sign_in(amara, "amara@lindenrow.example")
+        await expect(amara.locator("#live-sign")).to_have_text("Live")
+        await book_soonest(mina, "mina@example.com")
+        await expect(amara.locator("#day")).to_contain_text("Mina Halvorsen", timeout=10_000)
+
+
+async def test_times_are_the_visitors_own_before_anybody_signs_in(browser: Browser, server: Server) -> None:
+    async with opened(browser, server, timezone_id="Asia/Tokyo") as page:
+        await page.goto("/")
+        await page.goto("/practitioners?q=amara")
+        await page.get_by_role("link", name="Dr. Amara Okafor").click()
+        await expect(page.locator("#zone-name")).to_have_text("Tokyo, UTC+9")
+        await expect(page.locator("#slots .slot__zone").first).to_contain_text("in Lisbon")
+
+
+async def test_letter_is_read_in_its_frame(browser: Browser, server: Server) -> None:
+    async with opened(browser, server) as mina:
+        await book_soonest(mina, "mina@example.com")
+    async with opened(browser, server) as page:
+        await sign_in(page, "clara@lindenrow.example")
+        for _ in range(50):
+            await page.goto("/admin/outbox")
+            if await page.get_by_text("Your session on").count():
+                break
+            await asyncio.sleep(0.1)
+        await page.get_by_text("Your session on").first.click()
+        await expect(page.frame_locator("iframe").get_by_text("Hello Mina")).to_be_visible()
