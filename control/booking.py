@@ -277,7 +277,7 @@ async def pay(db: Database, actor: Actor, appointment_id: str, method: Method, *
 async def _pay(session: AsyncSession, actor: Actor, row: Appointment, method: Method, now: datetime) -> SessionView:
     if row.state == State.PENDING:
         if row.hold_expires_at is not None and row.hold_expires_at <= now:
-            raise Conflict("hold_expired", "The time was held for 10 minutes and is free again. Choose it once more.")
+            raise Conflict("hold_expired", "This time is no longer held for you. Choose it once more.")
         if (method is Method.FREE) != (row.price_minor == 0):
             raise Invalid("payment_method_invalid", "This session can't be paid in this way.")
         if await move(session, row, Event.SECURE, actor=actor, party=Party.CLIENT, now=now):
