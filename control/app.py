@@ -61,7 +61,6 @@ from recorder.recorder import Recorder
 from signaling.hub import Hub
 from signaling.settings import HubSettings
 from web import views
-from web.render import STATIC
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +131,6 @@ def _add_routes(app: web.Application) -> None:
     for noun in API_NOUNS:
         app.add_routes(noun.routes)
     views.setup(app)
-    app.router.add_static("/static/", STATIC)
 
 
 async def _database(app: web.Application) -> AsyncIterator[None]:

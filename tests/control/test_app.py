@@ -249,16 +249,20 @@ def test_an_address_is_believed_only_from_a_trusted_proxy(
 
 
 async def test_health_needs_nothing_and_readiness_needs_the_database(
-    app: web.Application, new_browser: NewBrowser
+    app: web.Application, new_browser: NewBrowser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     browser = await new_browser()
     assert (await browser.get("/healthz")).status == 200
     ready = await browser.get("/readyz")
     assert (ready.status, ready.body["database"]) == (200, True)
-    await app[DATABASE].close()
+
+    def gone() -> None:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(app[DATABASE], "reading", gone)
     broken = await browser.get("/readyz")
     assert (broken.status, broken.body["database"]) == (503, False)
-    await app[DATABASE].connect()
+    assert (await browser.get("/healthz")).status == 200
 
 
 async def test_metrics_are_read_from_this_host_but_not_through_a_proxy(new_browser: NewBrowser) -> None:
