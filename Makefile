@@ -78,10 +78,11 @@ lint: check-python check-js
 
 test: test-prerequisites $(VENV)/.installed-test
 	@$(MAKE) --no-print-directory check-rust check-python check-js
-	$(BIN)/pytest
+	$(BIN)/pytest -q -n 2 -m "not browser"
+	$(BIN)/pytest -q -m browser
 
 test-fast: $(VENV)/.installed-test
-	$(BIN)/pytest -q -m "not browser and not servers"
+	$(BIN)/pytest -q -n 2 -m "not browser and not servers"
 
 clean:
 	rm -rf $(VENV) web/node_modules media/native/target media/_forwarder*.so
