@@ -37,6 +37,11 @@ pub enum ThreadCommand {
     PanicInRoom {
         room: u64,
     },
+    /// As if the machine had given the CPU to others.
+    #[cfg(test)]
+    Stall {
+        milliseconds: u64,
+    },
 }
 
 /// The journal and key under which a tap's records are sealed.

@@ -38,6 +38,10 @@ impl Worker {
                 }
                 ThreadCommand::Stop => return false,
                 #[cfg(test)]
+                ThreadCommand::Stall { milliseconds } => {
+                    std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+                }
+                #[cfg(test)]
                 ThreadCommand::PanicInRoom { room } => {
                     if let Err(message) = guarded(|| panic!("asked to")) {
                         self.fail_room(room, message);

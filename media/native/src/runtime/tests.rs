@@ -3,10 +3,13 @@
 use std::net::UdpSocket as StdSocket;
 use std::time::Duration;
 
-use holdspace_engine::{Command, TransportId};
+use holdspace_engine::{CodecSpec, Command, ExtensionIds, Kind, SlotId, SlotSpec, TrackId, TrackSpec, TransportId};
+use holdspace_wire::srtp::Profile;
 use holdspace_wire::stun::{write_binding_request, CheckToSend, IceRole, IntegrityKey};
 
 use super::*;
+use crate::load::generator::{Generator, Options, ParticipantSpec, PublishSpec};
+use crate::load::measure::Report;
 use crate::runtime::events::Answer;
 use crate::sys::poll::Poller;
 
@@ -161,4 +164,97 @@ fn a_goodbye_leaves_before_its_room_is_removed() {
     runtime.stop();
     let length = socket.recv(&mut datagram).unwrap();
     assert_eq!(datagram[..length], goodbye);
+}
+
+fn opus() -> CodecSpec {
+    CodecSpec {
+        name: "opus".to_owned(),
+        payload_type: 111,
+        clock_hz: 48_000,
+        rtx_payload_type: None,
+        nack: false,
+        pli: false,
+        remb: false,
+        twcc: true,
+        fmtp: String::new(),
+    }
+}
+
+/// Tells the runtime of a publisher (transport 1) and a listener (2), sound only, with keys made of their numbers.
+fn add_listener(runtime: &Runtime) {
+    let tell = |command| runtime.send(0, ThreadCommand::Room { room: 1, command }).unwrap();
+    add_transport(runtime, 1, 1, "first-fragment");
+    let (ice_ufrag, ice_pwd) = ("second-fragment".to_owned(), PASSWORD.to_owned());
+    tell(Command::AddTransport { transport: TransportId(2), participant: "other".to_owned(), ice_ufrag, ice_pwd });
+    for number in [1u8, 2] {
+        let transport = TransportId(u64::from(number));
+        let extensions = ExtensionIds { mid: Some(4), transport_cc: Some(3), ..ExtensionIds::default() };
+        tell(Command::SetExtensions { transport, extensions });
+        let (inbound_key, outbound_key) = (vec![number; 28], vec![number + 100; 28]);
+        tell(Command::SetSrtp { transport, profile: Profile::AeadAes128Gcm, inbound_key, outbound_key });
+    }
+    let (mid, kind, codecs) = ("0".to_owned(), Kind::Audio, vec![opus()]);
+    let spec = TrackSpec { mid: mid.clone(), kind, codecs: codecs.clone(), ssrcs: vec![(2222, None)], rids: vec![] };
+    tell(Command::SetTrack { transport: TransportId(1), track: TrackId(1), spec });
+    let spec = SlotSpec { mid, kind, ssrc: 4444, rtx_ssrc: None, codecs, cname: "c".to_owned() };
+    tell(Command::SetSlot { transport: TransportId(2), slot: SlotId(1), spec });
+    tell(Command::SetSlotSource { slot: SlotId(1), track: Some(TrackId(1)) });
+}
+
+fn load_participant(runtime: &Runtime, number: u8, publish: Option<PublishSpec>) -> ParticipantSpec {
+    let fragment = if number == 1 { "first-fragment" } else { "second-fragment" };
+    ParticipantSpec {
+        socket: StdSocket::bind("127.0.0.1:0").unwrap().into(),
+        server: runtime.addresses()[0].address,
+        ice_username: format!("{fragment}:theirs"),
+        ice_password: PASSWORD.to_owned(),
+        profile: Profile::AeadAes128Gcm,
+        send_key: vec![number; 28],
+        receive_key: vec![number + 100; 28],
+        streams: if number == 1 { vec![] } else { vec![(4444, false)] },
+        transport_cc_extension: 3,
+        publish,
+    }
+}
+
+fn sound_only() -> PublishSpec {
+    PublishSpec {
+        video_ssrc: 1111,
+        video_payload_type: 96, // not negotiated: dropped by the server
+        video_mid: "9".to_owned(),
+        audio_ssrc: 2222,
+        audio_payload_type: 111,
+        audio_mid: "0".to_owned(),
+        mid_extension: 4,
+        audio_level_extension: 0,
+        transport_cc_extension: 3,
+    }
+}
+
+/// Sums reports until `wanted` more packets came; the runtime's answers pace it.
+fn receive_more(runtime: &Runtime, generator: &Generator, wanted: u64) -> Report {
+    let mut sum = Report::default();
+    while sum.received < wanted {
+        assert_ne!(settle(runtime, 1), Answer::Gone);
+        let report = generator.report().unwrap();
+        sum.received += report.received;
+        sum.expected += report.expected;
+        sum.mismatched += report.mismatched;
+    }
+    sum
+}
+
+#[test]
+fn what_waited_while_the_thread_was_stalled_is_forwarded_whole() {
+    let runtime = start(1);
+    add_listener(&runtime);
+    let mut generator = Generator::new(Options { cpu: None, gro: false });
+    generator.add(load_participant(&runtime, 1, Some(sound_only()))).unwrap();
+    generator.add(load_participant(&runtime, 2, None)).unwrap();
+    generator.start().unwrap();
+    generator.publish(true).unwrap();
+    receive_more(&runtime, &generator, 5);
+    runtime.send(0, ThreadCommand::Stall { milliseconds: 600 }).unwrap();
+    let report = receive_more(&runtime, &generator, 60);
+    assert_eq!((report.expected, report.mismatched), (report.received, 0));
 }

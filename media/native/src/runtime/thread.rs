@@ -32,6 +32,10 @@ const PUBLISH_EVERY_US: u64 = 50_000;
 /// The journal's sink wants to be flushed at least this often.
 const SINK_FLUSH_US: u64 = 100_000;
 
+/// A batch that waited is flushed whenever its kernel stamps have moved on by this much: what an engine queues must
+/// still be in its caches (200 ms for sound) when it is assembled.
+const LONGEST_SPAN_US: u64 = 50_000;
+
 /// A room whose deadline has not moved on after its tick is looked at again after this long: a bound on wasted
 /// turns, far under every timer of the engine.
 const SHORTEST_TIMER_US: u64 = 200;
@@ -157,6 +161,7 @@ impl Worker {
         };
         let bridge = ClockBridge::read();
         let unspecified = self.outboxes[socket].socket.unspecified_ip();
+        let mut unflushed_since: Option<Time> = None;
         for index in 0..count {
             let Some((arrival, datagram)) = batch.datagram(index) else {
                 continue;
@@ -172,7 +177,12 @@ impl Worker {
             let local = Local { socket: socket as u32, ip: arrival.destination.unwrap_or(unspecified) };
             let path = Path { local, remote: arrival.source };
             let time_ns = arrival.realtime_ns.map_or(bridge.monotonic_ns, |stamp| bridge.to_monotonic(stamp));
-            self.receive(path, datagram, Time(time_ns / 1_000));
+            let at = Time(time_ns / 1_000);
+            if at.since_us(*unflushed_since.get_or_insert(at)) > LONGEST_SPAN_US {
+                self.flush_touched();
+                unflushed_since = Some(at);
+            }
+            self.receive(path, datagram, at);
         }
         self.is_dirty |= count > 0;
         self.flush_touched();
