@@ -283,3 +283,21 @@ async def test_letter_is_read_in_its_frame(browser: Browser, server: Server) -> 
             await asyncio.sleep(0.1)
         await page.get_by_text("Your session on").first.click()
         await expect(page.frame_locator("iframe").get_by_text("Hello Mina")).to_be_visible()
+
+
+async def test_a_form_sent_before_its_script_has_loaded_is_sent_by_it(browser: Browser, server: Server) -> None:
+    async with opened(browser, server) as page:
+        arrived = asyncio.Event()
+
+        async def late(route: Route) -> None:
+            await arrived.wait()
+            await route.continue_()
+
+        await page.route("**/js/forms.js", late)
+        await page.goto("/sign-in", wait_until="commit")
+        await page.locator("#email").fill("mina@example.com")
+        await page.locator("#password").fill("demo-mina-halvorsen")
+        await page.locator("#sign-in button[type=submit]").click(no_wait_after=True)
+        assert page.url == f"{server.url}/sign-in"
+        arrived.set()
+        await page.wait_for_url("**/dashboard")

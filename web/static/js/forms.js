@@ -152,6 +152,8 @@ export function startForms() {
     if (submitter?.getAttribute('aria-disabled') === 'true') return;
     void send(form, submitter);
   });
+  const early = /** @type {any} */ (window).takeEarlySubmit?.();
+  if (early?.form.isConnected) early.form.requestSubmit(early.submitter);
   // A button that says when it can be pressed does nothing until then.
   document.addEventListener('click', (event) => {
     const target = event.target instanceof Element ? event.target.closest('[aria-disabled="true"]') : null;
