@@ -9,8 +9,6 @@ from pydantic_core import PydanticUndefined
 
 from control.config_reading import Key, keys
 
-TABLE_START = "<!-- settings: made by `holdspace check --table` -->"
-
 
 def sample() -> str:
     """A settings file in which every key stands with its default, commented out."""
