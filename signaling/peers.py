@@ -105,6 +105,8 @@ class Peers:
     async def _negotiate(self, session: Session, offer: say.OfferMessage) -> None:
         admission = session.admission
         try:
+            if not _may_have_peer(session):
+                return  # taken out since the offer came: a peer now would be nobody's, or push out a newer device's
             if not session.has_peer:
                 await self.give(session)
             answer = await self._media.negotiate(
@@ -130,7 +132,7 @@ class Peers:
             session.offering = None
 
     async def set_muted(self, session: Session, mute: say.Mute) -> None:
-        if session.place is not Place.admitted:
+        if not _may_have_peer(session):
             session.post(say.ErrorMessage("not_admitted", "You are in the waiting room.", fatal=False))
             return
         try:
@@ -208,8 +210,13 @@ class Peers:
         seating.tell_people()
 
 
+def _may_have_peer(session: Session) -> bool:
+    """A session that is gone keeps its place, and its socket may still say what it said before it closes."""
+    return not session.gone and session.place is Place.admitted
+
+
 def _refuse_offer(session: Session, offer: say.OfferMessage) -> tuple[str, str] | None:
-    if session.place is not Place.admitted:
+    if not _may_have_peer(session):
         return "not_admitted", "You are in the waiting room."
     if session.offering is not None:
         return "offer_in_flight", "The last offer is still being answered."

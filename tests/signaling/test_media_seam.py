@@ -18,6 +18,7 @@ from media.types import (
     SlotView,
     TrackSource,
 )
+from signaling.messages import Mute, OfferMessage
 from signaling.permissions import Place, Role
 from tests.signaling.conftest import Stage, eventually
 
@@ -99,6 +100,18 @@ async def test_person_sent_back_while_their_offer_is_answered_gets_no_answer(sta
     stage.media.gate.set()
     await page.say(type="ping", received=page.received)
     assert "answer" not in await page.types_until("pong")
+
+
+async def test_late_words_of_a_replaced_device_do_not_touch_its_successor(stage: Stage) -> None:
+    await stage.join("amara")
+    older = stage.hub._seatings["a1"].sessions["amara"]
+    older.mids = frozenset({"0"})
+    page = await stage.join("amara")
+    stage.hub.peers.offer(older, OfferMessage(1, "v=0", {}))
+    await stage.hub.peers.set_muted(older, Mute("0", True))
+    await page.say(type="offer", revision=1, sdp="v=0", sources={})
+    await page.until("answer")
+    assert [call[0] for call in stage.media.calls] == ["join", "join", "negotiate"]
 
 
 async def test_mute_reaches_the_node_for_offered_sections_only(stage: Stage) -> None:
