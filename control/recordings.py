@@ -22,7 +22,7 @@ from sqlalchemy.exc import IntegrityError
 from control import consents
 from control.accounts import Actor
 from control.appointment_moves import load
-from control.appointment_states import State
+from control.appointment_states import ENDED, State
 from control.audit import record
 from control.consents import Answer, Purpose, answer_of, standing_in
 from control.database import Database
@@ -70,6 +70,8 @@ class Recordings:
         """Recording → person → consent, as the recorder was told."""
         self._open: dict[str, str] = {}
         """Appointment → its recording, while the recorder has one."""
+        self._refusing: dict[str, set[str]] = {}
+        """Appointment → whose newest answer is no: known before the rule is next asked, and stronger than it."""
         self._shown: dict[str, tuple[str, str | None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._viewed: dict[tuple[str, str, str], datetime] = {}
@@ -200,6 +202,8 @@ class Recordings:
             await self._recorder.start(recording.id, RoomId(f"session_{recording.appointment_id}"))
             self._open[recording.appointment_id] = recording.id
         for person, consent in decision.include.items():
+            if person in self._refusing.get(recording.appointment_id, ()):
+                continue  # the decision is older than their no, which brings the next one
             # Said again each time: after everybody left, the room and its grants were gone.
             await self._recorder.include(recording.id, ParticipantId(person), names.get(person, ""), consent)
             told[person] = consent
@@ -369,6 +373,11 @@ class Recordings:
 
     def _on_events(self, events: Sequence[object]) -> None:
         for happened in events:
+            if isinstance(happened, ConsentChanged) and happened.purpose == Purpose.RECORDING:
+                refusing = self._refusing.setdefault(happened.appointment_id, set())
+                (refusing.discard if happened.answer == Answer.YES else refusing.add)(happened.person_id)
+            elif isinstance(happened, SessionChanged) and happened.state in ENDED:
+                self._refusing.pop(happened.appointment_id, None)
             if isinstance(happened, ConsentChanged) and happened.answer != Answer.YES:
                 self._spawn(self._refused(happened))
             elif isinstance(happened, SessionChanged | ConsentChanged):

@@ -68,6 +68,8 @@ class LiveRecording:
         self._media = media
         self._keep_key = keep_key
         self._people: dict[ParticipantId, Person] = {}
+        self._excluded: set[ParticipantId] = set()
+        """Excluded since they were last to be included: an `include` still under way stops there."""
         self._turn = asyncio.Lock()
         self._closed = asyncio.Event()
         self._stopped = False
@@ -76,6 +78,7 @@ class LiveRecording:
 
     async def include(self, participant: ParticipantId, name: str, grant: str) -> None:
         """Idempotent; also grants again after the room was gone and came back."""
+        self._excluded.discard(participant)
         async with self._turn:
             self._must_run()
             person = self._people.get(participant)
@@ -87,12 +90,15 @@ class LiveRecording:
             if person.grant is not None and person.grant != grant:
                 await self._revoke(person.grant)
                 person.taps.clear()
+            if participant in self._excluded:
+                return
             person.grant = grant
             if not self.paused:
                 await self._tap_all([person])
 
     async def exclude(self, participant: ParticipantId) -> None:
         """From the moment this returns nothing more of them is kept; what was kept before stays."""
+        self._excluded.add(participant)
         person = self._people.get(participant)
         if person is None or person.grant is None:
             return

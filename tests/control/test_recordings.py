@@ -277,6 +277,26 @@ async def test_a_withdrawal_excludes_that_person_first_and_pauses_for_all(studio
     assert studio.recorder.recorded == {world.alice.person_id, world.bob.person_id}
 
 
+async def test_a_withdrawal_is_not_undone_by_what_was_decided_before_it(studio: Studio) -> None:
+    """The rule was read while both agreed; the withdrawal comes while the recorder is being asked."""
+    world, recorder = studio.world, studio.recorder
+    studio.admit(world.alice, world.bob)
+    await studio.agree(world.bob)
+    begin = recorder.start
+
+    async def start(recording_id: str, room: RoomId) -> None:
+        await begin(recording_id, room)
+        await consents.withdraw(world.db, world.bob, studio.appointment_id, Purpose.RECORDING, now=world.clock())
+
+    recorder.start = start  # type: ignore[method-assign]
+    await studio.press(Pressed.ON)
+    await studio.settled()
+    assert [call for call in recorder.calls if call[:2] == ("include", world.bob.person_id)] == []
+    recorder.start = begin  # type: ignore[method-assign]
+    await studio.agree(world.bob)
+    assert recorder.recorded == {world.alice.person_id, world.bob.person_id}
+
+
 async def test_it_goes_on_when_the_one_who_refused_has_left(studio: Studio) -> None:
     world = studio.world
     studio.admit(world.alice, world.bob)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -177,6 +177,31 @@ async def test_excluding_ends_it_at_once_and_keeps_later_tracks_out(recorder: Re
     assert media.taps == {}
     await recorder.include(RECORDING, AMARA, "Amara", "consent-2")
     assert {facts[:2] for facts in media.taps.values()} == {(1, "consent-2"), (2, "consent-2")}
+
+
+async def test_a_withdrawal_while_somebody_is_being_included_wins(
+    recorder: Recorder, media: FakeMedia, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their key is still on its way to the disk when they say no."""
+    media.publish(1, AMARA)
+    await recorder.start(RECORDING, ROOM)
+    asked = asyncio.Event()
+    stored = Shelf.write_keys
+
+    def write_keys(shelf: Shelf, keys: Mapping[int, bytes], master_key: bytes) -> None:
+        loop.call_soon_threadsafe(asked.set)
+        stored(shelf, keys, master_key)
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(Shelf, "write_keys", write_keys)
+    including = asyncio.create_task(recorder.include(RECORDING, AMARA, "Amara", "consent-1"))
+    await asked.wait()
+    assert not including.done()
+    await recorder.exclude(RECORDING, AMARA)
+    await including
+    assert media.taps == {}
+    await recorder.include(RECORDING, AMARA, "Amara", "consent-2")
+    assert [facts[1] for facts in media.taps.values()] == ["consent-2"]
 
 
 async def test_pause_takes_every_tap_away_and_resume_brings_them_back(recorder: Recorder, media: FakeMedia) -> None:
