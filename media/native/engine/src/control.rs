@@ -186,7 +186,7 @@ impl Engine {
         peer.keys = Some(Keys { profile, inbound, outbound, inbound_key, outbound_key });
         peer.report_at = Some(report_at);
         self.wake_at(report_at);
-        self.open_slots(index);
+        self.open_slots(index, now);
         Ok(())
     }
 
@@ -354,8 +354,10 @@ impl Engine {
             track.slots.push(slot_at);
             slot.codec_map = map_codecs(&track.codecs, &slot.spec.codecs);
             slot.wanted_layer = wanted_layer(slot, track);
-            let layers = 1 << track.layer_for(slot.wanted_layer, now).min(63);
-            self.want_keyframes(track_at, layers, now);
+            if slot.open {
+                let wanted = slot.wanted_layer;
+                self.want_keyframe_of(track_at, wanted, now);
+            }
         }
         Ok(())
     }

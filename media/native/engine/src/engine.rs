@@ -100,7 +100,7 @@ impl Engine {
     }
 
     /// Writes down what a datagram changed about a transport's addresses and state.
-    pub(crate) fn settle_ice(&mut self, index: usize, change: Change, out: &mut Outputs) {
+    pub(crate) fn settle_ice(&mut self, index: usize, change: Change, now: Time, out: &mut Outputs) {
         let Some(peer) = self.transports.get_mut(index) else { return };
         let transport = peer.id;
         if let Some(path) = change.learned {
@@ -121,14 +121,16 @@ impl Engine {
         }
         if let Some(state) = change.state {
             out.events.push(Event::Ice { transport, state });
-            self.open_slots(index);
+            self.open_slots(index, now);
         }
     }
 
-    /// Slots send while their subscriber is connected and has keys; what waited for another time is let go.
-    pub(crate) fn open_slots(&mut self, index: usize) {
+    /// Slots send while their subscriber is connected and has keys; what waited for another time is let go. A slot that
+    /// opens needs a keyframe now: one asked for earlier would have come too early, and used up the next half second.
+    pub(crate) fn open_slots(&mut self, index: usize, now: Time) {
         let Some(peer) = self.transports.get(index) else { return };
         let open = peer.can_send_media();
+        let mut sources = Vec::new();
         for slot in &peer.slots {
             let Some(slot) = self.slots.get_mut(*slot) else { continue };
             if slot.open != open {
@@ -136,8 +138,19 @@ impl Engine {
                 slot.queue.clear();
                 slot.resend.clear();
                 slot.timeline.detach();
+                sources.extend(slot.source.filter(|_| open).map(|track_at| (track_at, slot.wanted_layer)));
             }
         }
+        for (track_at, wanted) in sources {
+            self.want_keyframe_of(track_at, wanted, now);
+        }
+    }
+
+    /// For somebody who was just given the track: a keyframe of the layer that would be sent.
+    pub(crate) fn want_keyframe_of(&mut self, track_at: usize, wanted_layer: usize, now: Time) {
+        let Some(track) = self.tracks.get(track_at) else { return };
+        let layers = 1 << track.layer_for(wanted_layer, now).min(63);
+        self.want_keyframes(track_at, layers, now);
     }
 
     /// The address now belongs to a transport of another room.
@@ -148,7 +161,7 @@ impl Engine {
     }
 
     /// A stream connection (ICE-TCP) ended: like `forget_path`, and [`IceState::Closed`] if it was the last.
-    pub fn path_lost(&mut self, transport: TransportId, path: Path, out: &mut Outputs) {
+    pub fn path_lost(&mut self, transport: TransportId, path: Path, now: Time, out: &mut Outputs) {
         let Some(index) = self.transports.index_of(transport) else { return };
         let Some(peer) = self.transports.get_mut(index) else { return };
         if !peer.ice.knows(path) {
@@ -159,7 +172,7 @@ impl Engine {
         if peer.ice.paths().next().is_none() && peer.ice.state() != Some(IceState::Closed) {
             peer.ice.set_closed();
             out.events.push(Event::Ice { transport, state: IceState::Closed });
-            self.open_slots(index);
+            self.open_slots(index, now);
         }
     }
 

@@ -104,7 +104,7 @@ impl Engine {
         if let Some(path) = change.learned {
             self.take_from_others(index, path);
         }
-        self.settle_ice(index, change, out);
+        self.settle_ice(index, change, now, out);
         Ok(())
     }
 
@@ -129,7 +129,7 @@ impl Engine {
         let mut change = Change::default();
         peer.ice.dtls_from(path, now, &mut change);
         let transport = peer.id;
-        self.settle_ice(index, change, out);
+        self.settle_ice(index, change, now, out);
         out.events.push(Event::Dtls { transport, datagram: datagram.to_vec() });
         Ok(())
     }
@@ -141,7 +141,7 @@ impl Engine {
         let mut change = Change::default();
         peer.ice.media_from(path, now, &mut change);
         if change.moved || change.state.is_some() || change.dropped_ufrag.is_some() {
-            self.settle_ice(index, change, out);
+            self.settle_ice(index, change, now, out);
         }
     }
 

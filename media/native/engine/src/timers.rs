@@ -81,7 +81,7 @@ impl Engine {
         let Some(peer) = self.transports.get_mut(index) else { return };
         if let Some(state) = peer.ice.tick(now) {
             out.events.push(Event::Ice { transport: peer.id, state });
-            self.open_slots(index);
+            self.open_slots(index, now);
         }
     }
 

@@ -4,6 +4,7 @@ mod common;
 
 use common::World;
 use holdspace_engine::{Command, Kind, TrackId};
+use holdspace_wire::srtp::Profile;
 
 fn room() -> (World, usize, u32) {
     let mut world = World::new(21);
@@ -48,6 +49,22 @@ fn a_newcomer_gets_a_keyframe_and_nothing_before_it() {
     let got = world.browsers[late].got(ssrc);
     let first = got.values().next().expect("media");
     assert!(first.payload[0] & 0x10 != 0 && first.payload[6] & 1 == 0, "the first packet starts a keyframe");
+}
+
+#[test]
+fn somebody_who_is_still_connecting_costs_no_keyframe_and_gets_one_as_soon_as_they_are_there() {
+    let (mut world, _, _) = room();
+    let late = world.add_browser(Profile::AeadAes128Gcm);
+    let ssrc = world.subscribe(late, 20, 1, Kind::Video);
+    world.run(200);
+    assert!(world.browsers[0].plis_got.is_empty(), "nobody could have used it");
+    world.check(late, true);
+    world.set_keys(late);
+    let there = world.now;
+    world.run(200);
+    let (asked, _) = world.browsers[0].plis_got[0];
+    assert!(asked.since_ms(there) < 50, "asked at once, not at the next turn of the half second");
+    assert!(!world.browsers[late].got(ssrc).is_empty());
 }
 
 #[test]

@@ -112,8 +112,8 @@ fn a_lost_stream_connection_closes_a_transport_without_other_addresses() {
     let mut world = World::new(104);
     let browser = world.join();
     let (transport, path) = (world.browsers[browser].transport, common::path_of(world.browsers[browser].address));
-    world.engine.path_lost(transport, path, &mut world.out);
-    world.engine.path_lost(transport, path, &mut world.out);
+    world.engine.path_lost(transport, path, world.now, &mut world.out);
+    world.engine.path_lost(transport, path, world.now, &mut world.out);
     world.flush();
     let closed = holdspace_engine::Event::Ice { transport, state: IceState::Closed };
     assert_eq!(world.events.iter().filter(|event| **event == closed).count(), 1);
