@@ -177,8 +177,9 @@ class Recorder:
         for recording_id in left:
             try:
                 await self.finish(recording_id)
-            except RecorderError as error:
-                log.error("recording not recovered recording=%s code=%s", recording_id[:8], error.code)
+            except (RecorderError, OSError) as error:
+                code = getattr(error, "code", type(error).__name__)
+                log.error("recording not recovered recording=%s code=%s", recording_id[:8], code)
             else:
                 finished.append(recording_id)
         return finished
@@ -234,7 +235,7 @@ class Recorder:
         return live
 
     def _left_over(self) -> list[str]:
-        """Recordings with a journal; folders that never got as far as keys are swept away."""
+        """Recordings with a journal; our folders that never got as far as keys are swept away, others left alone."""
         if not self._root.is_dir():
             return []
         left: list[str] = []
@@ -245,9 +246,9 @@ class Recorder:
                 shelf = self._shelf(folder.name)
             except UnknownRecording:
                 continue
-            if not shelf.exists():
+            if shelf.is_remainder():
                 shelf.erase()
-            elif shelf.has_journal():
+            elif shelf.exists() and shelf.has_journal():
                 left.append(folder.name)
         return left
 

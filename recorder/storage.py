@@ -140,6 +140,14 @@ class Shelf:
         self.journal_path.unlink(missing_ok=True)
         _sync_directory(self.path)
 
+    def is_remainder(self) -> bool:
+        """Without keys, and nothing in it that is not ours: what a half-made or half-erased recording leaves."""
+        if self.exists():
+            return False
+        ours = {self._keys_path.name, self._manifest_path.name, self.journal_path.name}
+        names = (entry.name.removesuffix(".part") for entry in self.path.iterdir())
+        return all(name in ours or name.endswith(".media") for name in names)
+
     def erase(self) -> None:
         """Keys first: from then on nothing of the rest can be read, whatever happens before it is gone."""
         if self._keys_path.exists():

@@ -280,6 +280,32 @@ async def test_what_a_crash_left_is_finished_at_the_next_start(media: FakeMedia,
         await Recorder(FakeMedia(), tmp_path, b"x" * 32).describe(RECORDING)
 
 
+async def test_folders_that_are_not_recordings_survive_the_start(media: FakeMedia, tmp_path: Path) -> None:
+    (tmp_path / "backup").mkdir()
+    (tmp_path / "backup" / "letters.txt").write_text("keep me")
+    half_erased = Shelf(tmp_path, RECORDING)
+    half_erased.create()
+    half_erased.file_path("1-camera").write_bytes(b"sealed")
+    assert await Recorder(media, tmp_path, MASTER).recover() == []
+    assert (tmp_path / "backup" / "letters.txt").read_text() == "keep me"
+    assert not half_erased.path.exists()
+
+
+async def test_a_left_over_that_cannot_be_read_does_not_keep_the_others_waiting(
+    media: FakeMedia, tmp_path: Path
+) -> None:
+    before = Recorder(media, tmp_path, MASTER)
+    media.publish(1, AMARA)
+    await before.start(RECORDING, ROOM)
+    await before.include(RECORDING, AMARA, "Amara", "a")
+    media.play(video, 1, 2)
+    media.write(closed=False)
+    broken = Shelf(tmp_path, "0" * 32)
+    (broken.path / "keys.json").mkdir(parents=True)
+    broken.journal_path.touch()
+    assert await Recorder(FakeMedia(), tmp_path, MASTER).recover() == [RECORDING]
+
+
 async def test_a_journal_that_cannot_be_opened_leaves_nothing(
     recorder: Recorder, media: FakeMedia, tmp_path: Path
 ) -> None:
