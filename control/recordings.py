@@ -228,7 +228,8 @@ class Recordings:
     # -- the end -------------------------------------------------------------------------------------------------
 
     async def _end(self, recording: Recording, failure: str | None) -> None:
-        """Stop taking media at once; the files are made by a task."""
+        """Stop taking media at once, whatever becomes of the row; the files are made by a task."""
+        self._spawn(self._recorder.stop(recording.id))
         self._included.pop(recording.id, None)
         self._open.pop(recording.appointment_id, None)
         now = self._clock()

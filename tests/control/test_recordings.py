@@ -297,6 +297,33 @@ async def test_a_withdrawal_is_not_undone_by_what_was_decided_before_it(studio: 
     assert recorder.recorded == {world.alice.person_id, world.bob.person_id}
 
 
+async def test_stop_takes_nothing_more_though_the_database_is_away(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = studio.world
+    studio.admit(world.alice, world.bob)
+    await studio.agree(world.bob)
+    await studio.press(Pressed.ON)
+    stored = world.db.transaction
+
+    def away() -> object:
+        if studio.recorder.fails:
+            raise RuntimeError("the database is away")
+        return stored()
+
+    monkeypatch.setattr(world.db, "transaction", away)
+    studio.recorder.fails["include"] = "core_failed"
+    with pytest.raises(RuntimeError, match="away"):
+        await studio.recordings.reconcile_recording(studio.appointment_id)
+    await studio.settled()
+    assert studio.recorder.live == {}
+    studio.recorder.fails = {"start": "wrong_state"}  # what the recorder says of a journal that is there already
+    monkeypatch.undo()
+    await studio.recordings.reconcile_recording(studio.appointment_id)
+    await studio.settled()
+    assert await studio.state() is RecordingState.READY
+
+
 async def test_it_goes_on_when_the_one_who_refused_has_left(studio: Studio) -> None:
     world = studio.world
     studio.admit(world.alice, world.bob)
