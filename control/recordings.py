@@ -45,6 +45,8 @@ VIEW_NOTED_FOR = timedelta(minutes=10)
 
 PURGE_EVERY_S = 3600
 
+KEPT = (RecordingState.READY, RecordingState.FAILED)
+
 CONTINUED = "continued after a restart"
 
 
@@ -335,34 +337,49 @@ class Recordings:
         return await self._recorder.open_file(recording_id, file_id), file.mime
 
     async def delete(self, actor: Actor, recording_id: str) -> None:
-        """Erase its keys and files for good. Raises Conflict("still_running") before it has ended."""
-        now = self._clock()
-        async with self._db.transaction() as session:
+        """Erase its keys and files for good. Raises Conflict("still_running") before it has ended.
+
+        Files first: a crash in between leaves a row that can be deleted again, never files that no row names.
+        """
+        async with self._db.reading() as session:
             row = await own(session, actor, recording_id)
-            if row.state not in (RecordingState.READY, RecordingState.FAILED):
+            if row.state not in KEPT:
                 raise Conflict("still_running", "This recording is not finished yet.", status_now=row.state)
-            row.state, row.deleted_at = RecordingState.DELETED, now
-            record(session, actor, "recording.deleted", f"recording:{row.id}", {}, now=now)
         await self._recorder.delete(recording_id)
+        await self._note_deleted(actor, recording_id, {})
 
     async def purge(self) -> int:
-        """Delete what is past its retention; answers how many. Idempotent."""
+        """Delete what is past its retention; answers how many. Idempotent; one that fails waits for the next time."""
+        due = select(Recording.id).where(Recording.delete_after <= self._clock(), Recording.state.in_(KEPT))
+        async with self._db.reading() as session:
+            recording_ids = list(await session.scalars(due))
+        deleted = 0
+        for recording_id in recording_ids:
+            try:
+                await self._recorder.delete(recording_id)
+                await self._note_deleted(None, recording_id, {"why": "retention"})
+                deleted += 1
+            except Exception:
+                log.exception("recording not deleted recording=%s", recording_id[:8])
+        return deleted
+
+    async def _note_deleted(self, actor: Actor | None, recording_id: str, detail: dict[str, str]) -> None:
         now = self._clock()
-        kept = (RecordingState.READY, RecordingState.FAILED)
         async with self._db.transaction() as session:
-            due = list(
-                await session.scalars(select(Recording).where(Recording.delete_after <= now, Recording.state.in_(kept)))
+            changed = await session.execute(
+                update(Recording)
+                .where(Recording.id == recording_id, Recording.state.in_(KEPT))
+                .values(state=RecordingState.DELETED, deleted_at=now)
             )
-            for row in due:
-                row.state, row.deleted_at = RecordingState.DELETED, now
-                record(session, None, "recording.deleted", f"recording:{row.id}", {"why": "retention"}, now=now)
-        for row in due:
-            await self._recorder.delete(row.id)
-        return len(due)
+            if cast(CursorResult[Any], changed).rowcount == 1:
+                record(session, actor, "recording.deleted", f"recording:{recording_id}", detail, now=now)
 
     async def _purge_now_and_then(self) -> None:
         while True:
-            await self.purge()
+            try:
+                await self.purge()
+            except Exception:
+                log.exception("recordings not purged")
             await asyncio.sleep(PURGE_EVERY_S)
 
     # -- who tells us --------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Recordings as control runs them: presses, consents, coming and going, ends, crashes, viewing, deleting."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -526,6 +527,27 @@ async def test_what_still_runs_is_not_deleted(studio: Studio) -> None:
     (recording_id,) = studio.recorder.live
     with pytest.raises(Conflict):
         await studio.recordings.delete(studio.world.alice, recording_id)
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+async def test_a_recording_counts_as_deleted_only_once_its_files_are_gone(studio: Studio, by_hand: bool) -> None:
+    recording_id, recorder = await studio.ready(), studio.recorder
+    studio.world.clock.now += KEEP
+
+    async def delete() -> None:
+        if by_hand:
+            await studio.recordings.delete(studio.world.alice, recording_id)
+        else:
+            await studio.recordings.purge()
+
+    recorder.fails["delete"] = "disk_failed"
+    with contextlib.suppress(RecorderError):
+        await delete()
+    assert await studio.state() is RecordingState.READY
+    recorder.fails.clear()
+    await delete()
+    assert recorder.on_disk == set()
+    assert await list_recordings(studio.world.db, studio.world.alice) == ()
 
 
 async def test_retention_deletes_in_time_and_not_before(studio: Studio) -> None:
