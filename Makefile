@@ -62,7 +62,7 @@ web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 
 check-rust:
 	cargo fmt --manifest-path $(CARGO_MANIFEST) --all --check
-	cargo clippy --manifest-path $(CARGO_MANIFEST) --workspace --all-targets --quiet -- -D warnings
+	cargo clippy --manifest-path $(CARGO_MANIFEST) --workspace --all-targets --features python --quiet -- -D warnings
 	cargo test --manifest-path $(CARGO_MANIFEST) --workspace --quiet
 
 check-python: $(VENV)/.installed-test
