@@ -225,7 +225,8 @@ export class RoomView {
     const can = state.snapshot?.can;
     const share = byId('share');
     share.hidden = share.dataset.possible !== 'true' || !(can?.share_screen ?? false);
-    share.setAttribute('aria-pressed', String(state.sharing));
+    share.classList.toggle('ctl--on', state.sharing);
+    for (const words of [share.querySelector('span'), byId('menu-share-words')]) if (words) say(words, state.sharing ? 'Stop sharing' : 'Share screen');
     const record = document.getElementById('record');
     if (record) {
       const recording = state.snapshot?.recording;
@@ -240,7 +241,7 @@ export class RoomView {
     if (answer) {
       const mine = state.snapshot?.recording.my_answer;
       answer.hidden = !state.snapshot?.recording.offered;
-      say(byId('answer-words'), mine === 'yes' ? 'You allow recording. Change that' : 'You do not allow recording. Change that');
+      say(byId('answer-words'), mine === 'yes' ? 'You allow recording. Change that' : mine === 'no' ? 'You do not allow recording. Change that' : 'May it be recorded? Answer');
     }
   }
 
@@ -256,7 +257,7 @@ export class RoomView {
     const waiting = waitingPeople(state);
     const other = this.root.dataset.otherCall || '';
     const isPractitioner = state.role === 'practitioner';
-    let title = `${other} is not here yet`;
+    let title = `${other} is not here${state.snapshot?.state === 'in_progress' ? ' at the moment' : ' yet'}`;
     let lead = isPractitioner ? 'We tell you here as soon as somebody comes into the waiting room.' : 'You will see each other as soon as both of you are here.';
     if (waiting.length) {
       title = waiting.length === 1 ? `${callName(waiting[0].name)} is waiting` : `${waiting.length} people are waiting`;
