@@ -376,3 +376,8 @@ async def test_player_has_one_tile_a_person_and_every_file(site: Site, ids: dict
     offsets = [one.attributes["data-offset"] for one in page.all("video")]
     assert offsets == ["0.0", "30.0", "1.5"]
     assert f"/api/recordings/{ids['recording']}" in page.actions  # deleting
+
+
+async def test_home_promises_only_what_is_offered(open_page: Open) -> None:
+    page = await open_page(None, "/")
+    assert "offers sessions by video. Nothing" in page.text

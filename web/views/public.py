@@ -17,6 +17,7 @@ from web.models import Practitioner, Review, Service
 from web.render import reader_of, render
 from web.views.booker import choice_of
 from web.views.sources import policy_words, practitioner_of, service_of
+from web.words import mode_words
 
 routes = web.RouteTableDef()
 
@@ -29,7 +30,8 @@ _MOST_QUERY = 100
 async def home(request: web.Request) -> web.StreamResponse:
     people = await _listed(request, None)
     services: list[tuple[Service, Practitioner]] = [(one, person) for person in people for one in person.services]
-    return render(request, "home.html", practitioners=people, services=services[:8])
+    modes = dict.fromkeys(mode_words(one.mode) for one, _ in services)
+    return render(request, "home.html", practitioners=people, services=services[:8], modes=list(modes))
 
 
 @routes.get("/practitioners")
