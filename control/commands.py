@@ -172,7 +172,7 @@ def sessions_explain(options: argparse.Namespace, settings: Settings) -> int:
             person = await accounts.actor_of(db, person_id)
             if person is not None:
                 explanation = await waiting_room.explain(db, person, options.id, now)
-                lines.append(f"{person.name}: {'can join now' if explanation.can_join else 'can not join yet'}")
+                lines.append(f"{person.name}: {'can join now' if explanation.can_join else 'can not join'}")
                 lines += [f"  {reason.text} ({reason.code})" for reason in explanation.reasons]
         return lines
 

@@ -12,7 +12,7 @@ from aiohttp import web
 from control import availability, practitioners, ratings
 from control.database import Database
 from control.keys import CLOCK, DATABASE
-from control.practitioners import ProfileView
+from control.practitioners import ProfileView, ServiceView
 from web.models import Practitioner, Review, Service
 from web.render import reader_of, render
 from web.views.booker import choice_of
@@ -48,11 +48,12 @@ async def profile(request: web.Request) -> web.StreamResponse:
     reader = reader_of(request)
     context: dict[str, Any] = {}
     wanted = request.query.get("service", "")
-    chosen = next((one for one in found.services if one.id == wanted), found.services[0] if found.services else None)
-    next_free = None
+    soonest = await _soonest(db, found, now)
+    next_free = soonest[1] if soonest else None
+    first = soonest[0] if soonest else next(iter(found.services), None)
+    chosen = next((one for one in found.services if one.id == wanted), first)
     if chosen is not None:
         choice = await choice_of(request, found, chosen, now)
-        next_free = await _next_free(db, found, now)
         context = {"service": service_of(chosen), **choice.context()}
     return render(
         request,
@@ -69,16 +70,16 @@ async def profile(request: web.Request) -> web.StreamResponse:
 async def _listed(request: web.Request, query: str | None) -> list[Practitioner]:
     db, now = request.app[DATABASE], request.app[CLOCK]()
     found = await practitioners.list_practitioners(db, query)
-    times = await asyncio.gather(*(_next_free(db, one, now) for one in found))
-    return [practitioner_of(one, at) for one, at in zip(found, times, strict=True)]
+    soonest = await asyncio.gather(*(_soonest(db, one, now) for one in found))
+    return [practitioner_of(one, free[1] if free else None) for one, free in zip(found, soonest, strict=True)]
 
 
-async def _next_free(db: Database, profile: ProfileView, now: datetime) -> datetime | None:
-    """The first free start of any service in the next two weeks."""
+async def _soonest(db: Database, profile: ProfileView, now: datetime) -> tuple[ServiceView, datetime] | None:
+    """The service that can be had first in the next two weeks, and when."""
     zone = ZoneInfo(profile.time_zone)
     today = now.astimezone(zone).date()
-    starts: list[datetime] = []
+    starts: list[tuple[ServiceView, datetime]] = []
     for service in profile.services:
         days = await availability.month_of_slots(db, service.id, today, today + timedelta(days=_NEAR_DAYS), zone, now)
-        starts.extend(slots[0].start for slots in days.values() if slots)
-    return min(starts, default=None)
+        starts.extend((service, slots[0].start) for slots in days.values() if slots)
+    return min(starts, key=lambda found: found[1], default=None)

@@ -166,9 +166,13 @@ function warningWords(left) {
   return left <= 5 * 60_000 ? '5 minutes left' : '';
 }
 
-/** The recording sign, or ''. @param {RoomState} state */
+/**
+ * The recording sign, or ''. Whoever has not said yes is not told of a pause: nothing was or is kept of them.
+ * @param {RoomState} state
+ */
 export function recordingWords(state) {
   const recording = state.snapshot?.recording;
   if (recording?.state === 'recording') return 'Recording';
-  return recording?.state === 'paused' ? 'Recording paused' : '';
+  const isAsked = state.role !== 'practitioner' && recording?.my_answer !== 'yes';
+  return recording?.state === 'paused' && !isAsked ? 'Recording paused' : '';
 }
