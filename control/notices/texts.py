@@ -260,10 +260,11 @@ def _payment_too_late(facts: Mapping[str, Any], _secrets: Mapping[str, str] | No
         "reached us after the time was no longer held for you."
     )
     other = () if booked else ("We are sorry. The times that are free now are on the booking page.",)
+    free = f"/book/{facts['service_id']}" if "service_id" in facts else "/practitioners"
     return _Letter(
         "Sorry, we are giving your payment back",
         (why, f"All of {about.amount} goes back to your card without you doing anything.", *other),
-        f"/sessions/{about.appointment_id}" if booked else f"/book/{facts['service_id']}",
+        f"/sessions/{about.appointment_id}" if booked else free,
         "See your session" if booked else "See free times",
     )
 

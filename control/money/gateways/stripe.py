@@ -130,7 +130,7 @@ class StripeGateway:
         )
 
     async def close(self) -> None:
-        await self._http.close_async()  # type: ignore[no-untyped-call]  the library does not say what it is
+        await self._http.close_async()  # type: ignore[no-untyped-call]  # the library leaves it so
 
 
 async def _asked(call: Awaitable[T]) -> T:
