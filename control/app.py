@@ -28,10 +28,12 @@ from control.api import (
     recordings,
     sessions,
     wallet,
+    webhooks,
 )
 from control.config import Settings
 from control.database import Database, upgrade
 from control.keys import (
+    CASHIER,
     CLOCK,
     DATABASE,
     HUB,
@@ -49,6 +51,7 @@ from control.keys import (
 )
 from control.limits import Limits
 from control.measures import LoopWatch
+from control.money.cashier import Cashier
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
 from control.recordings import Recordings
@@ -76,6 +79,7 @@ API_NOUNS = (
     ratings,
     practitioners,
     wallet,
+    webhooks,
     recordings,
 )
 YEAR_S = 31_536_000
@@ -99,7 +103,8 @@ def create_app(
     app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock)
     app[MEDIA] = media if media is not None else MediaNode(settings.media)
     app[LOOP_WATCH] = LoopWatch()
-    app[SCHEDULER] = Scheduler(app[DATABASE], clock)
+    app[CASHIER] = cashier = _cashier(settings, app[DATABASE], clock)
+    app[SCHEDULER] = Scheduler(app[DATABASE], clock, beside=None if cashier is None else cashier.run_once)
     app[WAITING_ROOM] = WaitingRoom(
         app[DATABASE],
         app[INSTALL_KEYS].session_secret,
@@ -124,6 +129,20 @@ def create_app(
     app.on_response_prepare.append(_cache_static)
     _add_routes(app)
     return app
+
+
+def _cashier(settings: Settings, db: Database, clock: Callable[[], datetime]) -> Cashier | None:
+    payments = settings.payments
+    if payments.stripe_secret_key is None or payments.stripe_webhook_secret is None:
+        return None
+    from control.money.gateways.stripe import StripeGateway  # only who takes cards loads it
+
+    gateway = StripeGateway(
+        payments.stripe_secret_key.get_secret_value(),
+        payments.stripe_webhook_secret.get_secret_value(),
+        api_base=payments.stripe_api_base,
+    )
+    return Cashier(db, gateway, clock, hold=settings.booking.hold)
 
 
 def _add_routes(app: web.Application) -> None:
@@ -169,6 +188,9 @@ async def _sessions(app: web.Application) -> AsyncIterator[None]:
     await app[SCHEDULER].start()
     yield
     await app[SCHEDULER].close()
+    cashier = app[CASHIER]
+    if cashier is not None:
+        await cashier.close()
 
 
 async def _loop_watch(app: web.Application) -> AsyncIterator[None]:

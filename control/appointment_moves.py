@@ -129,6 +129,8 @@ async def move(
     await session.refresh(row)
     if cast(CursorResult[Any], changed).rowcount != 1:
         return False
+    if before is State.PENDING:
+        await payments.abandon(session, row, now=now)
     await _tell(session, row, before, now)
     record(session, actor, f"appointment.{event}", f"appointment:{row.id}", {"from": before, "to": after}, now=now)
     publish(session, SessionChanged(row.id, row.practitioner_id, row.client_id, after))

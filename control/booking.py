@@ -36,7 +36,7 @@ from control.lifecycle import BOUNDS, Bounds, Party
 from control.models.appointments import Appointment
 from control.models.people import Role
 from control.money import payments
-from control.money.payments import Method
+from control.money.payments import CARD_METHODS, Method
 from control.money.policy import PLATFORM_FEE_BP
 from control.slots import Slot, Span, all_slots
 
@@ -278,7 +278,7 @@ async def _pay(session: AsyncSession, actor: Actor, row: Appointment, method: Me
     if row.state == State.PENDING:
         if row.hold_expires_at is not None and row.hold_expires_at <= now:
             raise Conflict("hold_expired", "This time is no longer held for you. Choose it once more.")
-        if (method is Method.FREE) != (row.price_minor == 0):
+        if (method is Method.FREE) != (row.price_minor == 0) or method in CARD_METHODS:
             raise Invalid("payment_method_invalid", "This session can't be paid in this way.")
         if await move(session, row, Event.SECURE, actor=actor, party=Party.CLIENT, now=now):
             await payments.hold(session, row, method, now=now)

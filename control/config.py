@@ -160,6 +160,28 @@ class BookingSettings(Section):
         return timedelta(minutes=self.grace_minutes)
 
 
+class PaymentSettings(Section):
+    stripe_secret_key: SecretStr | None = None
+    """Secret key of the practice's Stripe account; without one nobody pays by card."""
+    stripe_publishable_key: str = Field("", max_length=255)
+    """Publishable key of the same account, for the pay page."""
+    stripe_webhook_secret: SecretStr | None = None
+    """Signing secret of the webhook endpoint `/api/webhooks/stripe`."""
+    stripe_api_base: Annotated[str, AfterValidator(_origin)] | None = None
+    """Another address of Stripe's API, for tests."""
+
+    @model_validator(mode="after")
+    def _stripe_is_whole(self) -> "PaymentSettings":
+        given = (self.stripe_secret_key, self.stripe_publishable_key, self.stripe_webhook_secret)
+        if any(given) and not all(given):
+            raise ValueError("stripe_secret_key, stripe_publishable_key and stripe_webhook_secret come together")
+        return self
+
+    @property
+    def takes_cards(self) -> bool:
+        return self.stripe_secret_key is not None
+
+
 class SecuritySettings(Section):
     session_secret: SecretStr | None = None
     """At least 32 characters that sign join tokens and CSRF tokens; by default made in the data folder."""
@@ -181,6 +203,7 @@ class Settings(Section):
     mail: MailSettings = MailSettings()
     recording: RecordingSettings = RecordingSettings()
     booking: BookingSettings = BookingSettings()
+    payments: PaymentSettings = PaymentSettings()
     security: SecuritySettings = SecuritySettings()
     demo: bool = False
     """Load the demo practice at the start and show its sign-ins. Never on a server with real people."""

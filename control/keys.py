@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from control.keyfiles import InstallKeys
     from control.limits import Limits
     from control.measures import LoopWatch
+    from control.money.cashier import Cashier
     from control.notices.live import LiveBus
     from control.notices.worker import OutboxWorker
     from control.recording_ports import RecorderPort
@@ -35,6 +36,8 @@ LIVE: web.AppKey["LiveBus"] = web.AppKey("holdspace.live")
 LOOP_WATCH: web.AppKey["LoopWatch"] = web.AppKey("holdspace.loop_watch")
 WAITING_ROOM: web.AppKey["WaitingRoom"] = web.AppKey("holdspace.waiting_room")
 SCHEDULER: web.AppKey["Scheduler"] = web.AppKey("holdspace.scheduler")
+# None without a payment gateway's keys.
+CASHIER: web.AppKey["Cashier | None"] = web.AppKey("holdspace.cashier")
 LIMITS: web.AppKey["Limits"] = web.AppKey("holdspace.limits")
 INSTALL_KEYS: web.AppKey["InstallKeys"] = web.AppKey("holdspace.install_keys")
 # Draws a Problem as a page; set by the pages' setup(app). Without it requests.py writes a plain one.

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -21,6 +21,7 @@ from control.appointment_moves import advance, load
 from control.database import Database
 from control.models.appointments import Appointment, JoinToken, Lease, Presence
 from control.models.idempotency import KeptAnswer
+from control.models.money import GatewayEvent
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,9 @@ MOST_AT_ONCE = 200  # appointments of one round; the next round is at once if th
 TIDY_EVERY = timedelta(minutes=10)
 ANSWERS_KEPT = timedelta(hours=24)
 TOKENS_KEPT = timedelta(days=1)
+EVENTS_KEPT = timedelta(days=30)  # gateways repeat their webhooks for days, not weeks
+
+Beside = Callable[[datetime], Coroutine[Any, Any, object]]
 
 
 @dataclass
@@ -46,13 +50,23 @@ class Lag:
 class Scheduler:
     """`start` and `close` for the application, `run_once` for tests and the command line."""
 
-    def __init__(self, db: Database, clock: Callable[[], datetime], interval_s: float = INTERVAL_S) -> None:
+    def __init__(
+        self,
+        db: Database,
+        clock: Callable[[], datetime],
+        interval_s: float = INTERVAL_S,
+        *,
+        beside: Beside | None = None,
+    ) -> None:
+        """`beside` is run with each round and not waited for: what it asks of other servers may take its time."""
         self.lag = Lag()
         self._db = db
         self._clock = clock
         self._interval_s = interval_s
         self._holder = secrets.token_hex(8)
         self._task: asyncio.Task[None] | None = None
+        self._beside = beside
+        self._beside_task: asyncio.Task[None] | None = None
         self._tidied_at: datetime | None = None
 
     async def start(self) -> None:
@@ -60,11 +74,12 @@ class Scheduler:
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        for task in (self._task, self._beside_task):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        self._task = self._beside_task = None
         async with self._db.transaction() as session:
             await session.execute(delete(Lease).where(Lease.name == LEASE, Lease.holder == self._holder))
 
@@ -97,7 +112,15 @@ class Scheduler:
         if self._tidied_at is None or now - self._tidied_at >= TIDY_EVERY:
             self._tidied_at = now
             await tidy(self._db, now=now)
+        if self._beside is not None and (self._beside_task is None or self._beside_task.done()):
+            self._beside_task = asyncio.create_task(self._run_beside(self._beside, now))
         return len(due)
+
+    async def _run_beside(self, beside: Beside, now: datetime) -> None:
+        try:
+            await beside(now)
+        except Exception:
+            log.exception("work beside the scheduler failed")
 
     async def _advance(self, appointment_id: str, now: datetime) -> None:
         """One that fails is logged and tried again next round; the others do not wait for it."""
@@ -140,7 +163,8 @@ async def close_open_stays(db: Database, *, now: datetime) -> None:
 
 
 async def tidy(db: Database, *, now: datetime) -> None:
-    """Forget kept answers and join tokens that can't be asked for any more."""
+    """Forget kept answers, join tokens and webhook events that can't be asked for any more."""
     async with db.transaction() as session:
         await session.execute(delete(KeptAnswer).where(KeptAnswer.created_at < now - ANSWERS_KEPT))
         await session.execute(delete(JoinToken).where(JoinToken.expires_at < now - TOKENS_KEPT))
+        await session.execute(delete(GatewayEvent).where(GatewayEvent.received_at < now - EVENTS_KEPT))

@@ -11,7 +11,8 @@ from control.api.bodies import Body, EmptyBody, read
 from control.api.idempotency import idempotent
 from control.api.shapes import ID_PATTERN, Reason, session_json
 from control.appointment_queries import SessionView
-from control.keys import CLOCK, DATABASE
+from control.errors import Invalid
+from control.keys import CASHIER, CLOCK, DATABASE, SETTINGS
 from control.models.people import Role
 from control.money.payments import Method
 
@@ -61,11 +62,32 @@ async def all_of_them(request: web.Request) -> web.Response:
 async def pay(request: web.Request) -> web.Response:
     actor, appointment_id = _which(request)
     body = await read(request, PaymentBody)
+    if body.paymentMethod is Method.STRIPE:
+        return await _pay_by_card(request, actor, appointment_id, body.paymentMethodToken)
     return _answer(
         await appointments.pay(
             request.app[DATABASE], actor, appointment_id, body.paymentMethod, now=request.app[CLOCK]()
         )
     )
+
+
+async def _pay_by_card(request: web.Request, actor: Actor, appointment_id: str, token: str | None) -> web.Response:
+    """Scheduled at once, or what the page needs to let the payer go on with Stripe's element."""
+    cashier = request.app[CASHIER]
+    if cashier is None:
+        raise Invalid("payment_method_invalid", "This session can't be paid in this way.")
+    till = await cashier.pay(actor, appointment_id, token, now=request.app[CLOCK]())
+    answer = session_json(till.session)
+    if till.state is not None:
+        answer["payment"] |= {
+            "status": till.state,
+            "method": Method.STRIPE,
+            "client_secret": till.client_secret,
+            "publishable_key": request.app[SETTINGS].payments.stripe_publishable_key,
+            "failure_code": till.failure_code,
+        }
+    # 202: what is still to change is not kept as the answer to a repeat (api/idempotency.py).
+    return web.json_response(answer, status=200 if till.state is None else 202)
 
 
 @routes.post(f"{ONE}/start")

@@ -33,6 +33,7 @@ from control.models.idempotency import KeptAnswer
 HEADER = "Idempotency-Key"
 MOST_KEY_LENGTH = 200
 KEPT_FOR = timedelta(hours=24)
+KEPT_STATUSES = (200, 201, 204)  # not 202: what is accepted and goes on is asked for again
 CLAIM_FOR = timedelta(seconds=30)  # a claim older than this belongs to a process that was killed
 WAIT_S, WAIT_STEP_S = 5.0, 0.05  # how long the second of two simultaneous requests waits for the first
 
@@ -83,7 +84,7 @@ async def _once(request: web.Request, handler: Handler, person_id: str, key: str
         if claimed:
             await _give_back(db, person_id, key)
         raise
-    if response.status < 300 and isinstance(response.body, bytes):
+    if response.status in KEPT_STATUSES and isinstance(response.body, bytes):
         await _keep(db, person_id, key, what, response.status, response.body.decode(), now)
     elif claimed:
         await _give_back(db, person_id, key)

@@ -1,4 +1,4 @@
-"""Money's tables: the append-only double-entry ledger, and payments, one row per attempt.
+"""Money's tables: the append-only double-entry ledger, payments (one row per attempt), and what gateways are asked.
 
 The database refuses to change or delete a ledger transaction or entry (migration 0002). An account that belongs
 to a person keeps its balance beside its entries, so that spending it is one conditional update; the practice's
@@ -64,9 +64,28 @@ class Payment(WithId, Base):
     created_at: Mapped[datetime]
     changed_at: Mapped[datetime]
 
+    # Of card payments only.
+    gateway_ref: Mapped[str | None] = mapped_column(String(64), unique=True)  # the gateway's id of this attempt
+    method_token: Mapped[str | None] = mapped_column(String(255))  # the payer's choice of card; no card data
+    manual_capture: Mapped[bool | None]
+    captured_minor: Mapped[int | None] = mapped_column(BigInteger)  # what the gateway has really taken
+    action_at: Mapped[datetime | None]  # when the payer's bank asked them something; extends the hold once
+    check_at: Mapped[datetime | None] = mapped_column(index=True)  # when the poller looks at the gateway next
+
     __table_args__ = (
-        CheckConstraint("method IN ('wallet', 'free')", name="known_method"),
-        CheckConstraint("state IN ('held', 'earned', 'released', 'failed')", name="known_state"),
+        CheckConstraint("method IN ('wallet', 'free', 'stripe')", name="known_method"),
+        CheckConstraint(
+            "state IN ('starting', 'requires_action', 'held', 'earned', 'released', 'failed', 'cancelled', 'returned')",
+            name="known_state",
+        ),
+        # One attempt at a time may still turn into money.
+        Index(
+            "uq_payments_one_open",
+            "appointment_id",
+            unique=True,
+            sqlite_where=text("state IN ('starting', 'requires_action')"),
+            postgresql_where=text("state IN ('starting', 'requires_action')"),
+        ),
         # Paid once: a second attempt cannot be held while, or after, one was.
         Index(
             "uq_payments_one_held",
@@ -76,3 +95,66 @@ class Payment(WithId, Base):
             postgresql_where=text("state IN ('held', 'earned', 'released')"),
         ),
     )
+
+
+class Refund(WithId, Base):
+    """Money that goes back to a card: one row per refund, stored before the gateway is asked."""
+
+    __tablename__ = "refunds"
+
+    payment_id: Mapped[str] = mapped_column(ForeignKey("payments.id"), index=True)
+    state: Mapped[str] = mapped_column(String(16))
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str] = mapped_column(String(3))
+    reason: Mapped[str] = mapped_column(String(24))
+    gateway_ref: Mapped[str | None] = mapped_column(String(64), unique=True)
+    failure_code: Mapped[str | None] = mapped_column(String(40))
+    created_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+    check_at: Mapped[datetime | None] = mapped_column(index=True)
+
+    __table_args__ = (
+        CheckConstraint("state IN ('waiting', 'sent', 'succeeded', 'failed')", name="known_state"),
+        CheckConstraint("amount_minor > 0", name="something"),
+    )
+
+
+class GatewayCall(WithId, Base):
+    """One thing a gateway is to do, with its idempotency key, stored before it is asked and until it is done."""
+
+    __tablename__ = "gateway_calls"
+
+    payment_id: Mapped[str] = mapped_column(ForeignKey("payments.id"), index=True)
+    refund_id: Mapped[str | None] = mapped_column(ForeignKey("refunds.id"))
+    kind: Mapped[str] = mapped_column(String(16))
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    idempotency_key: Mapped[str] = mapped_column(String(64), unique=True)
+    attempts: Mapped[int] = mapped_column(default=0)
+    last_error: Mapped[str | None] = mapped_column(String(80))
+    created_at: Mapped[datetime]
+    asked_at: Mapped[datetime | None]
+    next_at: Mapped[datetime | None] = mapped_column(index=True)  # empty once it is done
+    done_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint("kind IN ('authorise', 'capture', 'cancel', 'refund')", name="known_kind"),
+        # Asked once for each: the authorisation, the end of it, each refund.
+        Index(
+            "uq_gateway_calls_one_each",
+            "payment_id",
+            "kind",
+            unique=True,
+            sqlite_where=text("kind <> 'refund'"),
+            postgresql_where=text("kind <> 'refund'"),
+        ),
+    )
+
+
+class GatewayEvent(Base):
+    """That a webhook's event was worked on: stored in the same transaction as its work."""
+
+    __tablename__ = "gateway_events"
+
+    id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(80))
+    received_at: Mapped[datetime] = mapped_column(index=True)

@@ -5,6 +5,11 @@ a key is booked once, so an action that runs again books nothing. The database r
 
     outside:EUR ──top up──▶ wallet:<client>:EUR ──hold──▶ escrow:EUR ──settle──┬─▶ earnings:<practitioner>:EUR
                                      ▲──────────────── released ───────────────┼─▶ platform:EUR
+    gateway:EUR ──capture──▶ transit:EUR ──hold──▶ escrow:EUR (as above, released back to transit)
+         ▲──────refund────────┘
+
+What the gateway really took and gave back goes through `gateway`; what was agreed with a card and is still to be done
+there (an authorisation not captured, a refund not sent) stands in `transit`, which is zero when all of it is done.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,6 +33,8 @@ class Kind(StrEnum):
     ESCROW = "escrow"  # secured at booking, nobody's yet
     EARNINGS = "earnings"  # a practitioner's
     PLATFORM = "platform"  # the practice's fee
+    GATEWAY = "gateway"  # clearing: minus what a gateway has collected for us and not given back
+    TRANSIT = "transit"  # agreed with a payer's card, not yet done by the gateway
 
 
 OWNED = frozenset({Kind.WALLET, Kind.EARNINGS})
@@ -66,6 +73,14 @@ def platform(currency: str) -> Account:
 
 def outside(currency: str) -> Account:
     return Account(Kind.OUTSIDE, currency)
+
+
+def gateway(currency: str) -> Account:
+    return Account(Kind.GATEWAY, currency)
+
+
+def transit(currency: str) -> Account:
+    return Account(Kind.TRANSIT, currency)
 
 
 @dataclass(frozen=True, slots=True)

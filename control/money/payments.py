@@ -1,8 +1,9 @@
 """Paying an appointment: one row per attempt, moved by conditional updates, each with its ledger transaction.
 
-    held ──┬─▶ earned    something was kept: completed, late, no-show
-           └─▶ released  everything went back
-    failed               an attempt that secured nothing
+    starting ──▶ requires_action ──▶ held ──┬─▶ earned    something was kept: completed, late, no-show
+     (cards)          (cards)               └─▶ released  everything went back
+    failed, cancelled    an attempt that secured nothing
+    returned             a card was charged for a time that was no longer held: it gets all of it back
 
 Payee, amount, currency and fee come from the appointment, never from a request. Everything works in the caller's
 transaction, so a payment and what it pays for happen together or not at all.
@@ -23,6 +24,7 @@ from control.models.appointments import Appointment
 from control.models.money import Payment
 from control.models.people import Person
 from control.money import ledger
+from control.money.gateway_work import plan_abandonment, plan_settlement
 from control.money.policy import PRICE_LIMITS_MINOR, Outcome, Policy
 from control.money.policy import settle as shares
 
@@ -32,14 +34,25 @@ MOST_TOP_UP_MINOR = 10_000_000  # a slipped key, not a policy
 class Method(StrEnum):
     WALLET = "wallet"
     FREE = "free"
+    STRIPE = "stripe"
+
+
+CARD_METHODS = (Method.STRIPE,)
 
 
 class PaymentState(StrEnum):
+    STARTING = "starting"  # stored; whether the gateway has heard of it is not known yet
+    REQUIRES_ACTION = "requires_action"  # the payer has something to do: enter a card, answer their bank
     HELD = "held"
     EARNED = "earned"
     RELEASED = "released"
     FAILED = "failed"
+    CANCELLED = "cancelled"
+    RETURNED = "returned"
 
+
+OPEN = (PaymentState.STARTING, PaymentState.REQUIRES_ACTION)
+"""States that may still turn into money."""
 
 LIVE = (PaymentState.HELD, PaymentState.EARNED, PaymentState.RELEASED)
 """The states of which an appointment has at most one; a partial unique index says the same."""
@@ -108,19 +121,30 @@ async def settle(session: AsyncSession, row: Appointment, outcome: Outcome, poli
     )
     if cast(CursorResult[Any], changed).rowcount != 1:
         return
+    by_card = payment.method in CARD_METHODS
     lines = {
         ledger.escrow(row.currency): -payment.amount_minor,
-        ledger.wallet(row.client_id, row.currency): parts.refund_minor,
+        ledger.transit(row.currency) if by_card else ledger.wallet(row.client_id, row.currency): parts.refund_minor,
         ledger.earnings(row.practitioner_id, row.currency): parts.practitioner_minor,
         ledger.platform(row.currency): parts.platform_minor,
     }
     await ledger.post(session, f"settle:{payment.id}", lines, appointment_id=row.id, now=now)
+    if by_card:
+        await session.refresh(payment)
+        await plan_settlement(session, payment, now=now)
     await session.execute(
         update(Appointment)
         .where(Appointment.id == row.id)
         .values(kept_minor=parts.kept_minor, refund_minor=parts.refund_minor)
         .execution_options(synchronize_session=False)
     )
+
+
+async def abandon(session: AsyncSession, row: Appointment, *, now: datetime) -> None:
+    """The hold of `row` is over or was paid otherwise: attempts that may still turn into money are called off."""
+    found = await session.scalars(select(Payment).where(Payment.appointment_id == row.id, Payment.state.in_(OPEN)))
+    for payment in found.all():
+        await plan_abandonment(session, payment, now=now)
 
 
 async def top_up(

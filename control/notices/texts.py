@@ -249,6 +249,26 @@ def _refund_confirmed(facts: Mapping[str, Any], _secrets: Mapping[str, str] | No
     )
 
 
+def _payment_too_late(facts: Mapping[str, Any], _secrets: Mapping[str, str] | None, reader: Reader) -> _Letter:
+    about = SessionFacts.from_json(facts["about"])
+    booked = bool(facts.get("booked"))
+    why = (
+        f"A second payment came in for your session on {written_time(about.starts_at, reader.time_zone)}, "
+        "which was paid already."
+        if booked
+        else f"Your payment for {written_time(about.starts_at, reader.time_zone)} with {about.practitioner_name} "
+        "reached us after the time was no longer held for you."
+    )
+    other = () if booked else ("We are sorry. The times that are free now are on the booking page.",)
+    free = f"/book/{facts['service_id']}" if "service_id" in facts else "/practitioners"
+    return _Letter(
+        "Sorry, we are giving your payment back",
+        (why, f"All of {about.amount} goes back to your card without you doing anything.", *other),
+        f"/sessions/{about.appointment_id}" if booked else free,
+        "See your session" if booked else "See free times",
+    )
+
+
 def _minutes(about: SessionFacts) -> int:
     return round((about.ends_at - about.starts_at).total_seconds() / 60)
 
@@ -267,6 +287,7 @@ _LETTERS: dict[NoticeKind, Callable[[Mapping[str, Any], Mapping[str, str] | None
     NoticeKind.STARTING_SOON: _starting_soon,
     NoticeKind.RECORDING_CONSENT_RECEIPT: _recording_receipt,
     NoticeKind.REFUND_CONFIRMED: _refund_confirmed,
+    NoticeKind.PAYMENT_TOO_LATE: _payment_too_late,
 }
 
 # -- in-app lines ------------------------------------------------------------------------------------------------
@@ -311,6 +332,11 @@ _LINES: dict[NoticeKind, Callable[[SessionFacts], InApp]] = {
     ),
     NoticeKind.REFUND_CONFIRMED: lambda about: InApp(
         "Your refund is on its way", about.amount, f"/sessions/{about.appointment_id}"
+    ),
+    NoticeKind.PAYMENT_TOO_LATE: lambda about: InApp(
+        "Sorry, we are giving your payment back",
+        f"{about.amount} goes back to your card",
+        f"/sessions/{about.appointment_id}",
     ),
 }
 

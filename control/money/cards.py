@@ -1,0 +1,296 @@
+"""What a gateway has been seen to have done, booked: the one place where an attempt by card changes its state.
+
+    Seen ──record──▶ payment row, ledger, appointment (pending → scheduled), or the way back for money that is too late
+
+Works on the caller's transaction, asks no gateway, and may be told the same, or something older, any number of times
+and by anybody: the answer to a call, a webhook, the poller. The appointment's row is locked first, then the payment's.
+"""
+
+import logging
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control import audit
+from control.appointment_moves import move, session_facts
+from control.appointment_states import SLOT_HOLDING, Event, State
+from control.database import new_id
+from control.lifecycle import Party
+from control.models.appointments import Appointment
+from control.models.money import GatewayCall, Payment, Refund
+from control.money import ledger
+from control.money.gateway_work import (
+    CallKind,
+    RefundReason,
+    RefundState,
+    finish_calls,
+    plan_call,
+    plan_refund,
+    plan_return,
+)
+from control.money.gateways import RefundStanding, Seen, SeenRefund, Standing
+from control.money.payments import OPEN, PaymentState
+from control.money.policy import share_half_even
+from control.notices.outbox import Notice, NoticeKind, enqueue
+
+log = logging.getLogger(__name__)
+
+CHECK_OPEN = timedelta(seconds=30)  # how soon a lost webhook of a payer at the till is noticed
+CHECK_HELD = timedelta(hours=6)  # a bank may withdraw an authorisation
+CHECK_REFUND = timedelta(hours=1)  # banks take days
+
+
+async def locked(session: AsyncSession, payment_id: str) -> tuple[Appointment, Payment]:
+    appointment_id = await session.scalar(select(Payment.appointment_id).where(Payment.id == payment_id))
+    row = await session.get_one(Appointment, appointment_id, with_for_update=True, populate_existing=True)
+    payment = await session.get_one(Payment, payment_id, with_for_update=True, populate_existing=True)
+    return row, payment
+
+
+async def record(session: AsyncSession, payment_id: str, seen: Seen, *, hold: timedelta, now: datetime) -> None:
+    """Book what `seen` tells. `hold` is by how much a bank's question to the payer extends the hold, once."""
+    row, payment = await locked(session, payment_id)
+    if payment.gateway_ref is None:
+        payment.gateway_ref = seen.ref
+    elif payment.gateway_ref != seen.ref:
+        payment = await _stray(session, payment, seen, now)
+    await finish_calls(session, payment.id, CallKind.AUTHORISE, now=now)
+    match seen.standing:
+        case Standing.AUTHORISED:
+            await _arrived(session, row, payment, seen, now)
+        case Standing.CAPTURED:
+            await _captured(session, row, payment, seen, now)
+            await _arrived(session, row, payment, seen, now)
+        case Standing.CANCELLED:
+            await _cancelled(session, row, payment, now)
+        case Standing.NEEDS_METHOD:
+            await _needs_method(session, payment, seen, now)
+        case Standing.NEEDS_ACTION:
+            await _needs_action(session, row, payment, hold, now)
+        case Standing.WORKING:
+            pass
+    payment.check_at = _next_look(payment, now)
+    await session.flush()
+
+
+def _next_look(payment: Payment, now: datetime) -> datetime | None:
+    if payment.state in OPEN:
+        return now + CHECK_OPEN
+    if payment.state == PaymentState.HELD and payment.captured_minor is None:
+        return now + CHECK_HELD
+    return None
+
+
+def _set(payment: Payment, state: PaymentState, now: datetime) -> None:
+    payment.state, payment.changed_at = state, now
+
+
+async def _stray(session: AsyncSession, payment: Payment, seen: Seen, now: datetime) -> Payment:
+    """A second attempt at the gateway for one row of ours (a call repeated after an error of the gateway's own)."""
+    known = await session.scalar(select(Payment).where(Payment.gateway_ref == seen.ref))
+    if known is not None:
+        return known
+    stray = Payment(
+        id=new_id(),
+        appointment_id=payment.appointment_id,
+        payer_id=payment.payer_id,
+        method=payment.method,
+        state=PaymentState.FAILED,
+        amount_minor=payment.amount_minor,
+        currency=payment.currency,
+        failure_code="double",
+        manual_capture=payment.manual_capture,
+        gateway_ref=seen.ref,
+        created_at=now,
+        changed_at=now,
+    )
+    session.add(stray)
+    await session.flush()
+    if seen.standing is not Standing.CANCELLED:
+        await plan_call(session, stray, CallKind.CANCEL, 0, now=now)
+    return stray
+
+
+async def _captured(session: AsyncSession, row: Appointment, payment: Payment, seen: Seen, now: datetime) -> None:
+    """Money has moved: it is ours to keep or owed back, never forgotten."""
+    if payment.captured_minor is not None:
+        return
+    payment.captured_minor = seen.captured_minor
+    lines = {
+        ledger.gateway(payment.currency): -seen.captured_minor,
+        ledger.transit(payment.currency): seen.captured_minor,
+    }
+    await session.flush()
+    await ledger.post(session, f"capture:{payment.id}", lines, appointment_id=row.id, now=now)
+    await finish_calls(session, payment.id, CallKind.CAPTURE, CallKind.CANCEL, now=now)
+    if payment.state in (PaymentState.EARNED, PaymentState.RELEASED):
+        owed = seen.captured_minor - (payment.kept_minor or 0)
+        await plan_refund(session, payment, owed, RefundReason.POLICY, now=now)
+
+
+async def _arrived(session: AsyncSession, row: Appointment, payment: Payment, seen: Seen, now: datetime) -> None:
+    """The price is secured, or came for a time that is not held any more."""
+    if payment.state in OPEN and _payable(row, payment, seen, now):
+        _set(payment, PaymentState.HELD, now)
+        payment.failure_code = None
+        await session.flush()
+        lines = {ledger.transit(row.currency): -payment.amount_minor, ledger.escrow(row.currency): payment.amount_minor}
+        await ledger.post(session, f"hold:{payment.id}", lines, appointment_id=row.id, now=now)
+        if not await move(session, row, Event.SECURE, actor=None, party=Party.CLIENT, now=now):
+            raise RuntimeError(f"a locked hold moved away: appointment={row.id[:8]}")
+    elif payment.state in (*OPEN, PaymentState.FAILED, PaymentState.CANCELLED):
+        _set(payment, PaymentState.RETURNED, now)
+        payment.kept_minor, payment.refunded_minor = 0, payment.amount_minor
+        await session.flush()
+        await plan_return(session, payment, now=now)
+        await _apologise(session, row, payment, now)
+    elif payment.state == PaymentState.RETURNED and payment.captured_minor is not None:
+        await plan_return(session, payment, now=now)
+
+
+def _payable(row: Appointment, payment: Payment, seen: Seen, now: datetime) -> bool:
+    if row.state != State.PENDING or (row.hold_expires_at is not None and row.hold_expires_at <= now):
+        return False
+    fits = (seen.amount_minor, seen.currency) == (payment.amount_minor, payment.currency)
+    if not fits:
+        log.error("gateway secured another amount payment=%s", payment.id[:8])
+    return fits
+
+
+async def _apologise(session: AsyncSession, row: Appointment, payment: Payment, now: datetime) -> None:
+    about = await session_facts(session, row, amount_minor=payment.amount_minor)
+    booked = row.state in SLOT_HOLDING and row.state != State.PENDING
+    extra = {"service_id": row.service_id, "booked": booked}
+    await enqueue(session, Notice(NoticeKind.PAYMENT_TOO_LATE, row.client_id, about, extra), now=now)
+    audit.record(session, None, "payment.returned", f"payment:{payment.id}", {"state": row.state}, now=now)
+
+
+async def _cancelled(session: AsyncSession, row: Appointment, payment: Payment, now: datetime) -> None:
+    await finish_calls(session, payment.id, CallKind.CANCEL, CallKind.CAPTURE, now=now)
+    if payment.state in OPEN:
+        _set(payment, PaymentState.CANCELLED, now)
+    elif payment.state in (PaymentState.HELD, PaymentState.EARNED) and payment.captured_minor is None:
+        await _write_off(session, row, payment, now)
+
+
+async def _write_off(session: AsyncSession, row: Appointment, payment: Payment, now: datetime) -> None:
+    """The bank took its promise back before we took the money: what was booked on it is reversed, and said loudly."""
+    transit = ledger.transit(payment.currency)
+    if payment.state == PaymentState.HELD:
+        lines = {ledger.escrow(payment.currency): -payment.amount_minor, transit: payment.amount_minor}
+    else:
+        kept = payment.kept_minor or 0
+        fee = share_half_even(kept, row.platform_fee_bp)
+        lines = {
+            ledger.earnings(row.practitioner_id, payment.currency): fee - kept,
+            ledger.platform(payment.currency): -fee,
+            transit: kept,
+        }
+    _set(payment, PaymentState.FAILED, now)
+    payment.failure_code = "authorisation_lost"
+    await session.flush()
+    await ledger.post(session, f"write_off:{payment.id}", lines, appointment_id=row.id, now=now)
+    audit.record(session, None, "payment.lost", f"payment:{payment.id}", {"state": row.state}, now=now)
+    log.error("authorisation lost before it was captured payment=%s", payment.id[:8])
+
+
+async def _needs_method(session: AsyncSession, payment: Payment, seen: Seen, now: datetime) -> None:
+    """An attempt with a card of its own ends with that card's refusal; one without waits for the next card."""
+    if payment.state not in OPEN:
+        return
+    payment.failure_code = seen.failure_code
+    if payment.method_token is None:
+        _set(payment, PaymentState.REQUIRES_ACTION, now)
+        return
+    _set(payment, PaymentState.FAILED, now)
+    payment.failure_code = seen.failure_code or "refused"
+    await session.flush()
+    await plan_call(session, payment, CallKind.CANCEL, 0, now=now)
+
+
+async def _needs_action(
+    session: AsyncSession, row: Appointment, payment: Payment, hold: timedelta, now: datetime
+) -> None:
+    if payment.state not in OPEN:
+        return
+    _set(payment, PaymentState.REQUIRES_ACTION, now)
+    if payment.action_at is not None:
+        return
+    asked_before = await session.scalar(
+        select(func.count()).where(Payment.appointment_id == row.id, Payment.action_at.is_not(None))
+    )
+    payment.action_at = now
+    await session.flush()
+    until = now + hold
+    if asked_before or row.hold_expires_at is None or not now < row.hold_expires_at < until:
+        return
+    await session.execute(
+        update(Appointment)
+        .where(Appointment.id == row.id, Appointment.state == State.PENDING)
+        .values(hold_expires_at=until, due_at=until)
+    )
+
+
+async def fail(session: AsyncSession, payment_id: str, code: str, *, now: datetime) -> None:
+    """The gateway refused to begin this attempt, or never heard of it: nothing can come of it."""
+    _, payment = await locked(session, payment_id)
+    await finish_calls(session, payment.id, CallKind.AUTHORISE, CallKind.CANCEL, now=now)
+    if payment.state in OPEN:
+        _set(payment, PaymentState.FAILED, now)
+        payment.failure_code, payment.check_at = code[:40], None
+        await session.flush()
+
+
+# -- refunds -----------------------------------------------------------------------------------------------------
+
+_BOOKED = (RefundState.SENT, RefundState.SUCCEEDED)
+
+
+async def record_refund(session: AsyncSession, refund_id: str, seen: SeenRefund, *, now: datetime) -> None:
+    payment_id = await session.scalar(select(Refund.payment_id).where(Refund.id == refund_id))
+    if payment_id is None:
+        return
+    row, payment = await locked(session, payment_id)
+    refund = await session.get_one(Refund, refund_id, populate_existing=True)
+    refund.gateway_ref = refund.gateway_ref or seen.ref
+    before = RefundState(refund.state)
+    after = {
+        RefundStanding.WORKING: RefundState.SENT,
+        RefundStanding.SUCCEEDED: RefundState.SUCCEEDED,
+        RefundStanding.FAILED: RefundState.FAILED,
+    }[seen.standing]
+    refund.check_at = now + CHECK_REFUND if after is RefundState.SENT else None
+    await finish_refund_call(session, refund.id, now=now)
+    if after is before:
+        return
+    refund.state, refund.changed_at, refund.failure_code = after, now, (seen.failure_code or None)
+    await session.flush()
+    out = {ledger.transit(refund.currency): -refund.amount_minor, ledger.gateway(refund.currency): refund.amount_minor}
+    if after in _BOOKED:
+        await ledger.post(session, f"refund:{refund.id}", out, appointment_id=row.id, now=now)
+        return
+    if before in _BOOKED:
+        back = {account: -amount for account, amount in out.items()}
+        await ledger.post(session, f"refund_failed:{refund.id}", back, appointment_id=row.id, now=now)
+    audit.record(session, None, "refund.failed", f"payment:{payment.id}", {"refund": refund.id}, now=now)
+    log.error("refund failed and needs an admin refund=%s payment=%s", refund.id[:8], payment.id[:8])
+
+
+async def finish_refund_call(session: AsyncSession, refund_id: str, *, now: datetime) -> None:
+    await session.execute(
+        update(GatewayCall)
+        .where(GatewayCall.refund_id == refund_id, GatewayCall.done_at.is_(None))
+        .values(done_at=now, next_at=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def fail_refund(session: AsyncSession, refund_id: str, code: str, *, now: datetime) -> None:
+    """The gateway refused to begin it."""
+    refund = await session.get_one(Refund, refund_id, populate_existing=True)
+    await finish_refund_call(session, refund_id, now=now)
+    if refund.state == RefundState.WAITING:
+        refund.state, refund.failure_code, refund.changed_at = RefundState.FAILED, code[:40], now
+        audit.record(session, None, "refund.failed", f"payment:{refund.payment_id}", {"refund": refund.id}, now=now)
+        log.error("refund refused and needs an admin refund=%s", refund.id[:8])
