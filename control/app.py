@@ -10,16 +10,18 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
-from control import keyfiles, security
+from control import busy_times, keyfiles, security
 from control.api import (
     accounts,
     appointments,
     availability,
     availability_rules,
+    calendars,
     consents,
     health,
     live,
@@ -72,6 +74,7 @@ API_NOUNS = (
     outbox,
     availability,
     availability_rules,
+    calendars,
     sessions,
     appointments,
     consents,
@@ -101,7 +104,9 @@ def create_app(
     app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock)
     app[MEDIA] = media if media is not None else MediaNode(settings.media)
     app[LOOP_WATCH] = LoopWatch()
-    app[SCHEDULER] = Scheduler(app[DATABASE], clock)
+    app[SCHEDULER] = Scheduler(
+        app[DATABASE], clock, errand=partial(busy_times.read_due, app[DATABASE], rules=busy_times.rules_from(settings))
+    )
     app[WAITING_ROOM] = WaitingRoom(
         app[DATABASE],
         app[INSTALL_KEYS].session_secret,

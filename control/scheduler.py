@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -46,7 +46,14 @@ class Lag:
 class Scheduler:
     """`start` and `close` for the application, `run_once` for tests and the command line."""
 
-    def __init__(self, db: Database, clock: Callable[[], datetime], interval_s: float = INTERVAL_S) -> None:
+    def __init__(
+        self,
+        db: Database,
+        clock: Callable[[], datetime],
+        interval_s: float = INTERVAL_S,
+        errand: Callable[[datetime], Awaitable[None]] | None = None,
+    ) -> None:
+        """`errand` is slow work (reading calendars elsewhere): it runs beside the rounds, one at a time."""
         self.lag = Lag()
         self._db = db
         self._clock = clock
@@ -54,6 +61,8 @@ class Scheduler:
         self._holder = secrets.token_hex(8)
         self._task: asyncio.Task[None] | None = None
         self._tidied_at: datetime | None = None
+        self._errand = errand
+        self._errand_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         await close_open_stays(self._db, now=self._clock())
@@ -65,6 +74,11 @@ class Scheduler:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
+        if self._errand_task is not None:
+            self._errand_task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._errand_task
+            self._errand_task = None
         async with self._db.transaction() as session:
             await session.execute(delete(Lease).where(Lease.name == LEASE, Lease.holder == self._holder))
 
@@ -97,7 +111,15 @@ class Scheduler:
         if self._tidied_at is None or now - self._tidied_at >= TIDY_EVERY:
             self._tidied_at = now
             await tidy(self._db, now=now)
+        if self._errand is not None and (self._errand_task is None or self._errand_task.done()):
+            self._errand_task = asyncio.create_task(self._run_errand(self._errand, now))
         return len(due)
+
+    async def _run_errand(self, errand: Callable[[datetime], Awaitable[None]], now: datetime) -> None:
+        try:
+            await errand(now)
+        except Exception:
+            log.exception("scheduler's errand failed")
 
     async def _advance(self, appointment_id: str, now: datetime) -> None:
         """One that fails is logged and tried again next round; the others do not wait for it."""

@@ -9,13 +9,14 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
-from control import appointments, availability, availability_rules, practitioners
+from control import appointments, availability, availability_rules, busy_times, calendar_feed, practitioners
 from control.accounts import Actor, require_actor
 from control.api.availability_rules import WEEKDAYS
+from control.api.calendars import feed_address
 from control.availability_rules import OpenTime, RuleView, WeekView
 from control.database import Database
 from control.errors import NotFound
-from control.keys import CLOCK, DATABASE
+from control.keys import CLOCK, DATABASE, INSTALL_KEYS
 from control.lifecycle import Party
 from control.models.people import Role
 from control.practitioners import ServiceView
@@ -29,6 +30,16 @@ from web.views.sources import service_of, sessions_of
 routes = web.RouteTableDef()
 
 _LONGEST_SHOWN = timedelta(days=8)
+
+_IMPORT_FAILURES = {
+    "address_refused": "This address leads to a place we may not read.",
+    "not_found": "There is no calendar at this address, or it may not be read.",
+    "too_large": "The calendar is too large to be read.",
+    "too_slow": "The other server took too long to answer.",
+    "too_many_redirects": "The address leads on and on.",
+    "not_a_calendar": "What is there is no calendar we can read.",
+    "unreachable": "The other server can't be reached.",
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,8 @@ async def week(request: web.Request) -> web.StreamResponse:
         Open(one.id, one.starts_at, one.ends_at, names.get(one.service_id or "", ""), _own_price(one))
         for one in shown.open
     ]
+    secret = request.app[INSTALL_KEYS].session_secret
+    token = await calendar_feed.my_feed(db, actor, secret)
     one_off = {one.id for one in shown.open if not one.is_weekly}
     return render(
         request,
@@ -74,6 +87,9 @@ async def week(request: web.Request) -> web.StreamResponse:
         weekdays=[(name, words.long_weekday(number)) for number, name in enumerate(WEEKDAYS)],
         services=[service_of(one) for one in services],
         currency=_only_currency(services),
+        feed="" if token is None else feed_address(request, token),
+        imported=await busy_times.my_import(db, actor),
+        import_failures=_IMPORT_FAILURES,
         form=_Form(date=max(monday, today).isoformat(), today=today.isoformat()),
     )
 
