@@ -10,15 +10,18 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
-from control import keyfiles, security
+from control import busy_times, keyfiles, security
 from control.api import (
     accounts,
     appointments,
     availability,
+    availability_rules,
+    calendars,
     consents,
     health,
     live,
@@ -73,6 +76,8 @@ API_NOUNS = (
     health,
     outbox,
     availability,
+    availability_rules,
+    calendars,
     sessions,
     appointments,
     consents,
@@ -104,7 +109,9 @@ def create_app(
     app[MEDIA] = media if media is not None else MediaNode(settings.media)
     app[LOOP_WATCH] = LoopWatch()
     app[CASHIER] = cashier = _cashier(settings, app[DATABASE], clock)
-    app[SCHEDULER] = Scheduler(app[DATABASE], clock, beside=None if cashier is None else cashier.run_once)
+    read_calendars = partial(busy_times.read_due, app[DATABASE], rules=busy_times.rules_from(settings))
+    errands = (read_calendars,) if cashier is None else (read_calendars, cashier.run_once)
+    app[SCHEDULER] = Scheduler(app[DATABASE], clock, errands=errands)
     app[WAITING_ROOM] = WaitingRoom(
         app[DATABASE],
         app[INSTALL_KEYS].session_secret,

@@ -1,11 +1,12 @@
 """Availability: a practitioner's windows, and the slots they leave free. Reads for pages, two actions for windows.
 
-The arithmetic is control/slots.py; here rows become its arguments. `windows_between` is the seam at which weekly
-rules and exceptions will join the one-off windows.
+The arithmetic is control/slots.py; here rows become its arguments. `windows_between` is the one place where weekly
+rules, one-off windows, exceptions and busy times meet: whoever asks it, booking's own transaction included, offers
+the same. Rules and exceptions are changed by control/availability_rules.py.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -18,10 +19,29 @@ from control.audit import record
 from control.database import Database, new_id
 from control.errors import Conflict, Forbidden, Invalid, NotFound
 from control.models.appointments import Appointment
+from control.models.calendars import BusyTime
 from control.models.people import Person, Role
-from control.models.practice import AvailabilityWindow, PractitionerProfile, Service
+from control.models.practice import (
+    AvailabilityException,
+    AvailabilityRule,
+    AvailabilityWindow,
+    PractitionerProfile,
+    Service,
+)
 from control.money.policy import price_allowed
-from control.slots import Slot, SlotRules, Span, Window, all_slots, day_in, free_slots, nearest, wall_to_utc
+from control.slots import (
+    Slot,
+    SlotRules,
+    Span,
+    Window,
+    all_slots,
+    day_in,
+    free_slots,
+    merged,
+    nearest,
+    touching,
+)
+from control.weekly import Rule, span_on, windows_of_rule
 
 NEAREST_COUNT = 5
 NEAREST_WITHIN = timedelta(days=21)  # how far from a lost slot others are looked for
@@ -94,7 +114,60 @@ async def offer_of(session: AsyncSession, service_id: str) -> Offer:
 
 
 async def windows_between(session: AsyncSession, practitioner_id: str, span: Span) -> list[Window]:
-    """Every window that touches `span`, whole."""
+    """Every window that touches `span`, whole, with the times inside it that are not offered. Four queries."""
+    windows = await _one_off_windows(session, practitioner_id, span)
+    rules = await session.scalars(select(AvailabilityRule).where(AvailabilityRule.practitioner_id == practitioner_id))
+    windows += [window for row in rules for window in windows_of_rule(rule_of(row), span)]
+    wide = Span(span.start - LONGEST_WINDOW - LONGEST_SERVICE, span.end + LONGEST_WINDOW + LONGEST_SERVICE)
+    off = await off_between(session, practitioner_id, wide)
+    busy = await busy_between(session, practitioner_id, wide)
+    return sorted((_without(window, off, busy) for window in windows), key=lambda window: (window.span, window.id))
+
+
+def _without(window: Window, off: Sequence[Span], busy: Sequence[Span]) -> Window:
+    """`off` and `busy` are merged. Buffers reach out of a window, so do the busy times they may meet."""
+    wide = Span(window.span.start - LONGEST_SERVICE, window.span.end + LONGEST_SERVICE)
+    return replace(window, off=touching(off, window.span), busy=touching(busy, wide))
+
+
+async def off_between(session: AsyncSession, practitioner_id: str, span: Span) -> list[Span]:
+    """The practitioner's exceptions that touch `span`, merged."""
+    rows = await session.execute(
+        select(AvailabilityException.starts_at, AvailabilityException.ends_at).where(
+            AvailabilityException.practitioner_id == practitioner_id,
+            AvailabilityException.starts_at < span.end,
+            AvailabilityException.starts_at > span.start - LONGEST_WINDOW,
+            AvailabilityException.ends_at > span.start,
+        )
+    )
+    return merged(Span(row.starts_at, row.ends_at) for row in rows)
+
+
+async def busy_between(session: AsyncSession, practitioner_id: str, span: Span) -> list[Span]:
+    """Times the imported calendar marks as busy that touch `span`, merged."""
+    rows = await session.execute(
+        select(BusyTime.starts_at, BusyTime.ends_at).where(
+            BusyTime.practitioner_id == practitioner_id, BusyTime.ends_at > span.start, BusyTime.starts_at < span.end
+        )
+    )
+    return merged(Span(row.starts_at, row.ends_at) for row in rows)
+
+
+def rule_of(row: AvailabilityRule) -> Rule:
+    return Rule(
+        id=row.id,
+        weekday=row.weekday,
+        start=time.fromisoformat(row.local_start),
+        end=time.fromisoformat(row.local_end),
+        zone=ZoneInfo(row.time_zone),
+        first=date.fromisoformat(row.valid_from),
+        until=date.fromisoformat(row.valid_until) if row.valid_until else None,
+        service_id=row.service_id,
+        price_minor=row.price_minor,
+    )
+
+
+async def _one_off_windows(session: AsyncSession, practitioner_id: str, span: Span) -> list[Window]:
     rows = await session.execute(
         select(
             AvailabilityWindow.id,
@@ -215,9 +288,7 @@ async def add_window(db: Database, actor: Actor, wanted: NewWindow, *, now: date
     zone = ZoneInfo(actor.time_zone)
     if wanted.day >= date.max:
         raise Invalid("date_out_of_range", "This date is too far away.")
-    midnight = wanted.end == time(0, 0)
-    last_day = wanted.day + timedelta(days=1) if midnight else wanted.day
-    span = Span(wall_to_utc(wanted.day, wanted.start, zone), wall_to_utc(last_day, wanted.end, zone))
+    span = span_on(wanted.day, wanted.start, wanted.end, zone)
     if span.end <= span.start:
         raise Invalid("window_empty", "The end must be after the start.")
     if span.end <= now:
@@ -225,14 +296,8 @@ async def add_window(db: Database, actor: Actor, wanted: NewWindow, *, now: date
     if span.start > now + FARTHEST_WINDOW:
         raise Invalid("date_out_of_range", "This date is too far away.")
     async with db.transaction() as session:
-        services = await _services(session, actor.person_id)
-        concerned = [one for one in services if wanted.service_id in (None, one.id)]
-        if wanted.service_id is not None and not concerned:
-            raise NotFound("service_not_found", "You offer no such service.")
-        if wanted.price_minor is not None and not all(
-            price_allowed(wanted.price_minor, one.currency) for one in concerned
-        ):
-            raise Invalid("price_out_of_range", "This price is outside of what can be charged.")
+        services = await services_of(session, actor.person_id)
+        check_offer(services, wanted.service_id, wanted.price_minor, span.end - span.start)
         row = AvailabilityWindow(
             id=new_id(),
             practitioner_id=actor.person_id,
@@ -246,7 +311,7 @@ async def add_window(db: Database, actor: Actor, wanted: NewWindow, *, now: date
             price_minor=wanted.price_minor,
             created_at=now,
         )
-        await _require_profile(session, actor.person_id)
+        await require_profile(session, actor.person_id)
         session.add(row)
         record(session, actor, "availability.added", f"window:{row.id}", now=now)
         await session.flush()
@@ -264,7 +329,7 @@ async def my_windows(db: Database, actor: Actor, *, now: datetime) -> tuple[Wind
                 .limit(500)
             )
         ).all()
-        services = await _services(session, actor.person_id)
+        services = await services_of(session, actor.person_id)
         return tuple(await _window_views(session, actor.person_id, rows, services, now))
 
 
@@ -305,12 +370,27 @@ async def lock_calendar(session: AsyncSession, practitioner_id: str) -> None:
     )
 
 
-async def _require_profile(session: AsyncSession, practitioner_id: str) -> None:
+def check_offer(
+    services: Sequence[Service], service_id: str | None, price_minor: int | None, length: timedelta
+) -> None:
+    """That open time of this length is worth something: a service that is theirs, a price allowed, room for one."""
+    concerned = [one for one in services if service_id in (None, one.id)]
+    if service_id is not None and not concerned:
+        raise NotFound("service_not_found", "You offer no such service.")
+    if price_minor is not None and not all(price_allowed(price_minor, one.currency) for one in concerned):
+        raise Invalid("price_out_of_range", "This price is outside of what can be charged.", pointer="/price")
+    shortest = min((one.length_minutes for one in concerned), default=0)
+    if length < timedelta(minutes=shortest):
+        words = f"Too short for one session of {shortest} min. Nothing was saved."
+        raise Invalid("window_too_short", words, pointer="/endTime")
+
+
+async def require_profile(session: AsyncSession, practitioner_id: str) -> None:
     if await session.get(PractitionerProfile, practitioner_id) is None:
         raise Conflict("profile_missing", "Fill in your profile first.")
 
 
-async def _services(session: AsyncSession, practitioner_id: str) -> Sequence[Service]:
+async def services_of(session: AsyncSession, practitioner_id: str) -> Sequence[Service]:
     rows = await session.scalars(
         select(Service)
         .where(Service.practitioner_id == practitioner_id, Service.active.is_(True))
@@ -330,22 +410,13 @@ async def _window_views(
         return []
     span = Span(min(row.starts_at for row in rows), max(row.ends_at for row in rows))
     wide = Span(span.start - LONGEST_SERVICE, span.end + LONGEST_SERVICE)
-    taken = await taken_between(session, practitioner_id, wide, now)
+    taken = merged(await taken_between(session, practitioner_id, wide, now))
+    off = await off_between(session, practitioner_id, wide)
+    busy = await busy_between(session, practitioner_id, wide)
     views = []
     for row in rows:
         window = Window(row.id, Span(row.starts_at, row.ends_at), row.service_id, row.price_minor)
-        slots = [
-            SlotView(
-                service.id,
-                slot.start,
-                slot.end,
-                slot.price_minor,
-                slot.currency,
-                free=not any(rules_of(service).busy(slot.start).overlaps(span) for span in taken),
-            )
-            for service in services
-            for slot in all_slots([window], rules_of(service))
-        ]
+        slots = slots_for(_without(window, off, busy), services, taken)
         views.append(
             WindowView(
                 row.id,
@@ -357,7 +428,23 @@ async def _window_views(
                 row.starts_at,
                 row.ends_at,
                 row.price_minor,
-                tuple(slots),
+                slots,
             )
         )
     return views
+
+
+def slots_for(window: Window, services: Sequence[Service], taken: Sequence[Span]) -> tuple[SlotView, ...]:
+    """What a window offers of each service. `taken` is merged."""
+    return tuple(
+        SlotView(
+            service.id,
+            slot.start,
+            slot.end,
+            slot.price_minor,
+            slot.currency,
+            free=not touching(taken, rules_of(service).busy(slot.start)),
+        )
+        for service in services
+        for slot in all_slots([window], rules_of(service))
+    )

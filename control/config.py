@@ -182,6 +182,17 @@ class PaymentSettings(Section):
         return self.stripe_secret_key is not None
 
 
+class CalendarSettings(Section):
+    import_minutes: int = Field(30, ge=5, le=1440)
+    """How often practitioners' imported calendars are read again."""
+    allow_private_addresses: bool = False
+    """Let imported calendars be read from this machine and its private network: only if you trust all practitioners."""
+
+    @property
+    def import_every(self) -> timedelta:
+        return timedelta(minutes=self.import_minutes)
+
+
 class SecuritySettings(Section):
     session_secret: SecretStr | None = None
     """At least 32 characters that sign join tokens and CSRF tokens; by default made in the data folder."""
@@ -204,6 +215,7 @@ class Settings(Section):
     recording: RecordingSettings = RecordingSettings()
     booking: BookingSettings = BookingSettings()
     payments: PaymentSettings = PaymentSettings()
+    calendars: CalendarSettings = CalendarSettings()
     security: SecuritySettings = SecuritySettings()
     demo: bool = False
     """Load the demo practice at the start and show its sign-ins. Never on a server with real people."""

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -34,7 +34,7 @@ ANSWERS_KEPT = timedelta(hours=24)
 TOKENS_KEPT = timedelta(days=1)
 EVENTS_KEPT = timedelta(days=30)  # gateways repeat their webhooks for days, not weeks
 
-Beside = Callable[[datetime], Coroutine[Any, Any, object]]
+Errand = Callable[[datetime], Awaitable[object]]
 
 
 @dataclass
@@ -55,31 +55,31 @@ class Scheduler:
         db: Database,
         clock: Callable[[], datetime],
         interval_s: float = INTERVAL_S,
-        *,
-        beside: Beside | None = None,
+        errands: Iterable[Errand] = (),
     ) -> None:
-        """`beside` is run with each round and not waited for: what it asks of other servers may take its time."""
+        """`errands`: slow work (gateways, calendars elsewhere) begun with each round beside it, each once at a time."""
         self.lag = Lag()
         self._db = db
         self._clock = clock
         self._interval_s = interval_s
         self._holder = secrets.token_hex(8)
         self._task: asyncio.Task[None] | None = None
-        self._beside = beside
-        self._beside_task: asyncio.Task[None] | None = None
         self._tidied_at: datetime | None = None
+        self._errands: dict[Errand, asyncio.Task[None] | None] = dict.fromkeys(errands)
 
     async def start(self) -> None:
         await close_open_stays(self._db, now=self._clock())
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        for task in (self._task, self._beside_task):
+        tasks = (self._task, *self._errands.values())
+        for task in tasks:
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
-        self._task = self._beside_task = None
+        self._task = None
+        self._errands = dict.fromkeys(self._errands)
         async with self._db.transaction() as session:
             await session.execute(delete(Lease).where(Lease.name == LEASE, Lease.holder == self._holder))
 
@@ -112,15 +112,16 @@ class Scheduler:
         if self._tidied_at is None or now - self._tidied_at >= TIDY_EVERY:
             self._tidied_at = now
             await tidy(self._db, now=now)
-        if self._beside is not None and (self._beside_task is None or self._beside_task.done()):
-            self._beside_task = asyncio.create_task(self._run_beside(self._beside, now))
+        for errand, task in self._errands.items():
+            if task is None or task.done():
+                self._errands[errand] = asyncio.create_task(self._run_errand(errand, now))
         return len(due)
 
-    async def _run_beside(self, beside: Beside, now: datetime) -> None:
+    async def _run_errand(self, errand: Errand, now: datetime) -> None:
         try:
-            await beside(now)
+            await errand(now)
         except Exception:
-            log.exception("work beside the scheduler failed")
+            log.exception("scheduler's errand failed")
 
     async def _advance(self, appointment_id: str, now: datetime) -> None:
         """One that fails is logged and tried again next round; the others do not wait for it."""

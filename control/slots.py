@@ -6,6 +6,7 @@ Times people write are wall times of a zone; `wall_to_utc` is the only place whe
 No database and no clock here: taken time and `now` are arguments.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -27,12 +28,18 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Time a practitioner offers. `service_id` none: for every service; `price_minor` none: the service's own."""
+    """Time a practitioner offers. `service_id` none: for every service; `price_minor` none: the service's own.
+
+    `off` are exceptions: a slot may touch none of them, its buffers may. `busy` are times spent elsewhere: those
+    keep the buffers too. Neither moves the other slots, which are counted from the window's start.
+    """
 
     id: str
     span: Span
     service_id: str | None = None
     price_minor: int | None = None
+    off: tuple[Span, ...] = ()
+    busy: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +80,39 @@ class Slot:
 
 
 def slots_of_window(window: Window, rules: SlotRules) -> Iterator[Slot]:
-    """Every slot of one window, free or not, in order."""
+    """Every slot of one window, booked or not, in order."""
     price = rules.price_minor if window.price_minor is None else window.price_minor
     start = window.span.start
     while start + rules.length <= window.span.end:
-        yield Slot(start, start + rules.length, price, rules.currency, window.id)
+        if _is_offered(window, rules, start):
+            yield Slot(start, start + rules.length, price, rules.currency, window.id)
         start += rules.step
+
+
+def _is_offered(window: Window, rules: SlotRules, start: datetime) -> bool:
+    own = Span(start, start + rules.length)
+    if any(span.overlaps(own) for span in window.off):
+        return False
+    wanted = rules.busy(start)
+    return not any(span.overlaps(wanted) for span in window.busy)
+
+
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """The same time as spans that neither overlap nor touch, in order."""
+    result: list[Span] = []
+    for span in sorted(spans):
+        if result and span.start <= result[-1].end:
+            result[-1] = Span(result[-1].start, max(result[-1].end, span.end))
+        else:
+            result.append(span)
+    return result
+
+
+def touching(spans: Sequence[Span], around: Span) -> tuple[Span, ...]:
+    """Those of merged `spans` that overlap `around`."""
+    first = bisect_right(spans, around.start, key=lambda span: span.end)
+    last = bisect_left(spans, around.end, key=lambda span: span.start)
+    return tuple(spans[first:last])
 
 
 def all_slots(windows: Iterable[Window], rules: SlotRules) -> list[Slot]:

@@ -165,10 +165,25 @@ class Open:
 
 @dataclass(frozen=True)
 class Block:
+    """With a `url` it is a link; with `starts_at` a free slot, which its owner may take off."""
+
     title: str
     sub: str
     style: str
     url: str = ""
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    off: bool = False  # an exception, drawn as hatching instead of a card
+
+
+@dataclass(frozen=True)
+class Shut:
+    """Time that is not offered: an exception with its reason, or busy elsewhere."""
+
+    starts_at: datetime
+    ends_at: datetime
+    reason: str = ""
+    busy: bool = False
 
 
 @dataclass(frozen=True)
@@ -219,6 +234,7 @@ def week_of(
     windows: Sequence[Open],
     free: Sequence[tuple[datetime, datetime]],
     sessions: Sequence[Session],
+    shut: Sequence[Shut] = (),
 ) -> Week:
     here = ZoneInfo(zone)
     columns = [_Column() for _ in range(7)]
@@ -227,12 +243,17 @@ def week_of(
             columns[column].open.update(range(first, last))
     shown = [one for one in sessions if one.state in _BLOCK_STYLES]
     wanted = [(one.starts_at, one.ends_at, _session_block(one, zone)) for one in shown]
-    wanted += [(start, end, Block(words.clock(start, zone), "free", "")) for start, end in free]
+    wanted += [
+        (start, end, Block(words.clock(start, zone), "free", "", starts_at=start, ends_at=end)) for start, end in free
+    ]
     for start, end, block in sorted(wanted, key=lambda item: item[0]):
         for column, first, last in _pieces(start, end, monday, here):
             _place(columns[column], first, last, block)
     today = now.astimezone(here).date()
     first_row, last_row = _shown_rows(columns)
+    for one in sorted(shut, key=lambda one: (one.busy, one.starts_at)):
+        for column, first, last in _pieces(one.starts_at, one.ends_at, monday, here):
+            _fill_gaps(columns[column], max(first, first_row), min(last, last_row), _shut_block(one))
     sunday = monday + timedelta(days=6)
     return Week(
         monday=monday.isoformat(),
@@ -256,6 +277,12 @@ def _session_block(one: Session, zone: str) -> Block:
         one.state, words.clock(one.starts_at, zone)
     )
     return Block(f"{name} {rest[:1]}." if rest else name, sub, _BLOCK_STYLES[one.state], f"/sessions/{one.id}")
+
+
+def _shut_block(one: Shut) -> Block:
+    if one.busy:
+        return Block("Busy", "imported", "block--busy")
+    return Block(one.reason or "Not offered", "", "", off=True)
 
 
 def _pieces(start: datetime, end: datetime, monday: date, here: ZoneInfo) -> list[tuple[int, int, int]]:
@@ -294,6 +321,20 @@ def _place(column: _Column, first: int, last: int, block: Block) -> None:
     column.covered.update(range(first, end))
 
 
+def _fill_gaps(column: _Column, first: int, last: int, block: Block) -> None:
+    """Around what stands there already: a day off leaves its booked sessions to be seen."""
+    at = first
+    while at < last:
+        if at in column.covered:
+            at += 1
+            continue
+        end = at
+        while end < last and end not in column.covered:
+            end += 1
+        _place(column, at, end, block)
+        at = end
+
+
 def _shown_rows(columns: Sequence[_Column]) -> tuple[int, int]:
     used = [row for column in columns for row in column.covered | column.open]
     first = min([_FIRST_HOUR * 2, *used]) // 2 * 2
@@ -325,3 +366,18 @@ def _week_words(monday: date, sunday: date) -> str:
         return f"{monday.day} to {end}"
     start = f"{monday.day} {words.month(monday)}"
     return f"{start.removesuffix(f' {monday.year}') if monday.year == sunday.year else start} to {end}"
+
+
+def next_clock_change(after: date, zone: str, within_days: int = 35) -> str:
+    """ "Clocks go forward on Sun 29 Mar.", or nothing if they stay as they are so long."""
+    here = ZoneInfo(zone)
+
+    def offset(day: date) -> timedelta:
+        return datetime(day.year, day.month, day.day, tzinfo=here).utcoffset() or timedelta()
+
+    for n in range(within_days):
+        day = after + timedelta(days=n)
+        before, later = offset(day), offset(day + timedelta(days=1))
+        if before != later:
+            return f"Clocks go {'forward' if later > before else 'back'} on {words.day(day)}."
+    return ""

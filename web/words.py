@@ -82,6 +82,21 @@ def day(at: datetime | date, zone: str = "UTC", *, this_year: int | None = None)
     return text if this_year in (None, local.year) else f"{text} {local.year}"
 
 
+def weekday(number: int) -> str:
+    """Mon, for 0"""
+    return _DAYS[number]
+
+
+def long_weekday(number: int) -> str:
+    """Monday, for 0"""
+    return _LONG_DAYS[number]
+
+
+def iso_day(text: str) -> str:
+    """Tue 3 Mar, of 2026-03-03"""
+    return day(date.fromisoformat(text))
+
+
 def long_day(at: datetime | date, zone: str = "UTC") -> str:
     """Tuesday, 3 March"""
     local = at.astimezone(ZoneInfo(zone)).date() if isinstance(at, datetime) else at

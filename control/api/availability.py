@@ -11,13 +11,12 @@ from control import availability
 from control.accounts import require_actor
 from control.api.bodies import Body, read
 from control.api.idempotency import idempotent
+from control.api.prices import window_price
 from control.api.shapes import ID_PATTERN, Clock, Id, iso, slot_json
 from control.availability import NewWindow, WindowView
-from control.errors import Invalid, Malformed
+from control.errors import Malformed
 from control.keys import CLOCK, DATABASE
 from control.models.people import Role
-from control.money.policy import minor_from_price
-from control.practitioners import currency_of
 
 routes = web.RouteTableDef()
 
@@ -36,18 +35,12 @@ async def add_window(request: web.Request) -> web.Response:
     actor = require_actor(request, Role.PRACTITIONER)
     body = await read(request, WindowBody)
     db = request.app[DATABASE]
-    price_minor = None
-    if body.price is not None:
-        currency = await currency_of(db, actor.person_id, body.serviceId)
-        price_minor = minor_from_price(f"{body.price:f}", currency)
-        if price_minor is None:
-            raise Invalid("price_invalid", f"This is no amount in {currency}.", pointer="/price")
     wanted = NewWindow(
         day=body.date,
         start=time.fromisoformat(body.startTime),
         end=time.fromisoformat(body.endTime),
         service_id=body.serviceId,
-        price_minor=price_minor,
+        price_minor=await window_price(db, actor, body.price, body.serviceId),
     )
     window = await availability.add_window(db, actor, wanted, now=request.app[CLOCK]())
     return web.json_response(_window_json(window), status=201)

@@ -3,6 +3,7 @@
 from control.models import (
     appointments,
     audit,
+    calendars,
     consents,
     idempotency,
     money,
@@ -17,6 +18,7 @@ from control.models import (
 __all__ = [
     "appointments",
     "audit",
+    "calendars",
     "consents",
     "idempotency",
     "money",

@@ -65,7 +65,7 @@ class Service(WithId, Base):
 
 
 class AvailabilityWindow(WithId, Base):
-    """A one-off window. `weekly` rules (a later issue) will be expanded beside these, not stored as rows here."""
+    """A one-off window. Weekly rules are expanded beside these by control/weekly.py, never stored as rows here."""
 
     __tablename__ = "availability_windows"
 
@@ -83,4 +83,50 @@ class AvailabilityWindow(WithId, Base):
     __table_args__ = (
         CheckConstraint("starts_at < ends_at", name="not_empty"),
         Index("ix_availability_windows_when", "practitioner_id", "starts_at"),
+    )
+
+
+class AvailabilityRule(WithId, Base):
+    """The same wall times every week. They stay in the zone they were written in."""
+
+    __tablename__ = "availability_rules"
+
+    practitioner_id: Mapped[str] = mapped_column(ForeignKey("practitioner_profiles.person_id", ondelete="CASCADE"))
+    service_id: Mapped[str | None] = mapped_column(ForeignKey("services.id", ondelete="CASCADE"))
+    weekday: Mapped[int]  # Monday is 0
+    local_start: Mapped[str] = mapped_column(String(5))
+    local_end: Mapped[str] = mapped_column(String(5))  # 00:00 is the midnight that ends the day
+    time_zone: Mapped[str] = mapped_column(String(64))
+    price_minor: Mapped[int | None]
+    valid_from: Mapped[str] = mapped_column(String(10))
+    valid_until: Mapped[str | None] = mapped_column(String(10))  # the last day, included
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        CheckConstraint("weekday BETWEEN 0 AND 6", name="weekday"),
+        CheckConstraint("local_start < local_end OR local_end = '00:00'", name="not_empty"),
+        CheckConstraint("valid_until IS NULL OR valid_from <= valid_until", name="validity"),
+        Index("ix_availability_rules_whose", "practitioner_id", "weekday"),
+    )
+
+
+class AvailabilityException(WithId, Base):
+    """Time that is not offered whatever rules and windows say: a day, or part of one (then with wall times)."""
+
+    __tablename__ = "availability_exceptions"
+
+    practitioner_id: Mapped[str] = mapped_column(ForeignKey("practitioner_profiles.person_id", ondelete="CASCADE"))
+    local_date: Mapped[str] = mapped_column(String(10))
+    local_start: Mapped[str | None] = mapped_column(String(5))
+    local_end: Mapped[str | None] = mapped_column(String(5))
+    time_zone: Mapped[str] = mapped_column(String(64))
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    reason: Mapped[str] = mapped_column(String(120), default="")
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        CheckConstraint("starts_at < ends_at", name="not_empty"),
+        CheckConstraint("(local_start IS NULL) = (local_end IS NULL)", name="whole_or_part"),
+        Index("ix_availability_exceptions_when", "practitioner_id", "starts_at"),
     )

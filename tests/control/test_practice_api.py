@@ -5,11 +5,20 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from control.api import appointments, availability, consents, practitioners, ratings, sessions, wallet
+from control.api import (
+    appointments,
+    availability,
+    availability_rules,
+    consents,
+    practitioners,
+    ratings,
+    sessions,
+    wallet,
+)
 from control.models.audit import AuditEntry
 from tests.helpers.practice import Site
 
-MODULES = (appointments, availability, consents, practitioners, ratings, sessions, wallet)
+MODULES = (appointments, availability, availability_rules, consents, practitioners, ratings, sessions, wallet)
 ROUTES = [(route.method, route.path) for module in MODULES for route in module.routes]  # type: ignore[attr-defined]
 PUBLIC = {
     ("GET", "/professional/{id}/availability"),
@@ -20,6 +29,8 @@ PUBLIC = {
 ID = ":[0-9a-f]{32}"
 NOBODYS = "0" * 32
 BODIES: dict[str, dict[str, Any]] = {
+    "/availability-rules": {"weekdays": ["monday"], "startTime": "09:00", "endTime": "10:00"},
+    "/availability-exceptions": {"date": "2026-03-05"},
     "/payment": {"paymentMethod": "wallet"},
     "/rate-session": {"rating": 5},
     "/consents/": {"answer": "yes", "text_id": NOBODYS},

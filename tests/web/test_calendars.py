@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from web.calendars import Open, last_day, month_of, week_of
+from web.calendars import Open, Shut, last_day, month_of, next_clock_change, week_of
 from web.models import Session, Slot
 from web.thread import day_thread, session_thread
 
@@ -103,6 +103,29 @@ def test_window_over_midnight_is_open_on_both_days() -> None:
     assert week.rows[0].hour == "0:00"
     assert week.rows[0].cells[2].open
     assert week.rows[-1].cells[1].open
+
+
+def test_day_off_is_hatched_around_what_is_booked_and_widens_no_day() -> None:
+    off = Shut(datetime(2026, 3, 3, tzinfo=UTC), datetime(2026, 3, 4, tzinfo=UTC), "Away")
+    busy = Shut(datetime(2026, 3, 4, 9, tzinfo=UTC), datetime(2026, 3, 4, 10, 30, tzinfo=UTC), busy=True)
+    booked = session(datetime(2026, 3, 3, 15, tzinfo=UTC))
+    week = week_of(MONDAY, "UTC", NOW, windows=[], free=[], sessions=[booked], shut=[off, busy])
+    blocks = [(row.hour, cell.block.title, cell.span) for row in week.rows for cell in row.cells if cell.block]
+    assert blocks == [("8:00", "Away", 14), ("9:00", "Busy", 3), ("15:00", "Mina H.", 2), ("16:00", "Away", 8)]
+
+
+@pytest.mark.parametrize(
+    ("after", "zone", "words"),
+    [
+        (date(2026, 3, 2), "Europe/Lisbon", "Clocks go forward on Sun 29 Mar."),
+        (date(2026, 10, 20), "Europe/Lisbon", "Clocks go back on Sun 25 Oct."),
+        (date(2026, 9, 10), "Australia/Lord_Howe", "Clocks go forward on Sun 4 Oct."),
+        (date(2026, 6, 1), "Europe/Lisbon", ""),
+        (date(2026, 3, 2), "Asia/Tokyo", ""),
+    ],
+)
+def test_next_clock_change_is_said_in_time(after: date, zone: str, words: str) -> None:
+    assert next_clock_change(after, zone) == words
 
 
 def test_week_is_named_across_months_and_years() -> None:

@@ -1,24 +1,28 @@
-"""A practitioner's week: open windows, the slots they leave, bookings; windows are opened and closed by the API."""
+"""A practitioner's week: what rules and windows offer, exceptions, bookings. Changes are made through the API."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
-from control import appointments, availability, practitioners
+from control import appointments, availability, availability_rules, busy_times, calendar_feed, practitioners
 from control.accounts import Actor, require_actor
-from control.availability import WindowView
+from control.api.availability_rules import WEEKDAYS
+from control.api.calendars import feed_address
+from control.availability_rules import OpenTime, RuleView, WeekView
 from control.database import Database
 from control.errors import NotFound
-from control.keys import CLOCK, DATABASE
+from control.keys import CLOCK, DATABASE, INSTALL_KEYS
 from control.lifecycle import Party
 from control.models.people import Role
 from control.practitioners import ServiceView
+from control.slots import Span, day_in
 from web import words
-from web.calendars import Open, week_of
+from web.calendars import Open, Shut, next_clock_change, week_of
 from web.models import Session
 from web.render import render, zone_of
 from web.views.sources import service_of, sessions_of
@@ -26,6 +30,16 @@ from web.views.sources import service_of, sessions_of
 routes = web.RouteTableDef()
 
 _LONGEST_SHOWN = timedelta(days=8)
+
+_IMPORT_FAILURES = {
+    "address_refused": "This address leads to a place we may not read.",
+    "not_found": "There is no calendar at this address, or it may not be read.",
+    "too_large": "The calendar is too large to be read.",
+    "too_slow": "The other server took too long to answer.",
+    "too_many_redirects": "The address leads on and on.",
+    "not_a_calendar": "What is there is no calendar we can read.",
+    "unreachable": "The other server can't be reached.",
+}
 
 
 @dataclass(frozen=True)
@@ -43,12 +57,17 @@ async def week(request: web.Request) -> web.StreamResponse:
     here = ZoneInfo(zone)
     today = now.astimezone(here).date()
     monday = _monday_untrusted(request, today)
+    span = Span(day_in(monday, here).start, day_in(monday + timedelta(days=6), here).end)
     services = await _services(db, actor)
     names = {one.id: one.name for one in services}
-    shown = [one for one in await availability.my_windows(db, actor, now=now) if _touches(one, monday, here)]
+    shown = await availability_rules.week_of_practitioner(db, actor, span, now=now)
     windows = [
-        Open(one.id, one.starts_at, one.ends_at, names.get(one.service_id or "", ""), _own_price(one)) for one in shown
+        Open(one.id, one.starts_at, one.ends_at, names.get(one.service_id or "", ""), _own_price(one))
+        for one in shown.open
     ]
+    secret = request.app[INSTALL_KEYS].session_secret
+    token = await calendar_feed.my_feed(db, actor, secret)
+    one_off = {one.id for one in shown.open if not one.is_weekly}
     return render(
         request,
         "therapist/availability.html",
@@ -57,13 +76,53 @@ async def week(request: web.Request) -> web.StreamResponse:
             zone,
             now,
             windows=windows,
-            free=_free(shown, services, now),
+            free=_free(shown.open, services, now),
             sessions=await _sessions(db, actor, now, monday, here),
+            shut=_shut(shown),
         ),
-        windows=windows,
+        windows=[one for one in windows if one.id in one_off and one.ends_at > now],
+        rules=[_rule(one, names, services, today) for one in shown.rules],
+        exceptions=[one for one in shown.exceptions if one.ends_at > now],
+        clock_change=next_clock_change(max(monday, today), zone),
+        weekdays=[(name, words.long_weekday(number)) for number, name in enumerate(WEEKDAYS)],
         services=[service_of(one) for one in services],
+        currency=_only_currency(services),
+        feed="" if token is None else feed_address(request, token),
+        imported=await busy_times.my_import(db, actor),
+        import_failures=_IMPORT_FAILURES,
         form=_Form(date=max(monday, today).isoformat(), today=today.isoformat()),
     )
+
+
+@dataclass(frozen=True)
+class _Rule:
+    id: str
+    day: str
+    start: str
+    end: str
+    note: str  # service, price and validity, where they say something
+
+
+def _rule(one: RuleView, names: dict[str, str], services: list[ServiceView], today: date) -> _Rule:
+    notes = [names.get(one.service_id, "A service no longer offered")] if one.service_id else []
+    currency = next((service.currency for service in services if one.service_id in (None, service.id)), "")
+    if one.price_minor is not None and currency:
+        notes.append(words.price(one.price_minor, currency))
+    if one.valid_from > today.isoformat():
+        notes.append(f"from {words.iso_day(one.valid_from)}")
+    if one.valid_until:
+        notes.append(f"until {words.iso_day(one.valid_until)}")
+    return _Rule(one.id, words.weekday(one.weekday), one.local_start, one.local_end, ", ".join(notes))
+
+
+def _shut(shown: WeekView) -> list[Shut]:
+    off = [Shut(one.starts_at, one.ends_at, one.reason) for one in shown.exceptions]
+    return off + [Shut(span.start, span.end, busy=True) for span in shown.busy]
+
+
+def _only_currency(services: list[ServiceView]) -> str:
+    currencies = {one.currency for one in services}
+    return currencies.pop() if len(currencies) == 1 else ""
 
 
 def _monday_untrusted(request: web.Request, today: date) -> date:
@@ -77,13 +136,7 @@ def _monday_untrusted(request: web.Request, today: date) -> date:
     return asked - timedelta(days=asked.weekday())
 
 
-def _touches(window: WindowView, monday: date, here: ZoneInfo) -> bool:
-    first = window.starts_at.astimezone(here).date()
-    last = (window.ends_at - timedelta(microseconds=1)).astimezone(here).date()
-    return first < monday + timedelta(days=7) and last >= monday
-
-
-def _free(windows: list[WindowView], services: list[ServiceView], now: datetime) -> list[tuple[datetime, datetime]]:
+def _free(windows: Sequence[OpenTime], services: list[ServiceView], now: datetime) -> list[tuple[datetime, datetime]]:
     """One set of free slots per window, of its longest service: the others' would lie on top of them."""
     longest = sorted(services, key=lambda one: -one.length_minutes)
     free: set[tuple[datetime, datetime]] = set()
@@ -97,7 +150,7 @@ def _free(windows: list[WindowView], services: list[ServiceView], now: datetime)
     return sorted(free)
 
 
-def _own_price(window: WindowView) -> str:
+def _own_price(window: OpenTime) -> str:
     currencies = {slot.currency for slot in window.slots}
     if window.price_minor is None or len(currencies) != 1:
         return ""
