@@ -5,6 +5,7 @@ use crate::lane::{JournalGate, Lane, Message, NewJournal, Registered, Shared, QU
 use crate::sink::JournalSink;
 use crate::thread::WriterThread;
 use crate::{JournalError, JournalNotice, EVENT_KEY, MAX_HEADER_BYTES, MAX_RECORD_BYTES};
+use std::collections::hash_map::Entry;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -34,12 +35,21 @@ impl JournalWriter {
 
     /// Creates the file (exclusively, mode 0600) in the caller's thread, so that its error is answered at once.
     pub fn open(&self, journal: u64, path: &Path, key: &[u8], header: &[u8]) -> Result<(), JournalError> {
+        self.open_by(create, journal, (path, key, header))
+    }
+
+    /// The file is made without the lock: runtime threads take it when they meet a new key, for all their rooms.
+    fn open_by(
+        &self,
+        create: impl FnOnce(&Path, &[u8]) -> io::Result<File>,
+        journal: u64,
+        (path, key, header): (&Path, &[u8], &[u8]),
+    ) -> Result<(), JournalError> {
         check_key(key)?;
         if header.len() > MAX_HEADER_BYTES {
             return Err(JournalError::Refused("header too long"));
         }
-        let mut registry = self.shared.registry();
-        if registry.contains_key(&journal) {
+        if self.shared.registry().contains_key(&journal) {
             return Err(JournalError::Duplicate);
         }
         let mut file_id = [0; FILE_ID_BYTES];
@@ -50,12 +60,27 @@ impl JournalWriter {
         let file = create(path, &preamble).map_err(JournalError::Io)?;
         let gate = Arc::new(JournalGate::default());
         let keys = Sealer::new(file_id, &preamble);
-        registry.insert(journal, Registered { gate: Arc::clone(&gate), keys, lanes: HashMap::new() });
-        drop(registry);
+        let registered = Registered { gate: Arc::clone(&gate), keys, lanes: HashMap::new() };
+        if !self.register(journal, registered) {
+            // Another call with this id was quicker; the file is ours (create_new) and holds nothing yet.
+            let _ = std::fs::remove_file(path);
+            return Err(JournalError::Duplicate);
+        }
         let written = preamble.len() as u64;
         let path = path.to_owned();
         let new = NewJournal { journal, file, path, written, sealer, event_key, gate };
         self.shared.send(Message::Open(Box::new(new)))
+    }
+
+    /// False if the id is taken.
+    fn register(&self, journal: u64, registered: Registered) -> bool {
+        match self.shared.registry().entry(journal) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(registered);
+                true
+            }
+        }
     }
 
     /// 32-byte key of one participant; repeating it is fine, and lifts an earlier `revoke_key`. One key id has one
@@ -152,4 +177,47 @@ fn create(path: &Path, preamble: &[u8]) -> io::Result<File> {
         return Err(error);
     }
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Record;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    const PACKET: Record<'static> = Record::Rtp { tap: 1, codec: 5, arrival_us: 0, packet: &[0; 40] };
+
+    #[test]
+    fn a_slow_disk_does_not_hold_up_a_runtime_thread() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = JournalWriter::start(|_| {}).unwrap();
+        writer.open(1, &folder.path().join("first"), &[1; 32], b"").unwrap();
+        writer.add_key(1, 5, &[5; 32]).unwrap();
+        let mut sink = writer.sink();
+        let appended_meanwhile = |path: &Path, preamble: &[u8]| {
+            let (done, appended) = channel();
+            std::thread::spawn(move || done.send(sink.append(1, 5, PACKET)));
+            let result = appended.recv_timeout(Duration::from_secs(5));
+            assert!(matches!(result, Ok(Ok(()))), "the sink waits for the disk: {result:?}");
+            create(path, preamble)
+        };
+        let path = folder.path().join("second");
+        writer.open_by(appended_meanwhile, 2, (&path, &[2; 32], b"")).unwrap();
+    }
+
+    #[test]
+    fn of_two_openings_with_one_id_the_later_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = JournalWriter::start(|_| {}).unwrap();
+        let overtaken = |path: &Path, preamble: &[u8]| {
+            writer.open(1, &folder.path().join("quicker"), &[1; 32], b"").unwrap();
+            create(path, preamble)
+        };
+        let path = folder.path().join("slower");
+        let opened = writer.open_by(overtaken, 1, (&path, &[1; 32], b""));
+        assert!(matches!(opened, Err(JournalError::Duplicate)));
+        assert!(!path.exists());
+        writer.add_key(1, 5, &[5; 32]).unwrap();
+    }
 }
