@@ -97,6 +97,10 @@ class Recordings:
         """For the snapshot: ("off" | "recording" | "paused", why)."""
         return self._shown.get(appointment_id, ("off", None))
 
+    def appointments(self) -> tuple[str, ...]:
+        """Those the recorder has a recording of."""
+        return tuple(self._open)
+
     # -- pressing ------------------------------------------------------------------------------------------------
 
     async def press(self, actor: Actor, appointment_id: str, pressed: Pressed) -> tuple[str, str | None]:
