@@ -8,7 +8,8 @@ answered by an event that carries the call's `ticket` (see `Node.drain`).
 Errors, all mapped in one place (native/src/errors.rs) to classes of `media.errors`:
     UnknownId        the room, transport, track, slot, tap or grant is not there
     DuplicateId      the id is there already with other arguments
-    Refused          a rule of the core forbids it (a tap without a grant, a foreign room, a bound)
+    Refused          a rule of the core forbids it (a tap without a grant, a foreign room, a bound), or the journal's
+                     queue is full because the disk does not keep up: nothing has changed, try again later
     CoreFailed       a panic was caught, the runtime thread is gone, or a socket failed
 """
 

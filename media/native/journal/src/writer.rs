@@ -17,7 +17,8 @@ use std::thread::JoinHandle;
 
 const KEY_BYTES: usize = 32;
 
-/// The writer thread and the registry of open journals. `Send + Sync`; one per process.
+/// The writer thread and the registry of open journals. `Send + Sync`; one per process. No call but `shutdown` waits
+/// for the thread: one that finds its queue full is Refused, has changed nothing and may be repeated.
 pub struct JournalWriter {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -67,9 +68,11 @@ impl JournalWriter {
             return Err(JournalError::Duplicate);
         }
         let written = preamble.len() as u64;
-        let path = path.to_owned();
-        let new = NewJournal { journal, file, path, written, sealer, event_key, gate };
-        self.shared.send(Message::Open(Box::new(new)))
+        let new = NewJournal { journal, file, path: path.to_owned(), written, sealer, event_key, gate };
+        self.shared.send(Message::Open(Box::new(new))).inspect_err(|_| {
+            self.shared.registry().remove(&journal);
+            let _ = std::fs::remove_file(path);
+        })
     }
 
     /// False if the id is taken.
@@ -99,8 +102,7 @@ impl JournalWriter {
             }
             Box::new(registered.keys.derive_key(key_id, key)?)
         };
-        // Before the lane is visible, so that no record overtakes its key; without the lock, because the queue may
-        // be full and the writer thread needs the lock to forget a failed journal.
+        // Before the lane is visible, so that no record overtakes its key.
         self.shared.send(Message::Key { journal, key_id, key: derived })?;
         if let Some(registered) = self.shared.registry().get_mut(&journal) {
             let gate = Arc::clone(&registered.gate);
@@ -133,11 +135,12 @@ impl JournalWriter {
     /// Refuses further records at once; what the sinks still hold is sealed when they next flush (≤ 300 ms),
     /// then synced and closed, told by `Closed`.
     pub fn close(&self, journal: u64) -> Result<(), JournalError> {
-        match self.shared.registry().get(&journal) {
-            Some(registered) => registered.gate.close(),
-            None => return Err(JournalError::UnknownJournal),
-        }
-        self.shared.send(Message::Close { journal })
+        let gate = self.shared.registry().get(&journal).map(|registered| Arc::clone(&registered.gate));
+        let gate = gate.ok_or(JournalError::UnknownJournal)?;
+        // The gate second, so that a refused call has changed nothing; the thread lingers longer than that takes.
+        self.shared.send(Message::Close { journal })?;
+        gate.close();
+        Ok(())
     }
 
     /// A sink for one runtime thread. Each thread has its own.
@@ -149,7 +152,7 @@ impl JournalWriter {
     pub fn shutdown(&self) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
-            let _ = self.shared.send(Message::Shutdown);
+            self.shared.send_last(Message::Shutdown);
             let _ = thread.join();
         }
     }
@@ -183,8 +186,18 @@ fn create(path: &Path, preamble: &[u8]) -> io::Result<File> {
 mod tests {
     use super::*;
     use crate::Record;
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::{channel, Receiver};
     use std::time::Duration;
+
+    /// A writer whose thread takes nothing off its queue, and that queue's other end.
+    fn stalled(queue_length: usize) -> (JournalWriter, Receiver<Message>) {
+        let (queue, messages) = sync_channel(queue_length);
+        (JournalWriter { shared: Arc::new(Shared::new(queue)), thread: Mutex::new(None) }, messages)
+    }
+
+    fn is_refused(result: Result<(), JournalError>) -> bool {
+        matches!(result, Err(JournalError::Refused(_)))
+    }
 
     const PACKET: Record<'static> = Record::Rtp { tap: 1, codec: 5, arrival_us: 0, packet: &[0; 40] };
 
@@ -219,5 +232,33 @@ mod tests {
         assert!(matches!(opened, Err(JournalError::Duplicate)));
         assert!(!path.exists());
         writer.add_key(1, 5, &[5; 32]).unwrap();
+    }
+
+    #[test]
+    fn a_full_queue_refuses_every_call_and_nothing_is_half_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let (writer, messages) = stalled(1);
+        writer.open(1, &path, &[1; 32], b"").unwrap();
+        let other = folder.path().join("other");
+        assert!(is_refused(writer.open(2, &other, &[1; 32], b"")));
+        assert!(!other.exists());
+        assert!(is_refused(writer.event(1, 0, b"event")));
+        assert!(is_refused(writer.add_key(1, 5, &[5; 32])));
+        assert!(is_refused(writer.close(1)));
+        let mut sink = writer.sink();
+        assert!(matches!(sink.append(1, 5, PACKET), Err(JournalError::UnknownJournal)), "the key was not added");
+        // Once there is room, each of them can be repeated.
+        let make_room = || drop(messages.try_recv().unwrap());
+        make_room();
+        writer.add_key(1, 5, &[5; 32]).unwrap();
+        sink.append(1, 5, PACKET).unwrap();
+        make_room();
+        writer.event(1, 0, b"event").unwrap();
+        make_room();
+        writer.open(2, &other, &[1; 32], b"").unwrap();
+        make_room();
+        writer.close(1).unwrap();
+        assert!(is_refused(sink.append(1, 5, PACKET)), "closed from the moment of its return");
     }
 }
