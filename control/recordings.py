@@ -409,7 +409,7 @@ class Recordings:
         return await self._recorder.open_file(recording_id, file_id), file.mime
 
     async def delete(self, actor: Actor, recording_id: str) -> None:
-        """Erase its keys and files for good. Raises Conflict("still_running") before it has ended.
+        """Erase its keys and files for good. Raises Conflict("still_running" | "still_finishing").
 
         Files first: a crash in between leaves a row that can be deleted again, never files that no row names.
         """
@@ -417,7 +417,12 @@ class Recordings:
             row = await own(session, actor, recording_id)
             if row.state not in KEPT:
                 raise Conflict("still_running", "This recording is not finished yet.", status_now=row.state)
-        await self._recorder.delete(recording_id)
+        try:
+            await self._recorder.delete(recording_id)
+        except Exception as error:
+            if getattr(error, "code", None) == "still_finishing":
+                raise Conflict("still_finishing", "Its files are being made just now. Try again later.") from error
+            raise
         await self._note_deleted(actor, recording_id, {})
 
     async def purge(self) -> int:

@@ -609,6 +609,15 @@ async def test_what_still_runs_is_not_deleted(studio: Studio) -> None:
         await studio.recordings.delete(studio.world.alice, recording_id)
 
 
+async def test_what_is_being_finished_again_is_not_deleted(studio: Studio) -> None:
+    recording_id = await studio.ready()
+    studio.recorder.fails["delete"] = "still_finishing"
+    with pytest.raises(Conflict) as refused:
+        await studio.recordings.delete(studio.world.alice, recording_id)
+    assert refused.value.code == "still_finishing"
+    assert await studio.state() is RecordingState.READY
+
+
 @pytest.mark.parametrize("by_hand", [True, False])
 async def test_a_recording_counts_as_deleted_only_once_its_files_are_gone(studio: Studio, by_hand: bool) -> None:
     recording_id, recorder = await studio.ready(), studio.recorder
