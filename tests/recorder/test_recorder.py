@@ -415,7 +415,7 @@ async def test_what_fails_while_following_the_room_is_logged(
     await recorder.start(RECORDING, ROOM)
     media.publish(1, AMARA)
     await settled()
-    assert "no tap today" in caplog.text
+    assert "recording did not follow its room" in caplog.messages
 
 
 async def test_steps_out_of_order_are_refused(recorder: Recorder, media: FakeMedia) -> None:
