@@ -159,9 +159,11 @@ class NodeStats(TypedDict):
 #   ("journal", journal, state, detail)               state: "synced" (detail: bytes on disk) | "failed" (why)
 #                                                     | "closed" (None)
 #   ("stats", ticket, dict)                           answer to `request_stats` / `request_dump`
+#   ("command_refused", room, what, why)              a call that had returned could not be carried out; what: its name
+#                                                     and the id it was about ("set_slot 12"); at most 256 wait
 #   ("room_failed", room, message)                    a panic ended this room; it and all in it are gone
 #   ("thread_failed", thread, message)
-#   ("dropped_events", count)                         DTLS or statistics events that found their queue full
+#   ("dropped_events", count)                         DTLS, statistics or command_refused events that found no room
 Event = tuple[object, ...]
 
 @final
