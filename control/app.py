@@ -49,6 +49,7 @@ from control.keys import (
     RECORDER,
     RECORDINGS,
     SCHEDULER,
+    SESSION_WATCH,
     SETTINGS,
     WAITING_ROOM,
 )
@@ -61,6 +62,7 @@ from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.scheduler import Scheduler
 from control.session_events import forward_to
+from control.session_watch import SessionWatch
 from control.waiting_room import WaitingRoom
 from media.node import MediaNode
 from recorder.recorder import Recorder
@@ -130,6 +132,7 @@ def create_app(
     app[RECORDER] = recorder
     keep = timedelta(days=settings.recording.retention_days)
     app[RECORDINGS] = Recordings(app[DATABASE], recorder, app[HUB], clock, keep=keep)
+    app[SESSION_WATCH] = SessionWatch(app[DATABASE], app[HUB], app[RECORDINGS])
     app.cleanup_ctx.extend((_database, _notices, _media, _recordings, _sessions, _loop_watch))
     app.on_shutdown.append(_close_sockets)
     app.on_response_prepare.append(security.add_security_headers)
@@ -193,7 +196,9 @@ async def _recordings(app: web.Application) -> AsyncIterator[None]:
 async def _sessions(app: web.Application) -> AsyncIterator[None]:
     forward_to(app[DATABASE], app[HUB])
     await app[SCHEDULER].start()
+    await app[SESSION_WATCH].start()
     yield
+    await app[SESSION_WATCH].close()
     await app[SCHEDULER].close()
     cashier = app[CASHIER]
     if cashier is not None:

@@ -126,10 +126,6 @@ class RecordingSettings(Section):
 class BookingSettings(Section):
     hold_minutes: int = Field(10, ge=1, le=120)
     """How long an unpaid booking keeps its slot."""
-    minimum_notice_minutes: int = Field(120, ge=0, le=43_200)
-    """Least time from booking to start, for services that say nothing else."""
-    window_days: int = Field(60, ge=1, le=730)
-    """How far ahead can be booked, for services that say nothing else."""
     opens_before_minutes: int = Field(5, ge=0, le=120)
     """How long before the start a session can be joined."""
     no_show_after_minutes: int = Field(15, ge=1, le=240)
@@ -138,8 +134,6 @@ class BookingSettings(Section):
     """How long after the booked end a session is ended by itself."""
     present_after_seconds: int = Field(30, ge=0, le=600)
     """Least connected time that counts as having been present."""
-    require_admin_activation: bool = False
-    """Paid sessions wait for an admin before the practitioner sees them."""
     platform_fee_basis_points: int = Field(1000, ge=0, le=10_000)
     """The practice's part of each payment, in hundredths of a percent."""
 

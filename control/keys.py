@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from control.recording_ports import RecorderPort
     from control.recordings import Recordings
     from control.scheduler import Scheduler
+    from control.session_watch import SessionWatch
     from control.waiting_room import WaitingRoom
     from media.node import MediaNode
     from signaling.hub import Hub
@@ -38,6 +39,7 @@ WAITING_ROOM: web.AppKey["WaitingRoom"] = web.AppKey("holdspace.waiting_room")
 SCHEDULER: web.AppKey["Scheduler"] = web.AppKey("holdspace.scheduler")
 # None without a payment gateway's keys.
 CASHIER: web.AppKey["Cashier | None"] = web.AppKey("holdspace.cashier")
+SESSION_WATCH: web.AppKey["SessionWatch"] = web.AppKey("holdspace.session_watch")
 LIMITS: web.AppKey["Limits"] = web.AppKey("holdspace.limits")
 INSTALL_KEYS: web.AppKey["InstallKeys"] = web.AppKey("holdspace.install_keys")
 # Draws a Problem as a page; set by the pages' setup(app). Without it requests.py writes a plain one.

@@ -45,6 +45,15 @@ VIEW_NOTED_FOR = timedelta(minutes=10)
 
 PURGE_EVERY_S = 3600
 
+RULE_READ_WITHIN_S = 5.0
+"""A rule that takes longer counts as unreadable: meanwhile somebody without a yes may be in the room."""
+
+TRY_AGAIN_FIRST_S = 1.0
+TRY_AGAIN_MOST_S = 30.0
+"""After a rule that could not be read: the first pause, doubled each time up to the second."""
+
+UNREADABLE = "The recording waits until it is sure again that everybody has agreed."
+
 KEPT = (RecordingState.READY, RecordingState.FAILED)
 
 CONTINUED = "continued after a restart"
@@ -72,6 +81,11 @@ class Recordings:
         """Recording → person → consent, as the recorder was told."""
         self._open: dict[str, str] = {}
         """Appointment → its recording, while the recorder has one."""
+        self._paused: set[str] = set()
+        """Recordings that the recorder was told to pause, whatever their rows say."""
+        self._again: dict[str, asyncio.TimerHandle] = {}
+        self._tries: dict[str, int] = {}
+        """Appointment → how often in a row its rule could not be read or noted."""
         self._refusing: dict[str, set[str]] = {}
         """Appointment → whose newest answer is no: known before the rule is next asked, and stronger than it."""
         self._shown: dict[str, tuple[str, str | None]] = {}
@@ -89,6 +103,8 @@ class Recordings:
 
     async def close(self) -> None:
         """Finishing tasks are cut off; the next `start` repeats them."""
+        for timer in self._again.values():
+            timer.cancel()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -96,6 +112,10 @@ class Recordings:
     async def state_of(self, appointment_id: str) -> tuple[str, str | None]:
         """For the snapshot: ("off" | "recording" | "paused", why)."""
         return self._shown.get(appointment_id, ("off", None))
+
+    def appointments(self) -> tuple[str, ...]:
+        """Those the recorder has a recording of."""
+        return tuple(self._open)
 
     # -- pressing ------------------------------------------------------------------------------------------------
 
@@ -126,14 +146,56 @@ class Recordings:
     # -- the rule at work ----------------------------------------------------------------------------------------
 
     async def reconcile_recording(self, appointment_id: str) -> None:
-        """Make the recorder do what the rule wants now. Safe to call at any time, any number of times."""
+        """Make the recorder do what the rule wants now. Safe to call at any time, any number of times.
+
+        Raises what kept the rule from being read or noted, after pausing; it is then tried again by itself.
+        """
+        failure: Exception | None = None
         async with self._turn_of(appointment_id):
-            before = self._shown.get(appointment_id, ("off", None))
-            self._shown[appointment_id] = after = await self._reconciled(appointment_id)
+            before = after = self._shown.get(appointment_id, ("off", None))
+            try:
+                after = await self._reconciled(appointment_id)
+                self._forget_tries(appointment_id)
+            except Exception as error:
+                failure = error
+                if await self._fail_closed(appointment_id) or before[0] != "off":
+                    after = RecordingState.PAUSED, UNREADABLE
+                self._try_again(appointment_id)
+            self._shown[appointment_id] = after
             if after[0] == "off":
                 self._shown.pop(appointment_id)
-        if before != after:
-            await self._sessions.session_changed(appointment_id)
+        try:
+            if before != after:
+                await self._sessions.session_changed(appointment_id)
+        finally:
+            if failure is not None:
+                raise failure
+
+    async def _fail_closed(self, appointment_id: str) -> bool:
+        """Nothing more is taken until the rule is known again; whether anything was running."""
+        recording_id = self._open.get(appointment_id)
+        if recording_id is None or not self._recorder.is_live(recording_id):
+            return False
+        try:
+            await self._pause(recording_id)
+        except Exception:
+            log.exception("recording not paused, so stopped recording=%s", recording_id[:8])
+            self._spawn(self._recorder.stop(recording_id))
+        return True
+
+    def _try_again(self, appointment_id: str) -> None:
+        tries = self._tries.get(appointment_id, 0)
+        self._forget_tries(appointment_id)
+        self._tries[appointment_id] = tries + 1
+        delay_s = min(TRY_AGAIN_MOST_S, TRY_AGAIN_FIRST_S * 2.0 ** min(tries, 16))
+        self._again[appointment_id] = asyncio.get_running_loop().call_later(
+            delay_s, lambda: self._spawn(self._react(appointment_id))
+        )
+
+    def _forget_tries(self, appointment_id: str) -> None:
+        self._tries.pop(appointment_id, None)
+        if (timer := self._again.pop(appointment_id, None)) is not None:
+            timer.cancel()
 
     def _turn_of(self, appointment_id: str) -> asyncio.Lock:
         turn = self._turns.get(appointment_id)
@@ -142,7 +204,7 @@ class Recordings:
         return turn
 
     async def _reconciled(self, appointment_id: str) -> tuple[str, str | None]:
-        async with self._db.reading() as session:
+        async with asyncio.timeout(RULE_READ_WITHIN_S), self._db.reading() as session:
             row = await session.get(Appointment, appointment_id)
             recording = await open_recording(session, appointment_id)
             if row is None or recording is None:
@@ -163,18 +225,22 @@ class Recordings:
                 standing=standing,
             )
         try:
-            return await self._carry_out(recording, decision, standing, names)
+            shown = await self._carry_out(recording, decision, standing, names)
         except Exception as error:
             log.exception("recording failed recording=%s", recording.id[:8])
             await self._end(recording, f"{getattr(error, 'code', 'recorder_failed')}")
             return "off", "The recording could not go on."
+        if decision.state is RecordingState.FINISHING:
+            await self._end(recording, None)
+        else:
+            await self._note_state(recording, decision)
+        return shown
 
     async def _carry_out(
         self, recording: Recording, decision: Wanted, standing: Mapping[str, str], names: Mapping[str, str]
     ) -> tuple[str, str | None]:
         """Whatever protects somebody comes first: exclude, pause; only then include, resume."""
         if decision.state is RecordingState.FINISHING:
-            await self._end(recording, None)
             return "off", None
         told = self._included.setdefault(recording.id, {})
         live = self._recorder.is_live(recording.id)
@@ -184,12 +250,16 @@ class Recordings:
                 if live:
                     await self._recorder.exclude(recording.id, ParticipantId(person))
         if decision.state is RecordingState.PAUSED:
-            if live and recording.state == RecordingState.RECORDING:
-                await self._recorder.pause(recording.id)
+            if live:
+                await self._pause(recording.id)
         else:
             await self._run(recording, decision, names, told, live=live)
-        await self._note_state(recording, decision)
         return decision.state, decision.reason
+
+    async def _pause(self, recording_id: str) -> None:
+        if recording_id not in self._paused:
+            await self._recorder.pause(recording_id)
+            self._paused.add(recording_id)
 
     async def _run(
         self,
@@ -209,8 +279,9 @@ class Recordings:
             # Said again each time: after everybody left, the room and its grants were gone.
             await self._recorder.include(recording.id, ParticipantId(person), names.get(person, ""), consent)
             told[person] = consent
-        if live and recording.state == RecordingState.PAUSED:
+        if recording.id in self._paused:
             await self._recorder.resume(recording.id)
+            self._paused.discard(recording.id)
 
     async def _note_state(self, recording: Recording, decision: Wanted) -> None:
         if recording.state == decision.state:
@@ -234,6 +305,7 @@ class Recordings:
         self._spawn(self._recorder.stop(recording.id))
         self._included.pop(recording.id, None)
         self._open.pop(recording.appointment_id, None)
+        self._paused.discard(recording.id)
         now = self._clock()
         async with self._db.transaction() as session:
             values = {"state": RecordingState.FINISHING, "stopped_at": now, "failure": failure}
@@ -337,7 +409,7 @@ class Recordings:
         return await self._recorder.open_file(recording_id, file_id), file.mime
 
     async def delete(self, actor: Actor, recording_id: str) -> None:
-        """Erase its keys and files for good. Raises Conflict("still_running") before it has ended.
+        """Erase its keys and files for good. Raises Conflict("still_running" | "still_finishing").
 
         Files first: a crash in between leaves a row that can be deleted again, never files that no row names.
         """
@@ -345,7 +417,12 @@ class Recordings:
             row = await own(session, actor, recording_id)
             if row.state not in KEPT:
                 raise Conflict("still_running", "This recording is not finished yet.", status_now=row.state)
-        await self._recorder.delete(recording_id)
+        try:
+            await self._recorder.delete(recording_id)
+        except Exception as error:
+            if getattr(error, "code", None) == "still_finishing":
+                raise Conflict("still_finishing", "Its files are being made just now. Try again later.") from error
+            raise
         await self._note_deleted(actor, recording_id, {})
 
     async def purge(self) -> int:

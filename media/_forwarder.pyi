@@ -8,7 +8,8 @@ answered by an event that carries the call's `ticket` (see `Node.drain`).
 Errors, all mapped in one place (native/src/errors.rs) to classes of `media.errors`:
     UnknownId        the room, transport, track, slot, tap or grant is not there
     DuplicateId      the id is there already with other arguments
-    Refused          a rule of the core forbids it (a tap without a grant, a foreign room, a bound)
+    Refused          a rule of the core forbids it (a tap without a grant, a foreign room, a bound), or the journal's
+                     queue is full because the disk does not keep up: nothing has changed, try again later
     CoreFailed       a panic was caught, the runtime thread is gone, or a socket failed
 """
 
@@ -158,9 +159,11 @@ class NodeStats(TypedDict):
 #   ("journal", journal, state, detail)               state: "synced" (detail: bytes on disk) | "failed" (why)
 #                                                     | "closed" (None)
 #   ("stats", ticket, dict)                           answer to `request_stats` / `request_dump`
+#   ("command_refused", room, what, why)              a call that had returned could not be carried out; what: its name
+#                                                     and the id it was about ("set_slot 12"); at most 256 wait
 #   ("room_failed", room, message)                    a panic ended this room; it and all in it are gone
 #   ("thread_failed", thread, message)
-#   ("dropped_events", count)                         DTLS or statistics events that found their queue full
+#   ("dropped_events", count)                         DTLS, statistics or command_refused events that found no room
 Event = tuple[object, ...]
 
 @final

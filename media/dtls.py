@@ -8,6 +8,7 @@ tests/media/test_dtls.py guards the seam. Always the passive side, DTLS 1.2 only
 import asyncio
 import contextlib
 import logging
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -72,7 +73,7 @@ class DtlsEnd(StrEnum):
     closed = "closed"
     """The peer said close_notify."""
     failed = "failed"
-    """No handshake within the attempts and the time, or a certificate that the offer did not name."""
+    """No handshake within the attempts and the time, a certificate that the offer did not name, or a fault of ours."""
 
 
 class ServerCertificate(RTCCertificate):
@@ -303,6 +304,10 @@ class DtlsSession:
                         break  # the handshake was whole but the certificate is not the offer's: no attempt changes it
         except TimeoutError:
             log.info("dtls handshake timed out after_s=%g", HANDSHAKE_TIMEOUT_S)
+        except Exception as error:
+            # Nobody awaits this task, so the peer would wait for nothing. Only where, for a message may quote keys.
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            log.warning("dtls handshake broke error=%s at=%s:%s", type(error).__name__, at.name, at.lineno)
         self._end(DtlsEnd.failed)
 
     def _on_state(self) -> None:

@@ -196,6 +196,10 @@ class Rooms:
                 future = self._tickets.get(ticket)
                 if future is not None and not future.done():
                     future.set_result(answer)
+            case ("command_refused", core_id, what, why):
+                refused_in = self._by_core_id.get(core_id)
+                name = core_id if refused_in is None else refused_in.id
+                log.warning("core refused a command room=%s what=%s why=%s", name, what, why)
             case ("room_failed", core_id, message):
                 self._room_failed(core_id, message)
             case ("thread_failed", thread, message):

@@ -5,6 +5,7 @@ The tree (each class has one stable `code`):
     RecorderError           recorder_error
     ├── UnknownRecording    unknown_recording   no such recording, or no such file in it
     ├── WrongState          wrong_state         started twice, finished while it runs, erased
+    ├── StillFinishing      still_finishing     temporary: its files are being made, it can't be erased just now
     ├── WrongKey            wrong_key           the master key does not open this recording's keys
     ├── Damaged             damaged             bytes on disk were changed: they do not authenticate
     ├── MediaGone           media_gone          temporary: the media node could not open or feed the journal
@@ -24,6 +25,10 @@ class UnknownRecording(RecorderError):
 
 class WrongState(RecorderError):
     code = "wrong_state"
+
+
+class StillFinishing(RecorderError):
+    code = "still_finishing"
 
 
 class WrongKey(RecorderError):

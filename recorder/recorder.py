@@ -5,6 +5,7 @@ Owns the disk, not the database; consent has been decided by whoever calls.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
+from weakref import WeakValueDictionary
 
 from media.types import (
     JournalChanged,
@@ -25,7 +27,7 @@ from media.types import (
     TrackEnded,
     TrackPublished,
 )
-from recorder.errors import Damaged, FinishFailed, RecorderError, UnknownRecording, WrongState
+from recorder.errors import Damaged, FinishFailed, RecorderError, StillFinishing, UnknownRecording, WrongState
 from recorder.events import Started, encode
 from recorder.storage import KEY_BYTES, EncryptedFile, Shelf, file_key
 from recorder.tap import LiveRecording, Media, open_journal
@@ -33,6 +35,10 @@ from recorder.tap import LiveRecording, Media, open_journal
 log = logging.getLogger(__name__)
 
 EVENT_KEY: Final = 0
+FINISH_LEAST_S: Final = 120.0
+FINISH_BYTES_PER_S: Final = 250_000
+"""How long the worker may take: some 2 Mbit/s of recording in its own length, many times what a slow disk needs."""
+WORKER: Final = (sys.executable, "-m", "recorder.worker")
 PACKAGE_ROOT: Final = Path(__file__).parent.parent
 
 
@@ -96,6 +102,9 @@ class Recorder:
         self._failure_listeners: list[FailureListener] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._one_worker = asyncio.Semaphore(1)
+        self._finishing: set[str] = set()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """Finishing and deleting one recording: never at once."""
         self._folders = asyncio.Lock()
         """Held while a folder is made or left-over ones are looked for: a half-made one is no left-over."""
         media.add_listener(self._on_media)
@@ -141,8 +150,11 @@ class Recorder:
 
     async def close(self) -> None:
         """Stop everything that runs; `recover` finishes it at the next start."""
-        for recording_id in list(self._live):
-            await self.stop(recording_id)
+        running = list(self._live)
+        stopped = await asyncio.gather(*(self.stop(one) for one in running), return_exceptions=True)
+        for recording_id, failure in zip(running, stopped, strict=True):
+            if failure is not None:
+                log.error("recording not stopped recording=%s", recording_id[:8], exc_info=failure)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -157,17 +169,12 @@ class Recorder:
         """
         if recording_id in self._live:
             raise WrongState(f"recording {recording_id} is still running")
-        shelf = self._shelf(recording_id)
-        keys = await asyncio.to_thread(shelf.read_keys, self._master_key)
-        if not await asyncio.to_thread(shelf.has_manifest):
-            if not await asyncio.to_thread(shelf.has_journal):
-                raise UnknownRecording(f"recording {recording_id} holds nothing")
-            async with self._one_worker:
-                manifest = await self._work(recording_id, keys)
-            await asyncio.to_thread(shelf.write_manifest, manifest, keys[EVENT_KEY])
-        manifest = await asyncio.to_thread(shelf.read_manifest, keys[EVENT_KEY])
-        await asyncio.to_thread(shelf.drop_journal)
-        return _finished(recording_id, manifest)
+        async with self._turn_of(recording_id):
+            self._finishing.add(recording_id)
+            try:
+                return await self._finish(recording_id)
+            finally:
+                self._finishing.discard(recording_id)
 
     async def recover(self) -> list[str]:
         """Finish what a crash left, at start; answers the recordings that are ready now. Failures are logged."""
@@ -195,11 +202,33 @@ class Recorder:
         return await asyncio.to_thread(self._open_file, recording_id, file_id)
 
     async def delete(self, recording_id: str) -> None:
-        """Stop it if it runs, erase its keys, then its files. Idempotent."""
-        await self.stop(recording_id)
-        await asyncio.to_thread(self._shelf(recording_id).erase)
+        """Stop it if it runs, erase its keys, then its files. Idempotent. Raises StillFinishing."""
+        if recording_id in self._finishing:
+            raise StillFinishing(f"files of recording {recording_id} are being made")
+        async with self._turn_of(recording_id):
+            await self.stop(recording_id)
+            await asyncio.to_thread(self._shelf(recording_id).erase)
 
     # inside
+
+    async def _finish(self, recording_id: str) -> FinishedRecording:
+        shelf = self._shelf(recording_id)
+        keys = await asyncio.to_thread(shelf.read_keys, self._master_key)
+        if not await asyncio.to_thread(shelf.has_manifest):
+            if not await asyncio.to_thread(shelf.has_journal):
+                raise UnknownRecording(f"recording {recording_id} holds nothing")
+            async with self._one_worker:
+                manifest = await self._work(shelf, keys)
+            await asyncio.to_thread(shelf.write_manifest, manifest, keys[EVENT_KEY])
+        manifest = await asyncio.to_thread(shelf.read_manifest, keys[EVENT_KEY])
+        await asyncio.to_thread(shelf.drop_journal)
+        return _finished(recording_id, manifest)
+
+    def _turn_of(self, recording_id: str) -> asyncio.Lock:
+        turn = self._turns.get(recording_id)
+        if turn is None:
+            turn = self._turns[recording_id] = asyncio.Lock()
+        return turn
 
     async def _open(self, recording_id: str, room: RoomId) -> None:
         shelf = self._shelf(recording_id)
@@ -262,27 +291,31 @@ class Recorder:
                 return EncryptedFile(shelf.file_path(file_id), key, shelf.file_context(file_id), entry["size"])
         raise UnknownRecording(f"no file {file_id} in recording {recording_id}")
 
-    async def _work(self, recording_id: str, keys: dict[int, bytes]) -> dict[str, Any]:
+    async def _work(self, shelf: Shelf, keys: dict[int, bytes]) -> dict[str, Any]:
         request = {
             "root": str(self._root.absolute()),
-            "recording": recording_id,
+            "recording": shelf.recording_id,
             "keys": {str(key_id): key.hex() for key_id, key in keys.items()},
         }
+        size = await asyncio.to_thread(lambda: shelf.journal_path.stat().st_size)
+        within_s = max(FINISH_LEAST_S, size / FINISH_BYTES_PER_S)
         worker = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "recorder.worker",
+            *WORKER,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=PACKAGE_ROOT,
         )
         try:
-            out, complaint = await worker.communicate(json.dumps(request).encode())
-        except asyncio.CancelledError:
-            worker.kill()
-            await worker.wait()
-            raise
+            async with asyncio.timeout(within_s):
+                out, complaint = await worker.communicate(json.dumps(request).encode())
+        except TimeoutError:
+            raise FinishFailed(f"the worker process took longer than {within_s:.0f} s") from None
+        finally:
+            if worker.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    worker.kill()
+                await worker.wait()
         return _answer_of(worker.returncode, out, complaint)
 
     def _on_media(self, event: MediaEvent) -> None:
@@ -319,7 +352,12 @@ class Recorder:
         for live in self._of_room(room):
             task = asyncio.get_running_loop().create_task(action(live))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._told)
+
+    def _told(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            log.error("recording did not follow its room", exc_info=failure)
 
 
 def _answer_of(code: int | None, out: bytes, complaint: bytes) -> dict[str, Any]:

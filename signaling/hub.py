@@ -87,6 +87,10 @@ class Hub:
             for s in seating or ()
         )
 
+    def appointments(self) -> tuple[str, ...]:
+        """Those somebody has a seat in, connected or about to come back."""
+        return tuple(self._seatings)
+
     async def session_changed(self, appointment_id: str) -> None:
         """Ask everyone's place again, move who is to be moved, and send everyone a fresh snapshot."""
         seating = self._seatings.get(appointment_id)

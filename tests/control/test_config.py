@@ -1,5 +1,6 @@
 """Settings: where they come from, and that nothing wrong is ever guessed around."""
 
+import re
 import stat
 import tomllib
 from pathlib import Path
@@ -31,6 +32,18 @@ def test_without_any_source_everything_has_its_default(tmp_path: Path, monkeypat
     assert settings.server.public_url == "http://localhost:8080"
     assert settings.database_url.endswith("/var/holdspace.db")
     assert settings.media.udp_port == 46000
+
+
+@pytest.mark.parametrize("section", [name for name in Settings.model_fields if name not in ("media", "demo")])
+def test_every_setting_is_read_by_something(section: str) -> None:
+    """One that is accepted and does nothing is a promise that is not kept; media hands its own on as a whole."""
+    root = Path(__file__).parents[2]
+    places = [
+        path for package in ("control", "web") for kind in ("*.py", "*.html") for path in (root / package).rglob(kind)
+    ]
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in places)
+    names = type(getattr(Settings(), section)).model_fields
+    assert [name for name in names if not re.search(rf"\b(settings|booking|self|{section})\.{name}\b", sources)] == []
 
 
 def test_the_environment_wins_over_the_file_and_a_named_file_over_both(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from control import appointments, consents
+from control import recordings as recordings_module
 from control.accounts import Actor
 from control.audit import entries_about
 from control.consents import Answer, Purpose
@@ -325,6 +326,85 @@ async def test_stop_takes_nothing_more_though_the_database_is_away(
     assert await studio.state() is RecordingState.READY
 
 
+async def eventually(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 — what is waited for has no event of its own
+            await asyncio.sleep(0.01)
+
+
+class Away(RuntimeError):
+    """What a database raises that went away."""
+
+
+@pytest.mark.parametrize("what", ["reading", "transaction"])
+async def test_a_rule_that_cannot_be_read_or_noted_pauses_until_it_can(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Somebody without a yes comes in just as the database is away for a moment."""
+    world, recorder = studio.world, studio.recorder
+    monkeypatch.setattr(recordings_module, "TRY_AGAIN_FIRST_S", 0.01)
+    studio.admit(world.alice)
+    await studio.press(Pressed.ON)
+    told = studio.hub.told
+    studio.admit(world.bob)
+    works = getattr(world.db, what)
+
+    def away() -> object:
+        monkeypatch.setattr(world.db, what, works)
+        raise Away
+
+    monkeypatch.setattr(world.db, what, away)
+    with pytest.raises(Away):
+        await studio.recordings.reconcile_recording(studio.appointment_id)
+    assert recorder.recorded == set()
+    assert (await studio.recordings.state_of(studio.appointment_id))[0] == "paused"
+    assert studio.hub.told == told + 1
+    await eventually(lambda: studio.hub.told == told + 2)
+    assert await studio.state() is RecordingState.PAUSED
+    await studio.agree(world.bob)
+    assert recorder.recorded == {world.alice.person_id, world.bob.person_id}
+
+
+async def test_it_goes_on_by_itself_when_the_rule_can_be_read_again(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row says `recording` all the time."""
+    world, recorder = studio.world, studio.recorder
+    monkeypatch.setattr(recordings_module, "TRY_AGAIN_FIRST_S", 0.01)
+    studio.admit(world.alice)
+    await studio.press(Pressed.ON)
+    works, left = world.db.reading, [Away(), Away()]
+
+    def away() -> object:
+        if left:
+            raise left.pop()
+        return works()
+
+    monkeypatch.setattr(world.db, "reading", away)
+    with pytest.raises(Away):
+        await studio.recordings.reconcile_recording(studio.appointment_id)
+    assert recorder.recorded == set()
+    await eventually(lambda: recorder.recorded == {world.alice.person_id})
+    await studio.settled()
+    assert await studio.recordings.state_of(studio.appointment_id) == ("recording", None)
+    assert recorder.calls.count(("pause",)) == 1
+
+
+async def test_a_recorder_that_cannot_pause_is_stopped(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    studio.admit(studio.world.alice)
+    await studio.press(Pressed.ON)
+    studio.recorder.fails["pause"] = "core_failed"
+
+    def away() -> object:
+        raise Away
+
+    monkeypatch.setattr(studio.world.db, "reading", away)
+    with pytest.raises(Away):
+        await studio.recordings.reconcile_recording(studio.appointment_id)
+    await studio.settled()
+    assert studio.recorder.live == {}
+
+
 async def test_it_goes_on_when_the_one_who_refused_has_left(studio: Studio) -> None:
     world = studio.world
     studio.admit(world.alice, world.bob)
@@ -527,6 +607,15 @@ async def test_what_still_runs_is_not_deleted(studio: Studio) -> None:
     (recording_id,) = studio.recorder.live
     with pytest.raises(Conflict):
         await studio.recordings.delete(studio.world.alice, recording_id)
+
+
+async def test_what_is_being_finished_again_is_not_deleted(studio: Studio) -> None:
+    recording_id = await studio.ready()
+    studio.recorder.fails["delete"] = "still_finishing"
+    with pytest.raises(Conflict) as refused:
+        await studio.recordings.delete(studio.world.alice, recording_id)
+    assert refused.value.code == "still_finishing"
+    assert await studio.state() is RecordingState.READY
 
 
 @pytest.mark.parametrize("by_hand", [True, False])

@@ -9,6 +9,7 @@ import pytest
 from aiortc.rtcdtlstransport import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport
 from hypothesis import given
 from hypothesis import strategies as st
+from OpenSSL import SSL
 
 from media.dtls import (
     MAX_DATAGRAM_BYTES,
@@ -21,6 +22,7 @@ from media.dtls import (
     pack_records,
     split_untrusted_records,
 )
+from media.errors import UnknownId
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 REPEAT_S = 0.02
@@ -239,6 +241,22 @@ async def test_a_certificate_the_offer_did_not_name_is_refused_at_once() -> None
         assert await link.ends.get() is DtlsEnd.failed
     assert link.keys == []
     await link.close()
+
+
+@pytest.mark.parametrize("error", [UnknownId("transport 7 and its secret"), SSL.Error("secret")])
+async def test_keys_that_cannot_be_handed_on_end_the_session_at_once(
+    link: Link, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def refuse(_: SrtpKeys) -> None:
+        raise error
+
+    link.session._on_keys = refuse
+    with caplog.at_level(logging.INFO, logger="media.dtls"):
+        await link.connect()
+        async with asyncio.timeout(2):
+            assert await link.ends.get() is DtlsEnd.failed
+    assert f"dtls handshake broke error={type(error).__name__} at=refuse:" in caplog.text
+    assert "secret" not in caplog.text
 
 
 async def test_a_handshake_ruined_by_a_forged_hello_begins_again(link: Link, caplog: pytest.LogCaptureFixture) -> None:

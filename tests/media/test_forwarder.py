@@ -201,6 +201,15 @@ def test_withdrawing_a_grant_ends_its_tap_and_says_so(node: Node, tmp_path: obje
     assert drain_until(node, "tap_ended") == ("tap_ended", ROOM, 6, "grant_revoked")
 
 
+def test_what_the_engine_refuses_later_is_told(node: Node) -> None:
+    node.add_room(ROOM)
+    node.add_transport(ROOM, 1, "anna", "anna-fragment", PASSWORD)
+    node.set_track(ROOM, 1, 12, {**track_spec(), "codecs": (codec(),) * 33})
+    event = drain_until(node, "command_refused")
+    assert event[:3] == ("command_refused", ROOM, "set_track 12")
+    assert "codecs" in str(event[3])
+
+
 def test_answers_come_by_the_eventfd_with_their_ticket(node: Node) -> None:
     node.add_room(ROOM)
     node.add_transport(ROOM, 1, "anna", "anna-fragment", PASSWORD)

@@ -275,6 +275,21 @@ async def test_a_failed_room_is_told_and_can_be_made_again(world: World, caplog:
     assert len(await world.node.tracks(ROOM)) == 2
 
 
+async def test_what_the_core_refuses_later_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    await world.enter(ANN)
+    world.core.say(
+        ("command_refused", 1, "set_slot 12", "refused: too many codecs"),
+        ("command_refused", 99, "set_track 5", "unknown id"),
+        ("journal", 7, "synced", 4096),
+    )
+    await world.until(lambda event: isinstance(event, JournalChanged))
+    refused = [r.getMessage() for r in caplog.records if r.name == "media.rooms" and r.levelno == logging.WARNING]
+    assert refused == [
+        "core refused a command room=session_1 what=set_slot 12 why=refused: too many codecs",
+        "core refused a command room=99 what=set_track 5 why=unknown id",
+    ]
+
+
 async def test_core_events_become_the_rooms_events(world: World) -> None:
     await world.enter(ANN)
     infos = {info.source: info for info in await world.node.tracks(ROOM)}

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -19,9 +21,11 @@ from media.types import (
     TrackPublished,
     TrackSource,
 )
-from recorder.errors import MediaGone, UnknownRecording, WrongKey, WrongState
+from recorder import recorder as recorder_module
+from recorder.errors import FinishFailed, MediaGone, StillFinishing, UnknownRecording, WrongKey, WrongState
 from recorder.recorder import Recorder
 from recorder.storage import Shelf
+from recorder.tap import LiveRecording
 from tests.recorder.studio import START_US, Camera, Packet, audio, play, video, write_journal
 
 ROOM = RoomId("session_1")
@@ -326,6 +330,92 @@ async def test_deleting_erases_also_while_it_runs(recorder: Recorder, media: Fak
     assert folders(tmp_path) == []
     with pytest.raises(UnknownRecording):
         await recorder.finish(RECORDING)
+
+
+OTHER = "f" * 32
+
+
+async def left_over(media: FakeMedia, path: Path) -> None:
+    """A recording that a crash cut."""
+    before = Recorder(media, path, MASTER)
+    media.publish(1, AMARA)
+    await before.start(RECORDING, ROOM)
+    await before.include(RECORDING, AMARA, "Amara", "a")
+    media.play(video, 1, 2)
+    media.write(closed=False)
+
+
+async def test_a_hung_worker_is_ended_and_the_next_one_works(
+    media: FakeMedia, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await left_over(media, tmp_path)
+    after = Recorder(FakeMedia(), tmp_path, MASTER)
+    hung = (sys.executable, "-c", "import time; time.sleep(600)")
+    with monkeypatch.context() as patched:
+        patched.setattr(recorder_module, "WORKER", hung)
+        patched.setattr(recorder_module, "FINISH_LEAST_S", 0.2)
+        patched.setattr(recorder_module, "FINISH_BYTES_PER_S", 1e9)
+        with pytest.raises(FinishFailed, match="longer"):
+            await asyncio.wait_for(after.finish(RECORDING), 30)
+    assert (await after.finish(RECORDING)).files[0].video_frames == 48
+
+
+async def test_what_is_being_finished_cannot_be_deleted(
+    media: FakeMedia, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await left_over(media, tmp_path)
+    after = Recorder(FakeMedia(), tmp_path, MASTER)
+    working, go_on = asyncio.Event(), asyncio.Event()
+    work = after._work
+
+    async def slow(*what: Any) -> dict[str, Any]:
+        working.set()
+        await go_on.wait()
+        return await work(*what)
+
+    monkeypatch.setattr(after, "_work", slow)
+    recovering = asyncio.create_task(after.recover())
+    await working.wait()
+    with pytest.raises(StillFinishing):
+        await after.delete(RECORDING)
+    go_on.set()
+    assert await recovering == [RECORDING]
+    await after.delete(RECORDING)
+    assert folders(tmp_path) == []
+
+
+async def test_closing_stops_all_at_once_whatever_becomes_of_one(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    all_there = asyncio.Event()
+
+    async def stop(live: LiveRecording) -> None:
+        begun.append(live.recording_id)
+        if len(begun) == 2:
+            all_there.set()
+        await all_there.wait()
+        if live.recording_id == OTHER:
+            raise RuntimeError("broken")
+
+    monkeypatch.setattr(LiveRecording, "stop", stop)
+    for recording_id in (OTHER, RECORDING):
+        await recorder.start(recording_id, ROOM)
+    await asyncio.wait_for(recorder.close(), 10)
+    assert sorted(begun) == [RECORDING, OTHER]
+
+
+async def test_what_fails_while_following_the_room_is_logged(
+    recorder: Recorder, media: FakeMedia, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(live: LiveRecording, info: TrackInfo) -> None:
+        raise RuntimeError("no tap today")
+
+    monkeypatch.setattr(LiveRecording, "track_published", broken)
+    await recorder.start(RECORDING, ROOM)
+    media.publish(1, AMARA)
+    await settled()
+    assert "recording did not follow its room" in caplog.messages
 
 
 async def test_steps_out_of_order_are_refused(recorder: Recorder, media: FakeMedia) -> None:

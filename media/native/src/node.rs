@@ -1,7 +1,8 @@
 //! Every call of `media/_forwarder.pyi` without Python: checked against the registry, then sent to its thread.
 //!
 //! The registry's lock is held from the check until the command is queued, so that commands of one room arrive in
-//! the order in which they were allowed. No call waits for a runtime thread, except `close`.
+//! the order in which they were allowed. No call waits for a runtime thread or the journal's, except `close`; what the
+//! journal's full queue refuses has changed nothing.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -309,13 +310,18 @@ impl Node {
 
     pub fn close_journal(&self, journal: u64) -> Result<(), CoreError> {
         let mut registry = self.open()?;
-        let Some(taps) = registry.forget_journal(journal) else {
+        if registry.check_journal(journal).is_err() {
             return Ok(());
-        };
-        for (thread, room, tap) in taps {
+        }
+        // First, because it may be refused: then the journal and its taps go on as if nobody had asked.
+        let closed = self.runtime.journals.close(journal);
+        if let Err(error @ JournalError::Refused(_)) = closed {
+            return Err(journal_error(error));
+        }
+        for (thread, room, tap) in registry.forget_journal(journal).unwrap_or_default() {
             self.tell(thread, room, Command::RemoveTap { tap: TapId(tap) })?;
         }
-        self.runtime.journals.close(journal).map_err(journal_error)
+        closed.map_err(journal_error)
     }
 
     pub fn grant_recording(&self, room: u64, grant: String, participant: String) -> Result<(), CoreError> {
@@ -363,5 +369,71 @@ impl Node {
             Some(thread) => self.tell(thread, room, Command::RemoveTap { tap: TapId(tap) }),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{channel, Sender};
+    use std::time::{Duration, Instant};
+
+    use holdspace_engine::{EngineConfig, Kind};
+    use holdspace_journal::JournalWriter;
+
+    use super::*;
+
+    /// A node whose journal thread does nothing from its first sync on until the sender is dropped.
+    fn node_with_a_stalled_disk() -> (Node, Sender<()>) {
+        let mut node = Node::start(RuntimeOptions {
+            threads: 1,
+            bind: vec!["127.0.0.1".parse().unwrap()],
+            udp_port: 0,
+            gso: true,
+            socket_buffer_bytes: 1 << 18,
+            engine: EngineConfig::default(),
+        })
+        .unwrap();
+        let (release, stalled) = channel::<()>();
+        node.runtime.journals = JournalWriter::start(move |_| stalled.recv().unwrap_or_default()).unwrap();
+        (node, release)
+    }
+
+    fn is_refused(result: &Result<(), CoreError>) -> bool {
+        matches!(result, Err(CoreError::Refused(text)) if text.contains("queue is full"))
+    }
+
+    fn until_it_fits(call: impl Fn() -> Result<(), CoreError>) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let result = call();
+            if !is_refused(&result) {
+                return result.unwrap();
+            }
+            assert!(Instant::now() < deadline, "still refused");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_stalled_disk_refuses_recording_calls_and_holds_up_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let (node, release) = node_with_a_stalled_disk();
+        node.add_room(1).unwrap();
+        node.add_transport(1, 1, "anna".to_owned(), ("anna-fragment".to_owned(), "x".repeat(24))).unwrap();
+        let (mid, kind) = ("0".to_owned(), Kind::Audio);
+        node.set_track(1, 1, 1, TrackSpec { mid, kind, codecs: vec![], ssrcs: vec![], rids: vec![] }).unwrap();
+        node.grant_recording(1, "consent".to_owned(), "anna".to_owned()).unwrap();
+        node.open_journal(7, &folder.path().join("journal"), &[1; 32], b"header").unwrap();
+        let request = TapRequest { track: 1, grant: "consent", journal: 7, key_id: 1, key: &[2; 32] };
+        while !is_refused(&node.journal_event(7, b"event")) {}
+        assert!(is_refused(&node.add_tap(1, 3, &request)));
+        assert!(is_refused(&node.close_journal(7)));
+        node.set_track_muted(1, 1, true).unwrap();
+        drop(release);
+        // Nothing was half done: the same calls again do the whole.
+        until_it_fits(|| node.add_tap(1, 3, &request));
+        assert_eq!(node.open().unwrap().remove_tap(1, 3), Some(0));
+        until_it_fits(|| node.close_journal(7));
+        assert!(matches!(node.journal_event(7, b"late"), Err(CoreError::UnknownId(_))));
     }
 }

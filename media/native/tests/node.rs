@@ -80,6 +80,23 @@ fn a_transport_is_made_once_and_with_one_set_of_arguments() {
 }
 
 #[test]
+fn a_transport_holds_its_last_two_fragments_and_no_more() {
+    let node = node(1);
+    node.add_room(ROOM).unwrap();
+    add_transport(&node, 1, "first").unwrap();
+    node.restart_ice(ROOM, 1, ice("second")).unwrap();
+    node.restart_ice(ROOM, 1, ice("second")).unwrap();
+    assert!(is_refused(add_transport(&node, 2, "first")), "it may still carry media");
+    node.restart_ice(ROOM, 1, ice("third")).unwrap();
+    assert!(is_refused(add_transport(&node, 2, "second")));
+    assert!(is_refused(add_transport(&node, 2, "third")));
+    add_transport(&node, 2, "first").unwrap();
+    node.remove_transport(ROOM, 1).unwrap();
+    add_transport(&node, 1, "second").unwrap();
+    add_transport(&node, 3, "third").unwrap();
+}
+
+#[test]
 fn keys_are_set_once_and_have_the_length_of_their_profile() {
     let node = node(1);
     node.add_room(ROOM).unwrap();
@@ -148,6 +165,8 @@ fn a_tap_needs_a_grant_that_names_the_owner_of_the_track() {
     assert!(is_duplicate(node.grant_recording(ROOM, "consent-1".to_owned(), "bert".to_owned())));
     node.revoke_recording(ROOM, "consent-1".to_owned()).unwrap();
     assert!(is_unknown(tap("consent-1")), "withdrawn is withdrawn");
+    node.grant_recording(ROOM, "consent-1".to_owned(), "bert".to_owned()).unwrap();
+    assert!(is_refused(tap("consent-1")), "nothing of the withdrawn one is left");
 }
 
 #[test]

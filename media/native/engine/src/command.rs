@@ -151,3 +151,30 @@ pub enum Command {
         tap: TapId,
     },
 }
+
+impl Command {
+    /// For the log: the call's name and the id it is about, never what it carries (keys, passwords, consents).
+    pub fn name_and_id(&self) -> (&'static str, Option<u64>) {
+        match self {
+            Command::AddTransport { transport, .. } => ("add_transport", Some(transport.0)),
+            Command::RestartIce { transport, .. } => ("restart_ice", Some(transport.0)),
+            Command::RemoveTransport { transport } => ("remove_transport", Some(transport.0)),
+            Command::SendDtls { transport, .. } => ("send_dtls", Some(transport.0)),
+            Command::SetSrtp { transport, .. } => ("set_srtp", Some(transport.0)),
+            Command::SetExtensions { transport, .. } => ("set_extensions", Some(transport.0)),
+            Command::SetTrack { track, .. } => ("set_track", Some(track.0)),
+            Command::RemoveTrack { track } => ("remove_track", Some(track.0)),
+            Command::SetSlot { slot, .. } => ("set_slot", Some(slot.0)),
+            Command::SetSlotSource { slot, .. } => ("set_slot_source", Some(slot.0)),
+            Command::SetLayer { slot, .. } => ("set_layer", Some(slot.0)),
+            Command::SetTrackMuted { track, .. } => ("set_track_muted", Some(track.0)),
+            Command::RequestKeyframe { track } => ("request_keyframe", Some(track.0)),
+            Command::SetMaxBitrate { transport, .. } => ("set_max_bitrate", Some(transport.0)),
+            Command::GrantRecording { .. } => ("grant_recording", None),
+            Command::RevokeRecording { .. } => ("revoke_recording", None),
+            Command::AddTap { tap, .. } => ("add_tap", Some(tap.0)),
+            Command::RemoveTap { tap } => ("remove_tap", Some(tap.0)),
+            Command::FailTap { tap } => ("fail_tap", Some(tap.0)),
+        }
+    }
+}

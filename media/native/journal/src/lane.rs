@@ -18,6 +18,8 @@ const MAX_QUEUED_BYTES: usize = 64 << 20;
 /// Hand-overs that may wait; at ten per second and (journal, key), 800 of them for a second.
 pub(crate) const QUEUE_LENGTH: usize = 8192;
 
+const BEHIND: &str = "the journal's queue is full because the disk does not keep up; try again later";
+
 pub(crate) enum Message {
     Open(Box<NewJournal>),
     Key { journal: u64, key_id: u32, key: Box<LessSafeKey> },
@@ -107,36 +109,39 @@ impl Shared {
         self.registry().get(&journal)?.lanes.get(&key_id).cloned()
     }
 
-    /// For calls from Python's threads, which may wait for the queue.
+    /// Never waits: the caller may be an event loop, or hold the node's lock.
     pub(crate) fn send(&self, message: Message) -> Result<(), JournalError> {
-        self.queue.send(message).map_err(|_| JournalError::Gone)
+        self.queue.try_send(message).map_err(|error| match error {
+            TrySendError::Full(_) => JournalError::Refused(BEHIND),
+            TrySendError::Disconnected(_) => JournalError::Gone,
+        })
     }
 
-    /// For runtime threads: never waits; what does not fit is dropped and counted.
+    /// After everything that waits; for the end of the process only.
+    pub(crate) fn send_last(&self, message: Message) {
+        let _ = self.queue.send(message); // a writer thread that is gone needs no telling
+    }
+
+    /// For runtime threads: what does not fit is dropped and counted.
     pub(crate) fn hand_over(&self, journal: u64, key_id: u32, gate: &JournalGate, plain: Vec<u8>, records: u64) {
-        let len = plain.len();
-        let queued = self.queued_bytes.fetch_add(len, Ordering::Relaxed);
-        let fits = queued + len <= MAX_QUEUED_BYTES;
-        let taken = fits
-            && match self.queue.try_send(Message::Records { journal, key_id, plain }) {
-                Ok(()) => true,
-                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
-            };
-        if !taken {
-            self.queued_bytes.fetch_sub(len, Ordering::Relaxed);
+        if self.send_records(journal, key_id, plain).is_err() {
             gate.overflowed.fetch_add(records, Ordering::Relaxed);
         }
+    }
+
+    pub(crate) fn send_records(&self, journal: u64, key_id: u32, plain: Vec<u8>) -> Result<(), JournalError> {
+        let len = plain.len();
+        let queued = self.queued_bytes.fetch_add(len, Ordering::Relaxed);
+        let sent = if queued + len <= MAX_QUEUED_BYTES {
+            self.send(Message::Records { journal, key_id, plain })
+        } else {
+            Err(JournalError::Refused(BEHIND))
+        };
+        sent.inspect_err(|_| self.took(len))
     }
 
     /// The writer thread took records of that many bytes off the queue.
     pub(crate) fn took(&self, bytes: usize) {
         self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// For events of Python: counted like records, but waiting for the queue is allowed.
-    pub(crate) fn send_records(&self, journal: u64, key_id: u32, plain: Vec<u8>) -> Result<(), JournalError> {
-        let len = plain.len();
-        self.queued_bytes.fetch_add(len, Ordering::Relaxed);
-        self.send(Message::Records { journal, key_id, plain }).inspect_err(|_| self.took(len))
     }
 }

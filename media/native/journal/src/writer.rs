@@ -5,6 +5,7 @@ use crate::lane::{JournalGate, Lane, Message, NewJournal, Registered, Shared, QU
 use crate::sink::JournalSink;
 use crate::thread::WriterThread;
 use crate::{JournalError, JournalNotice, EVENT_KEY, MAX_HEADER_BYTES, MAX_RECORD_BYTES};
+use std::collections::hash_map::Entry;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -16,7 +17,8 @@ use std::thread::JoinHandle;
 
 const KEY_BYTES: usize = 32;
 
-/// The writer thread and the registry of open journals. `Send + Sync`; one per process.
+/// The writer thread and the registry of open journals. `Send + Sync`; one per process. No call but `shutdown` waits
+/// for the thread: one that finds its queue full is Refused, has changed nothing and may be repeated.
 pub struct JournalWriter {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -34,12 +36,21 @@ impl JournalWriter {
 
     /// Creates the file (exclusively, mode 0600) in the caller's thread, so that its error is answered at once.
     pub fn open(&self, journal: u64, path: &Path, key: &[u8], header: &[u8]) -> Result<(), JournalError> {
+        self.open_by(create, journal, (path, key, header))
+    }
+
+    /// The file is made without the lock: runtime threads take it when they meet a new key, for all their rooms.
+    fn open_by(
+        &self,
+        create: impl FnOnce(&Path, &[u8]) -> io::Result<File>,
+        journal: u64,
+        (path, key, header): (&Path, &[u8], &[u8]),
+    ) -> Result<(), JournalError> {
         check_key(key)?;
         if header.len() > MAX_HEADER_BYTES {
             return Err(JournalError::Refused("header too long"));
         }
-        let mut registry = self.shared.registry();
-        if registry.contains_key(&journal) {
+        if self.shared.registry().contains_key(&journal) {
             return Err(JournalError::Duplicate);
         }
         let mut file_id = [0; FILE_ID_BYTES];
@@ -50,12 +61,29 @@ impl JournalWriter {
         let file = create(path, &preamble).map_err(JournalError::Io)?;
         let gate = Arc::new(JournalGate::default());
         let keys = Sealer::new(file_id, &preamble);
-        registry.insert(journal, Registered { gate: Arc::clone(&gate), keys, lanes: HashMap::new() });
-        drop(registry);
+        let registered = Registered { gate: Arc::clone(&gate), keys, lanes: HashMap::new() };
+        if !self.register(journal, registered) {
+            // Another call with this id was quicker; the file is ours (create_new) and holds nothing yet.
+            let _ = std::fs::remove_file(path);
+            return Err(JournalError::Duplicate);
+        }
         let written = preamble.len() as u64;
-        let path = path.to_owned();
-        let new = NewJournal { journal, file, path, written, sealer, event_key, gate };
-        self.shared.send(Message::Open(Box::new(new)))
+        let new = NewJournal { journal, file, path: path.to_owned(), written, sealer, event_key, gate };
+        self.shared.send(Message::Open(Box::new(new))).inspect_err(|_| {
+            self.shared.registry().remove(&journal);
+            let _ = std::fs::remove_file(path);
+        })
+    }
+
+    /// False if the id is taken.
+    fn register(&self, journal: u64, registered: Registered) -> bool {
+        match self.shared.registry().entry(journal) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(registered);
+                true
+            }
+        }
     }
 
     /// 32-byte key of one participant; repeating it is fine, and lifts an earlier `revoke_key`. One key id has one
@@ -74,8 +102,7 @@ impl JournalWriter {
             }
             Box::new(registered.keys.derive_key(key_id, key)?)
         };
-        // Before the lane is visible, so that no record overtakes its key; without the lock, because the queue may
-        // be full and the writer thread needs the lock to forget a failed journal.
+        // Before the lane is visible, so that no record overtakes its key.
         self.shared.send(Message::Key { journal, key_id, key: derived })?;
         if let Some(registered) = self.shared.registry().get_mut(&journal) {
             let gate = Arc::clone(&registered.gate);
@@ -108,11 +135,12 @@ impl JournalWriter {
     /// Refuses further records at once; what the sinks still hold is sealed when they next flush (≤ 300 ms),
     /// then synced and closed, told by `Closed`.
     pub fn close(&self, journal: u64) -> Result<(), JournalError> {
-        match self.shared.registry().get(&journal) {
-            Some(registered) => registered.gate.close(),
-            None => return Err(JournalError::UnknownJournal),
-        }
-        self.shared.send(Message::Close { journal })
+        let gate = self.shared.registry().get(&journal).map(|registered| Arc::clone(&registered.gate));
+        let gate = gate.ok_or(JournalError::UnknownJournal)?;
+        // The gate second, so that a refused call has changed nothing; the thread lingers longer than that takes.
+        self.shared.send(Message::Close { journal })?;
+        gate.close();
+        Ok(())
     }
 
     /// A sink for one runtime thread. Each thread has its own.
@@ -124,7 +152,7 @@ impl JournalWriter {
     pub fn shutdown(&self) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
-            let _ = self.shared.send(Message::Shutdown);
+            self.shared.send_last(Message::Shutdown);
             let _ = thread.join();
         }
     }
@@ -152,4 +180,85 @@ fn create(path: &Path, preamble: &[u8]) -> io::Result<File> {
         return Err(error);
     }
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Record;
+    use std::sync::mpsc::{channel, Receiver};
+    use std::time::Duration;
+
+    /// A writer whose thread takes nothing off its queue, and that queue's other end.
+    fn stalled(queue_length: usize) -> (JournalWriter, Receiver<Message>) {
+        let (queue, messages) = sync_channel(queue_length);
+        (JournalWriter { shared: Arc::new(Shared::new(queue)), thread: Mutex::new(None) }, messages)
+    }
+
+    fn is_refused(result: Result<(), JournalError>) -> bool {
+        matches!(result, Err(JournalError::Refused(_)))
+    }
+
+    const PACKET: Record<'static> = Record::Rtp { tap: 1, codec: 5, arrival_us: 0, packet: &[0; 40] };
+
+    #[test]
+    fn a_slow_disk_does_not_hold_up_a_runtime_thread() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = JournalWriter::start(|_| {}).unwrap();
+        writer.open(1, &folder.path().join("first"), &[1; 32], b"").unwrap();
+        writer.add_key(1, 5, &[5; 32]).unwrap();
+        let mut sink = writer.sink();
+        let appended_meanwhile = |path: &Path, preamble: &[u8]| {
+            let (done, appended) = channel();
+            std::thread::spawn(move || done.send(sink.append(1, 5, PACKET)));
+            let result = appended.recv_timeout(Duration::from_secs(5));
+            assert!(matches!(result, Ok(Ok(()))), "the sink waits for the disk: {result:?}");
+            create(path, preamble)
+        };
+        let path = folder.path().join("second");
+        writer.open_by(appended_meanwhile, 2, (&path, &[2; 32], b"")).unwrap();
+    }
+
+    #[test]
+    fn of_two_openings_with_one_id_the_later_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = JournalWriter::start(|_| {}).unwrap();
+        let overtaken = |path: &Path, preamble: &[u8]| {
+            writer.open(1, &folder.path().join("quicker"), &[1; 32], b"").unwrap();
+            create(path, preamble)
+        };
+        let path = folder.path().join("slower");
+        let opened = writer.open_by(overtaken, 1, (&path, &[1; 32], b""));
+        assert!(matches!(opened, Err(JournalError::Duplicate)));
+        assert!(!path.exists());
+        writer.add_key(1, 5, &[5; 32]).unwrap();
+    }
+
+    #[test]
+    fn a_full_queue_refuses_every_call_and_nothing_is_half_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let (writer, messages) = stalled(1);
+        writer.open(1, &path, &[1; 32], b"").unwrap();
+        let other = folder.path().join("other");
+        assert!(is_refused(writer.open(2, &other, &[1; 32], b"")));
+        assert!(!other.exists());
+        assert!(is_refused(writer.event(1, 0, b"event")));
+        assert!(is_refused(writer.add_key(1, 5, &[5; 32])));
+        assert!(is_refused(writer.close(1)));
+        let mut sink = writer.sink();
+        assert!(matches!(sink.append(1, 5, PACKET), Err(JournalError::UnknownJournal)), "the key was not added");
+        // Once there is room, each of them can be repeated.
+        let make_room = || drop(messages.try_recv().unwrap());
+        make_room();
+        writer.add_key(1, 5, &[5; 32]).unwrap();
+        sink.append(1, 5, PACKET).unwrap();
+        make_room();
+        writer.event(1, 0, b"event").unwrap();
+        make_room();
+        writer.open(2, &other, &[1; 32], b"").unwrap();
+        make_room();
+        writer.close(1).unwrap();
+        assert!(is_refused(sink.append(1, 5, PACKET)), "closed from the moment of its return");
+    }
 }

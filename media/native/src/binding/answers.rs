@@ -19,6 +19,7 @@ pub(super) fn event(py: Python<'_>, notice: &Notice) -> PyResult<Object> {
         Notice::JournalSynced { journal, bytes } => ("journal", journal, "synced", bytes).into_py_any(py),
         Notice::JournalFailed { journal, why } => ("journal", journal, "failed", why).into_py_any(py),
         Notice::JournalClosed { journal } => ("journal", journal, "closed", py.None()).into_py_any(py),
+        Notice::CommandRefused { room, what, why } => ("command_refused", room, what, why).into_py_any(py),
         Notice::Dropped { count } => ("dropped_events", count).into_py_any(py),
     }
 }

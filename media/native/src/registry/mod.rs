@@ -50,6 +50,7 @@ struct Transport {
     participant: String,
     made_from: u64,
     keys: Option<u64>,
+    /// The last `UFRAGS_KEPT`, oldest first.
     ufrags: Vec<String>,
     /// Every SSRC that ever left on it, and the slot it belongs to: none is used twice (DESIGN.md §2).
     ssrcs: HashMap<u32, u64>,
@@ -66,6 +67,9 @@ pub struct Registry {
 /// RFC 8445 §5.3 allows 4 and 22; DESIGN.md §2 asks for more. 256 is the standard's upper bound.
 const UFRAG_CHARACTERS: std::ops::RangeInclusive<usize> = 8..=256;
 const PASSWORD_CHARACTERS: std::ops::RangeInclusive<usize> = 24..=256;
+
+/// Per transport, the engine's bound: a restart has the new fragment and the one that still carries media.
+const UFRAGS_KEPT: usize = 2;
 
 fn unknown(what: &str, id: impl std::fmt::Display) -> CoreError {
     CoreError::UnknownId(format!("{what} {id} is not there"))
@@ -174,6 +178,7 @@ impl Registry {
         check_ice(ice)?;
         let is_taken = self.ufrags.contains(ice.0);
         let thread = self.check_transport(room, transport)?;
+        let mut forgotten = None;
         if let Some(there) = self.room(room)?.transports.get_mut(&transport) {
             let is_own = there.ufrags.last().is_some_and(|ufrag| ufrag == ice.0);
             if is_taken && !is_own {
@@ -182,8 +187,14 @@ impl Registry {
             if !is_own {
                 there.ufrags.push(ice.0.to_owned());
             }
+            if there.ufrags.len() > UFRAGS_KEPT {
+                forgotten = Some(there.ufrags.remove(0));
+            }
         }
         self.ufrags.insert(ice.0.to_owned());
+        if let Some(ufrag) = forgotten {
+            self.ufrags.remove(&ufrag);
+        }
         Ok(thread)
     }
 

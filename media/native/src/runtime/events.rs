@@ -1,8 +1,8 @@
 //! What waits for Python: one queue per runtime thread behind the node's one eventfd.
 //!
 //! State events are bounded by the number of things that have a state: a newer state of the same thing replaces the
-//! one that still waits. Datagrams and answers are bounded by count; what found no room is dropped and told as
-//! `dropped_events`. Runtime threads take the lock for a push, Python for a swap; neither holds it longer.
+//! one that still waits. Datagrams, answers and refusals are bounded by count; what found no room is dropped and told
+//! as `dropped_events`. Runtime threads take the lock for a push, Python for a swap; neither holds it longer.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +18,9 @@ const MAX_DTLS_WAITING: u32 = 16;
 /// Answers to `request_stats` and `request_dump` that may wait.
 const MAX_ANSWERS_WAITING: usize = 1_024;
 
+/// Refused commands that may wait: each is one line of the log.
+const MAX_REFUSALS_WAITING: usize = 256;
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// The transport or room was gone when the question arrived.
@@ -28,14 +31,42 @@ pub enum Answer {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
-    Room { room: u64, event: Event },
-    RoomFailed { room: u64, message: String },
-    ThreadFailed { thread: usize, message: String },
-    Answer { ticket: u64, answer: Answer },
-    JournalSynced { journal: u64, bytes: u64 },
-    JournalFailed { journal: u64, why: String },
-    JournalClosed { journal: u64 },
-    Dropped { count: u64 },
+    Room {
+        room: u64,
+        event: Event,
+    },
+    RoomFailed {
+        room: u64,
+        message: String,
+    },
+    ThreadFailed {
+        thread: usize,
+        message: String,
+    },
+    Answer {
+        ticket: u64,
+        answer: Answer,
+    },
+    JournalSynced {
+        journal: u64,
+        bytes: u64,
+    },
+    JournalFailed {
+        journal: u64,
+        why: String,
+    },
+    JournalClosed {
+        journal: u64,
+    },
+    /// The engine refused what the registry had let pass. `what`: the call, and the id it was about.
+    CommandRefused {
+        room: u64,
+        what: String,
+        why: String,
+    },
+    Dropped {
+        count: u64,
+    },
 }
 
 /// What a newer notice of the same subject makes obsolete.
@@ -56,6 +87,7 @@ struct Waiting {
     latest: HashMap<Subject, usize>,
     dtls: HashMap<u64, u32>,
     answers: usize,
+    refusals: usize,
     dropped: u64,
 }
 
@@ -140,6 +172,10 @@ impl Waiting {
                 self.answers += 1;
                 self.answers <= MAX_ANSWERS_WAITING
             }
+            Notice::CommandRefused { .. } => {
+                self.refusals += 1;
+                self.refusals <= MAX_REFUSALS_WAITING
+            }
             _ => true,
         }
     }
@@ -219,5 +255,15 @@ mod tests {
         assert_eq!(notices[17], Notice::Dropped { count: 1 });
         queue.push(dtls(1));
         assert_eq!(queue.take(), vec![dtls(1)]);
+    }
+
+    #[test]
+    fn a_flood_of_refusals_is_cut_and_told() {
+        let queue = queue();
+        for _ in 0..300 {
+            queue.push(Notice::CommandRefused { room: 1, what: "set_slot 1".to_owned(), why: "no".to_owned() });
+        }
+        let notices = queue.take();
+        assert_eq!((notices.len(), notices.last()), (257, Some(&Notice::Dropped { count: 44 })));
     }
 }

@@ -94,15 +94,23 @@ impl Worker {
         }
     }
 
-    /// Whether the engine carried it out. The registry has checked before, so a refusal is counted as odd.
+    /// Whether the engine carried it out. The registry has checked before, so Python believes that it did: a refusal
+    /// is counted and told.
     pub(super) fn apply(&mut self, room: u64, command: Command) -> bool {
         let Some(there) = self.rooms.get_mut(&room) else {
             return false;
         };
         let outputs = &mut self.outputs;
+        let (name, id) = command.name_and_id();
+        // A tap that ended by itself may be ended once more before Python has read of it: it is as was asked.
+        let ends_tap = matches!(command, Command::RemoveTap { .. } | Command::FailTap { .. });
         match guarded(|| there.engine.apply(command, now(), outputs)) {
             Ok(result) => {
-                self.counts.commands_refused += u64::from(result.is_err());
+                if let Some(error) = result.err().filter(|_| !ends_tap) {
+                    self.counts.commands_refused += 1;
+                    let what = id.map_or_else(|| name.to_owned(), |id| format!("{name} {id}"));
+                    self.shared.events.push(Notice::CommandRefused { room, what, why: error.to_string() });
+                }
                 self.after_turn(room);
                 result.is_ok()
             }

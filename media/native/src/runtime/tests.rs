@@ -3,7 +3,9 @@
 use std::net::UdpSocket as StdSocket;
 use std::time::Duration;
 
-use holdspace_engine::{CodecSpec, Command, ExtensionIds, Kind, SlotId, SlotSpec, TrackId, TrackSpec, TransportId};
+use holdspace_engine::{
+    CodecSpec, Command, ExtensionIds, Kind, SlotId, SlotSpec, TapId, TrackId, TrackSpec, TransportId,
+};
 use holdspace_wire::srtp::Profile;
 use holdspace_wire::stun::{write_binding_request, CheckToSend, IceRole, IntegrityKey};
 
@@ -137,6 +139,23 @@ fn a_panic_ends_its_room_and_no_other() {
     let mut answer = [0; 512];
     socket.recv(&mut answer).unwrap();
     assert_eq!(answer[8..20], [2; 12], "only the room that lives answers");
+}
+
+#[test]
+fn what_the_engine_refuses_is_told_without_what_it_carried() {
+    let runtime = start(1);
+    add_transport(&runtime, 1, 1, "first-fragment");
+    let keys = (vec![7; 3], vec![7; 3]);
+    let (transport, profile) = (TransportId(9), Profile::AeadAes128Gcm);
+    let unknown = Command::SetSrtp { transport, profile, inbound_key: keys.0, outbound_key: keys.1 };
+    runtime.send(0, ThreadCommand::Room { room: 1, command: unknown }).unwrap();
+    let refused = Notice::CommandRefused { room: 1, what: "set_srtp 9".to_owned(), why: "unknown id".to_owned() };
+    while !next_notices(&runtime).contains(&refused) {}
+    // Ending a tap that has ended is no refusal.
+    runtime.send(0, ThreadCommand::Room { room: 1, command: Command::RemoveTap { tap: TapId(3) } }).unwrap();
+    settle(&runtime, 1);
+    runtime.stop();
+    assert_eq!(runtime.counts()[0].commands_refused, 1);
 }
 
 #[test]
