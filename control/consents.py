@@ -124,18 +124,19 @@ async def standing_in(session: AsyncSession, row: Appointment) -> tuple[Given, .
         .join(last, last.c.number == Consent.number)
         .join(ConsentText, ConsentText.id == Consent.text_id)
     )
-    return tuple(
-        Given(
-            consent.id,
-            consent.person_id,
-            Purpose(consent.purpose),
-            consent.text_id,
-            version,
-            consent.appointment_id,
-            Answer(consent.answer),
-            consent.answered_at,
-        )
-        for consent, version in found
+    return tuple(_given(consent, version) for consent, version in found)
+
+
+def _given(consent: Consent, version: int) -> Given:
+    return Given(
+        consent.id,
+        consent.person_id,
+        Purpose(consent.purpose),
+        consent.text_id,
+        version,
+        consent.appointment_id,
+        Answer(consent.answer),
+        consent.answered_at,
     )
 
 
@@ -159,19 +160,7 @@ async def history_of(db: Database, actor: Actor) -> tuple[Given, ...]:
             .order_by(Consent.number.desc())
             .limit(500)
         )
-        return tuple(
-            Given(
-                consent.id,
-                consent.person_id,
-                Purpose(consent.purpose),
-                consent.text_id,
-                version,
-                consent.appointment_id,
-                Answer(consent.answer),
-                consent.answered_at,
-            )
-            for consent, version in found
-        )
+        return tuple(_given(consent, version) for consent, version in found)
 
 
 # -- answering ---------------------------------------------------------------------------------------------------
