@@ -49,7 +49,10 @@ class Session:
     async def end(self) -> None:
         await journey.press(self.amara.page, "#end")
         await self.amara.page.locator("#end-yes").click()
-        await self.mina.page.wait_for_url(re.compile("/afterwards"))
+        await asyncio.gather(
+            self.mina.page.wait_for_url(re.compile("/afterwards")),
+            self.amara.page.wait_for_url(re.compile(f"/sessions/{self.appointment}$")),
+        )
 
     async def open_recording(self, *, oldest: bool = False) -> list[dict[str, Any]]:
         """From the dashboard to the player; answers the recording's files."""
