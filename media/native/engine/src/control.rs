@@ -355,9 +355,11 @@ impl Engine {
             track.slots.push(slot_at);
             slot.codec_map = map_codecs(&track.codecs, &slot.spec.codecs);
             slot.wanted_layer = wanted_layer(slot, track);
+            let index = slot.transport;
             if slot.open {
                 let wanted = slot.wanted_layer;
                 self.want_keyframe_of(track_at, wanted, now);
+                self.schedule_probe(index, now);
             }
         }
         Ok(())

@@ -134,7 +134,7 @@ fn inbound_of(stream_key: u64, meta: &PacketMeta, now: Time) -> Inbound {
 }
 
 fn offer(slot: &mut Slot, track: &Track, track_at: usize, media: &MediaIn<'_>, inbound: &Inbound) -> Outcome {
-    if !slot.open || slot.is_paused() {
+    if !slot.open || slot.held || slot.is_paused() {
         return Outcome::Ignored;
     }
     let layer = media.binding.layer;
@@ -149,6 +149,9 @@ fn offer(slot: &mut Slot, track: &Track, track_at: usize, media: &MediaIn<'_>, i
     let attached = slot.timeline.stream_key() == Some(inbound.stream_key);
     if attached && !slot.timeline.is_break(inbound.stream_key, inbound.ext_seq) {
         let decodable = slot.codec_map.get(usize::from(media.meta.codec)).is_some_and(Option::is_some);
+        if media.meta.starts_keyframe {
+            slot.keyframe_at = Some(inbound.now);
+        }
         let placed = match media.swallow || !decodable {
             true => slot.timeline.swallow(inbound),
             false => slot.timeline.place(inbound),
@@ -168,6 +171,7 @@ fn offer(slot: &mut Slot, track: &Track, track_at: usize, media: &MediaIn<'_>, i
     }
     let placed = slot.timeline.attach(inbound);
     slot.report_due = true;
+    slot.keyframe_at = Some(inbound.now);
     if !slot.enqueue(placed, origin, inbound.now) {
         return Outcome::Ignored;
     }

@@ -23,6 +23,7 @@
 
 mod arena;
 mod assemble;
+mod bwe;
 mod cache;
 pub mod command;
 pub mod config;
@@ -38,6 +39,9 @@ mod inbound;
 mod inbound_rtcp;
 mod nack;
 pub mod output;
+mod pace;
+mod pacer;
+mod rate;
 mod rewrite;
 mod slot;
 pub mod stats;

@@ -54,6 +54,8 @@ pub struct Transmit {
     pub arrival: Option<Time>,
     /// Forwarded media packets in it: the weight of this send in the delay histogram.
     pub media_packets: u32,
+    /// Whose transport-wide numbers it carries, one per segment from the given one on: to be told if it is not sent.
+    pub numbers: Option<(TransportId, u64)>,
     start: usize,
     len: usize,
 }
@@ -65,6 +67,7 @@ pub(crate) struct Run {
     pub(crate) segments: usize,
     pub(crate) arrival: Option<Time>,
     pub(crate) media_packets: u32,
+    pub(crate) numbers: Option<(TransportId, u64)>,
 }
 
 pub const MAX_SEGMENTS: usize = 64;
@@ -157,20 +160,20 @@ impl Outputs {
 
     /// The first `len` bytes of the space are one send.
     pub(crate) fn commit(&mut self, run: Run, len: usize) {
-        let Run { path, segment_bytes, segments, arrival, media_packets } = run;
+        let Run { path, segment_bytes, segments, arrival, media_packets, numbers } = run;
         let start = self.used;
-        self.transmits.push(Transmit { path, segment_bytes, segments, arrival, media_packets, start, len });
+        self.transmits.push(Transmit { path, segment_bytes, segments, arrival, media_packets, numbers, start, len });
         self.used += len;
     }
 
     /// One datagram that is not media.
     pub(crate) fn send_one(&mut self, path: Path, bytes: &[u8]) {
         self.space(bytes.len())[..bytes.len()].copy_from_slice(bytes);
-        self.commit_one(path, bytes.len());
+        self.commit_one(path, bytes.len(), None);
     }
 
-    pub(crate) fn commit_one(&mut self, path: Path, len: usize) {
-        let run = Run { path, segment_bytes: len, segments: 1, arrival: None, media_packets: 0 };
+    pub(crate) fn commit_one(&mut self, path: Path, len: usize, numbers: Option<(TransportId, u64)>) {
+        let run = Run { path, segment_bytes: len, segments: 1, arrival: None, media_packets: 0, numbers };
         self.commit(run, len);
     }
 

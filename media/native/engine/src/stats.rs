@@ -75,6 +75,7 @@ pub struct TransportStats {
     pub recovered_in: u64,
     pub lost_in: u64,
     pub dropped: DropCounts,
+    pub dropped_out: u64,
     pub rtt_ms: Option<f64>,
     pub fraction_lost_out: f64,
     pub jitter_in_ms: f64,

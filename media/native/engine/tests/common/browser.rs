@@ -82,6 +82,7 @@ pub struct Browser {
     pub checks: bool,
     pub reports: bool,
     pub undecodable: u64,
+    pub padding_got: u64,
     pub plis_got: Vec<(Time, u32)>,
     pub nacks_got: u64,
     pub rembs: Vec<u64>,
@@ -135,6 +136,7 @@ impl Browser {
             checks: true,
             reports: true,
             undecodable: 0,
+            padding_got: 0,
             plis_got: Vec::new(),
             nacks_got: 0,
             rembs: Vec::new(),
@@ -445,6 +447,10 @@ impl Browser {
         }
         let receiving = self.receiving.values_mut().find(|r| r.rtx_ssrc == Some(header.ssrc));
         let receiving = receiving.expect("an SSRC announced to this browser");
+        if got.payload.is_empty() {
+            self.padding_got += 1; // a probe
+            return;
+        }
         let (original, rest) = rtp::parse_untrusted_rtx(&got.payload).expect("OSN");
         let newest = ExtSeq(receiving.newest.expect("media before its repair"));
         got.ext_seq = newest.nearest(original).0;
