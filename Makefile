@@ -40,10 +40,12 @@ run: $(VENV)/.installed
 
 # -- tests ----------------------------------------------------------------------------------------------------------
 
-DEBIAN_FOR_TESTS := chromium postgresql ffmpeg nodejs
+DEBIAN_FOR_TESTS := chromium postgresql ffmpeg nodejs espeak-ng nftables iproute2
 test-prerequisites: prerequisites
 	@missing=""; for p in $(DEBIAN_FOR_TESTS); do \
 	  case $$p in chromium) f=$$(command -v chromium);; ffmpeg) f=$$(command -v ffprobe);; nodejs) f=$$(command -v node);; \
+	    nftables) f=$$(command -v nft || ls /usr/sbin/nft 2>/dev/null);; iproute2) f=$$(command -v tc || ls /usr/sbin/tc 2>/dev/null);; \
+	    espeak-ng) f=$$(command -v espeak-ng);; \
 	    postgresql) f=$$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null);; esac; \
 	  [ -n "$$f" ] || missing="$$missing $$p"; done; \
 	command -v npm >/dev/null || missing="$$missing npm"; \
