@@ -36,6 +36,8 @@ pub struct Sending {
     pub every_ms: u64,
     pub packets_per_frame: usize,
     pub payload_bytes: usize,
+    /// How many times the packets of a delta frame a keyframe has.
+    pub keyframe_factor: usize,
     pub ext_seq: u64,
     pub rtx_seq: u64,
     pub rtp_ts: u32,
@@ -209,6 +211,7 @@ impl Browser {
             every_ms: if kind == Kind::Video { 33 } else { 20 },
             packets_per_frame: if kind == Kind::Video { 4 } else { 1 },
             payload_bytes: if kind == Kind::Video { 1_100 } else { 80 },
+            keyframe_factor: 1,
             ext_seq: 65_500 + track.0 % 7,
             rtx_seq: 300,
             rtp_ts: 0xffff_0000,
@@ -282,7 +285,7 @@ impl Browser {
         sending.tl0 = sending.tl0.wrapping_add(1);
         sending.frames += 1;
         sending.keyframes += u64::from(keyframe);
-        let count = sending.packets_per_frame;
+        let count = sending.packets_per_frame * if keyframe { sending.keyframe_factor } else { 1 };
         (0..count).map(|part| self.media_packet(at, part, part + 1 == count, keyframe)).collect()
     }
 

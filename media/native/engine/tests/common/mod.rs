@@ -3,12 +3,14 @@
 #![allow(dead_code, unreachable_pub, unused_imports)] // each test file uses another part
 
 pub mod browser;
+pub mod call;
 pub mod link;
 
 pub use browser::Browser;
+pub use call::Call;
 use holdspace_engine::*;
 use holdspace_wire::srtp::Profile;
-pub use link::{Faults, Link};
+pub use link::{Faults, Line, Link};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
