@@ -14,7 +14,7 @@ from recorder import journal
 from recorder.container import VideoShape, WebmWriter
 from recorder.depacketize import CodecFacts, Depacketizer, facts_of, parse_rtp, vp8_descriptor_length, vp8_size
 from recorder.errors import Damaged
-from recorder.events import Event, Included, Started, Tapped, decode
+from recorder.events import Event, Included, Noted, Started, Tapped, decode
 from recorder.journal import Chunk, Journal
 from recorder.storage import EncryptedFile, EncryptedWriter, Shelf, file_key
 from recorder.timeline import REORDER_US, Line, Reorder, StreamClock, StreamTime, connection_line
@@ -54,6 +54,12 @@ class Survey:
     damage: str | None = None
     skipped_packets: int = 0
     """Of codecs this version cannot keep."""
+    marks: list[tuple[int, str]] = field(default_factory=list)
+    """(arrival in µs, words) of what a viewer may want to jump to."""
+
+    def mark(self, at_us: int, words: str) -> None:
+        if not any(known == words for _, known in self.marks):
+            self.marks.append((at_us, words))
 
 
 def whole_chunks(source: Journal, survey: Survey) -> Iterator[Chunk]:
@@ -117,6 +123,16 @@ def _saw_event(survey: Survey, tapped: dict[int, Tapped], event: Event | None, a
             survey.people[event.key_id] = event
         case Tapped():
             tapped[event.tap] = event
+            name = survey.people[event.key_id].name if event.key_id in survey.people else ""
+            sharing = event.source in SCREEN_SOURCES
+            survey.mark(arrival_us, f"{name} shares a screen" if sharing else f"{name} is recorded")
+        case Noted(what="excluded", participant=participant):
+            name = next((one.name for one in survey.people.values() if one.participant == participant), "")
+            survey.marks.append((arrival_us, f"{name} is no longer recorded"))
+        case Noted(what="paused"):
+            survey.marks.append((arrival_us, "Paused"))
+        case Noted(what="resumed"):
+            survey.marks.append((arrival_us, "Recording goes on"))
         case _:
             pass
 
@@ -228,6 +244,9 @@ def finish(root: Path, recording_id: str, keys: Mapping[int, bytes]) -> dict[str
         "dropped_bytes": survey.dropped_bytes,
         "damage": survey.damage,
         "skipped_packets": survey.skipped_packets,
+        "chapters": [
+            {"at_ms": max(0, round((at_us - start_us) / 1000)), "title": words} for at_us, words in survey.marks
+        ],
         "files": entries,
     }
 
