@@ -25,6 +25,12 @@ class MediaSettings:
     """Local addresses; a wildcard stands for every address of its family."""
     udp_port: int = 46000
     """0 takes any free port for each thread (tests)."""
+    tcp: bool = True
+    """Also take media by TCP (ICE-TCP), for networks that let no UDP through."""
+    tcp_port: int = 0
+    """Its port, one for all threads; 443 is what strict networks let through. 0 takes the number of `udp_port`."""
+    advertise_tcp_port: int = 0
+    """TCP port behind which `tcp_port` is reached from outside; 0: the same."""
     advertise: Mapping[str, str] = field(default_factory=dict)
     """Bound address → the public address behind which it is reached."""
     gso: bool = True
@@ -45,6 +51,8 @@ class MediaSettings:
     def __post_init__(self) -> None:
         _check(0 <= self.threads <= 256, "threads", self.threads, "0 to 256")
         _check(0 <= self.udp_port <= 65_535 - self.thread_count, "udp_port", self.udp_port, "0 to 65535 less threads")
+        _check(0 <= self.tcp_port <= 65_535, "tcp_port", self.tcp_port, "0 to 65535")
+        _check(0 <= self.advertise_tcp_port <= 65_535, "advertise_tcp_port", self.advertise_tcp_port, "0 to 65535")
         _check(bool(self.bind), "bind", self.bind, "at least one address")
         for address in (*self.bind, *self.advertise.keys(), *self.advertise.values()):
             _check(_is_address(address), "bind and advertise", address, "IP addresses")
