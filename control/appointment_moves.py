@@ -22,7 +22,7 @@ from control.models.people import Person, Role
 from control.money import payments
 from control.money.policy import Outcome, Policy, is_late
 from control.money.words import money_words
-from control.notices.outbox import Notice, NoticeKind, SessionFacts, enqueue
+from control.notices.outbox import Notice, NoticeKind, SessionFacts, enqueue, plan_reminders
 from control.session_events import SessionChanged
 from control.slots import Span
 
@@ -230,6 +230,9 @@ async def _tell(session: AsyncSession, row: Appointment, before: State, now: dat
     for kind in _PRACTITIONER_HEARS.get(state, ()):
         about = await session_facts(session, row)
         await enqueue(session, Notice(kind, row.practitioner_id, about), now=now)
+    if state is State.SCHEDULED:
+        about = await session_facts(session, row)
+        await plan_reminders(session, about, (row.client_id, row.practitioner_id), now=now)
 
 
 def _amount_of(kind: NoticeKind, row: Appointment) -> int:
