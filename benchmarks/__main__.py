@@ -7,10 +7,13 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from benchmarks import forward, join, machine
-from benchmarks.peers import PROFILES
+from benchmarks import forward, join, machine, namespace, recovery
+from benchmarks.participant import PROFILES
+
+CANNOT_HERE: Final = 3
+"""Exit code: the machine doesn't let this benchmark run; nothing was measured."""
 
 
 class Result(Protocol):
@@ -43,6 +46,13 @@ def _run_forward(arguments: argparse.Namespace) -> int:
 def _run_join(arguments: argparse.Namespace) -> int:
     result = asyncio.run(join.measure(arguments.joins, _tell))
     _report(arguments.json, f"join, {arguments.joins} times", result)
+    return 0
+
+
+def _run_recovery(arguments: argparse.Namespace) -> int:
+    names = arguments.case or list(recovery.CASES)
+    result = asyncio.run(recovery.measure(names, arguments.seconds, _tell))
+    _report(arguments.json, f"recovery, {len(names)} cases", result)
     return 0
 
 
@@ -91,12 +101,26 @@ def _parser() -> argparse.ArgumentParser:
     one = _add(what, "join", "from the click on join to the first decoded picture, in Chromium", join)
     one.add_argument("--joins", type=int, default=20, metavar="N")
     one.set_defaults(run=_run_join)
+    one = _add(what, "recovery", "freezes and broken sound on a bad line, in Chromium", recovery)
+    one.add_argument(
+        "--case",
+        action="append",
+        choices=list(recovery.CASES),
+        metavar="CASE",
+        help="only this one (may be repeated): %(choices)s",
+    )
+    one.add_argument("--seconds", type=float, default=10.0, metavar="S", help="length of a case without rate steps")
+    one.set_defaults(run=_run_recovery)
     return parser
 
 
 def main() -> int:
     arguments = _parser().parse_args()
-    status: int = arguments.run(arguments)
+    try:
+        status: int = arguments.run(arguments)
+    except namespace.NoRight as error:
+        sys.stderr.write(f"{error}\n")
+        return CANNOT_HERE
     return status
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiortc.rtcdtlstransport import RTCCertificate
 
 from benchmarks.machine import StealClock
-from benchmarks.peers import Peer
+from benchmarks.participant import Peer
 from benchmarks.server import Server
 from media import _forwarder
 

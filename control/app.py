@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from control import busy_times, keyfiles, security
+from control import busy_times, keyfiles, security, turn
 from control.api import (
     accounts,
     appointments,
@@ -54,7 +54,7 @@ from control.keys import (
     SETTINGS,
     WAITING_ROOM,
 )
-from control.limits import Limits
+from control.limits import Limits, client_address, network_of
 from control.measures import LoopWatch
 from control.money.cashier import Cashier
 from control.notices.live import LiveBus
@@ -62,7 +62,7 @@ from control.notices.worker import OutboxWorker
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.scheduler import Scheduler
-from control.session_events import forward_to
+from control.session_events import forward_sign_outs, forward_to
 from control.session_watch import SessionWatch
 from control.waiting_room import WaitingRoom
 from media.node import MediaNode
@@ -126,7 +126,12 @@ def create_app(
     app[HUB] = Hub(
         app[MEDIA],
         app[WAITING_ROOM],
-        HubSettings(app[INSTALL_KEYS].session_secret, security.own_origins(settings.server)),
+        HubSettings(
+            app[INSTALL_KEYS].session_secret,
+            security.own_origins(settings.server),
+            ice_servers=lambda admission, now: turn.ice_servers(settings.turn, admission.person_id, now),
+            network_of=lambda request: network_of(client_address(request, settings.server.trusted_proxies)),
+        ),
         clock=clock,
     )
     recorder = Recorder(app[MEDIA], settings.recordings_dir, app[INSTALL_KEYS].master_key, clock)
@@ -196,6 +201,7 @@ async def _recordings(app: web.Application) -> AsyncIterator[None]:
 
 async def _sessions(app: web.Application) -> AsyncIterator[None]:
     forward_to(app[DATABASE], app[HUB])
+    forward_sign_outs(app[DATABASE], app[HUB].sign_out)
     await app[SCHEDULER].start()
     await app[SESSION_WATCH].start()
     yield

@@ -5,6 +5,7 @@ made from these definitions by control/config_sample.py: the sentence under a fi
 """
 
 import ipaddress
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -94,6 +95,31 @@ class PracticeSettings(Section):
     """IANA zone for people who have not chosen one."""
     contact_email: str = Field("", max_length=254)
     """Where people can write to."""
+
+
+def _turn_url(text: str) -> str:
+    if not re.fullmatch(r"turns?:[^\s?/@]+(\?transport=(udp|tcp))?", text):
+        raise ValueError("wanted addresses like turn:relay.example.org:3478 or turns:relay.example.org?transport=tcp")
+    return text
+
+
+class TurnSettings(Section):
+    urls: tuple[Annotated[str, AfterValidator(_turn_url)], ...] = ()
+    """Relay for people whose network lets nothing else through, such as `turn:relay.example.org:3478`."""
+    secret: SecretStr | None = None
+    """What the relay has as `static-auth-secret` (coturn with `use-auth-secret`)."""
+    lifetime_minutes: int = Field(720, ge=10, le=10_080)
+    """How long one person's credentials are good; longer than any session."""
+
+    @model_validator(mode="after")
+    def _relay_is_whole(self) -> "TurnSettings":
+        if bool(self.urls) != (self.secret is not None):
+            raise ValueError("urls and secret come together")
+        return self
+
+    @property
+    def lifetime(self) -> timedelta:
+        return timedelta(minutes=self.lifetime_minutes)
 
 
 class MailSettings(Section):
@@ -261,6 +287,7 @@ class Settings(Section):
     database: DatabaseSettings = DatabaseSettings()
     practice: PracticeSettings = PracticeSettings()
     media: MediaSettings = MediaSettings()
+    turn: TurnSettings = TurnSettings()
     mail: MailSettings = MailSettings()
     sms: SmsSettings = SmsSettings()
     notices: NoticeSettings = NoticeSettings()

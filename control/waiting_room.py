@@ -130,7 +130,7 @@ class WaitingRoom:
     # -- call link -----------------------------------------------------------------------------------------------
 
     async def generate_call_link(
-        self, actor: Actor, appointment_id: str, *, ice_servers: Sequence[Mapping[str, Any]] = ()
+        self, actor: Actor, appointment_id: str, *, login: str = "", ice_servers: Sequence[Mapping[str, Any]] = ()
     ) -> CallLink:
         """A fresh token for this person. Raises Conflict("consent_required" | "not_joinable") with the reasons."""
         now = self._clock()
@@ -143,7 +143,7 @@ class WaitingRoom:
             if not explanation.can_join:
                 raise _not_joinable(explanation)
             role = _ROLES[party]
-            claims = new_join_claims(row.id, actor.person_id, role, now)
+            claims = new_join_claims(row.id, actor.person_id, role, now, login=login)
             session.add(
                 JoinToken(
                     jti=claims.jti,
@@ -198,6 +198,7 @@ class WaitingRoom:
             display_name=name or "",
             place=place_of(seat),
             may_publish=may_publish(seat.mode),
+            login=claims.login,
         )
 
     async def place(self, appointment_id: str, person_id: str) -> Place:
