@@ -34,8 +34,8 @@ class StealClock:
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """The circumstances of one benchmark, in every table, JSON and plot."""
+class Circumstances:
+    """Of one benchmark, in every table, JSON and plot."""
 
     machine: str
     date: str
@@ -43,10 +43,6 @@ class Conditions:
     busy: float
     load_before: float
     """One-minute load average when it began: over 1, others were at work."""
-
-    @classmethod
-    def begin(cls) -> "Measuring":
-        return Measuring()
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -64,7 +60,7 @@ class Conditions:
         ]
 
     def caption(self) -> str:
-        return f"{self.machine}, {self.date}; stolen {self.stolen:.1%}, load before {self.load_before:.1f}"
+        return f"{self.machine}, {self.date}; stolen {self.stolen:.1%}, load average before {self.load_before:.1f}"
 
 
 class Measuring:
@@ -74,9 +70,9 @@ class Measuring:
         self._clock = StealClock()
         self._load = os.getloadavg()[0]
 
-    def end(self) -> Conditions:
+    def end(self) -> Circumstances:
         stolen, busy = self._clock.read()
-        return Conditions(describe(), datetime.now(UTC).date().isoformat(), stolen, busy, self._load)
+        return Circumstances(describe(), datetime.now(UTC).date().isoformat(), stolen, busy, self._load)
 
 
 def _ticks() -> list[int]:

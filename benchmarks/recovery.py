@@ -12,6 +12,7 @@ over 300 ms for a second; null: not within the phase), `rise_s` {down, up} (unti
 in a last phase that widens the line).
 """
 
+import argparse
 import asyncio
 import tempfile
 import time
@@ -21,13 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks import namespace
+from benchmarks import charts, namespace
 from benchmarks.badline import RELAY_IP, SERVER_IP, BadLine, Conditions, bad_line
-from benchmarks.line import Line, Sample, read_sample, recovery_s, rise_s, summarize
-from benchmarks.machine import Conditions as Machine
+from benchmarks.line import Line, Sample, rates_kbps, read_sample, recovery_s, rise_s, summarize
 from benchmarks.practice import CHROMIUM, FLAGS, book_session, serving
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from playwright.async_api import Browser, Page, Playwright
 
 PROBE: Final = Path(__file__).with_name("recovery.js")
@@ -61,6 +63,7 @@ CASES: Final[dict[str, Case]] = {
 
 @dataclass(frozen=True)
 class Phase:
+    began: float
     rate_kbps: int | None
     seconds: float
     directions: dict[str, Line]
@@ -82,7 +85,11 @@ class Phase:
 class Result:
     cases: dict[str, list[Phase]]
     traces: "dict[str, Trace]"
-    machine: Machine
+    """`down`: of the client's page, `up`: of the practitioner's; all cases one after the other."""
+
+    @property
+    def title(self) -> str:
+        return "recovery: Chromium to Chromium through the server, one of them on a bad line"
 
     def as_json(self) -> dict[str, Any]:
         def one(name: str) -> dict[str, Any]:
@@ -90,7 +97,7 @@ class Result:
             phases = [phase.as_json() for phase in self.cases[name]]
             return {"loss": line.loss, "rtt_ms": line.rtt_ms, "jitter_ms": line.jitter_ms, "phases": phases}
 
-        return {"cases": {name: one(name) for name in self.cases}, **self.machine.as_json()}
+        return {"cases": {name: one(name) for name in self.cases}}
 
     def rows(self) -> list[tuple[str, str]]:
         rows = [("case", "direction: longest gap, freezes > 150 ms, concealed speech, video received / sent")]
@@ -99,7 +106,41 @@ class Result:
                 title = f"{name}, {phase.rate_kbps} kbit/s" if phase.rate_kbps else name
                 for direction, line in phase.directions.items():
                     rows.append((title, _in_words(direction, line, phase)))
-        return [*rows, *self.machine.rows()]
+        return rows
+
+    def draw(self, figure: "Figure") -> None:
+        stepped = {name: phases for name, phases in self.cases.items() if len(phases) > 1}
+        plain = {name: phases[0] for name, phases in self.cases.items() if len(phases) == 1}
+        figure.set_size_inches(9, 3.2 * (2 * bool(plain) + len(stepped)))
+        places = iter(figure.subplots(2 * bool(plain) + len(stepped), 1, squeeze=False)[:, 0])
+        if plain:
+            _draw_bars(
+                next(places), plain, "longest gap between pictures, ms", lambda line: line.longest_gap_ms, "{:.0f}"
+            )
+            _draw_bars(next(places), plain, "concealed speech, %", lambda line: 100 * line.concealment, "{:.2f}")
+        for name, phases in stepped.items():
+            self._draw_steps(next(places), name, phases)
+
+    def _draw_steps(self, axes: "Axes", name: str, phases: list[Phase]) -> None:
+        began, ended = phases[0].began, phases[-1].began + phases[-1].seconds
+        limits = [phase.rate_kbps or 0 for phase in phases]
+        times = [phase.began - began for phase in phases]
+        axes.step([*times, ended - began], [*limits, limits[-1]], where="post", color=charts.GOAL, linestyle="--")
+        for (direction, trace), color in zip(self.traces.items(), (charts.OURS, charts.THEIRS), strict=True):
+            points = rates_kbps([each for each in trace.samples if began <= each.at <= ended])
+            axes.plot([at - began for at, _ in points], [kbps for _, kbps in points], color=color, label=direction)
+            frames = [at - began for at in trace.frames if began <= at <= ended]
+            height = -100 if direction == "down" else -180
+            axes.plot(frames, [height] * len(frames), "|", color=color, markersize=4)
+        axes.set_title(f"{name}: video received (kbit/s) under the line's rate; a tick per decoded picture", fontsize=9)
+        axes.set_xlabel("s")
+        axes.legend(frameon=False, fontsize=8)
+
+
+def _draw_bars(axes: "Axes", phases: dict[str, Phase], title: str, value: Callable[[Line], float], number: str) -> None:
+    series = {name: [value(phase.directions[name]) for phase in phases.values()] for name in ("down", "up")}
+    charts.bars(axes, list(phases), series, number=number, rotate=True)
+    axes.set_title(title, fontsize=9)
 
 
 def _in_words(direction: str, line: Line, phase: Phase) -> str:
@@ -138,17 +179,27 @@ class Trace:
         raise RuntimeError(f"no picture within {PICTURE_S} s of the join")
 
 
+SUMMARY = "freezes, broken sound and recovery on a bad line, in Chromium"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--case", action="append", choices=list(CASES), help="only this one; may be repeated")
+    parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="length of a case without rate steps")
+
+
+def run(options: argparse.Namespace, tell: Callable[[str], None]) -> Result:
+    return asyncio.run(measure(options.case or list(CASES), options.seconds, tell))
+
+
 async def measure(names: list[str], seconds: float, tell: Callable[[str], None]) -> Result:
     """Changes this process into another network namespace. Raises namespace.NoRight, RuntimeError."""
     namespace.enter_new("nft", "tc", "nsenter", "espeak-ng", "ffmpeg")
-    machine = Machine.begin()
     cases: dict[str, list[Phase]] = {}
     async with _session(tell) as (line, client, practitioner):
         for name in names:
             tell(f"{name}: {len(cases) + 1} of {len(names)}")
             cases[name] = await _run_case(CASES[name], seconds, line, {"down": client, "up": practitioner})
-    traces = {"down": client, "up": practitioner}
-    return Result(cases, traces, machine.end())
+    return Result(cases, {"down": client, "up": practitioner})
 
 
 async def _run_case(case: Case, seconds: float, line: BadLine, traces: dict[str, Trace]) -> list[Phase]:
@@ -180,7 +231,7 @@ def _phase(
             before = summarize(trace.frames, trace.samples, senders[name], first[1], first[2])
             samples = [each for each in trace.samples if each.at <= end]
             rises[name] = rise_s(samples, begin, before.received_kbps)
-    return Phase(rate, round(end - begin, 2), directions, recoveries, rises)
+    return Phase(begin, rate, round(end - begin, 2), directions, recoveries, rises)
 
 
 @asynccontextmanager

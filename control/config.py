@@ -214,6 +214,14 @@ class BookingSettings(Section):
     """How long after the booked end a session is ended by itself."""
     present_after_seconds: int = Field(30, ge=0, le=600)
     """Least connected time that counts as having been present."""
+    left_minutes: int = Field(10, ge=0, le=120)
+    """How long everybody must have left after the booked end for a session to end by itself."""
+    require_admin_activation: bool = False
+    """Keep each paid session from its practitioner until an admin activates it; not activated, it is cancelled."""
+    most_people: int = Field(25, ge=2, le=25)
+    """How many people may be in one session, guests included."""
+    series_weeks: int = Field(12, ge=2, le=52)
+    """How many weeks one series may have."""
     platform_fee_basis_points: int = Field(1000, ge=0, le=10_000)
     """The practice's part of each payment, in hundredths of a percent."""
 

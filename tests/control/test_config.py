@@ -72,7 +72,10 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "wanted"),
     [
-        ({"HOLDSPACE_SERVER__PORT": "abc"}, ["server.port", "'abc'", "wanted a whole number", "HOLDSPACE_SERVER__PORT"]),
+        (
+            {"HOLDSPACE_SERVER__PORT": "abc"},
+            ["server.port", "'abc'", "wanted a whole number", "HOLDSPACE_SERVER__PORT"],
+        ),
         ({"HOLDSPACE_SERVER__PORT": "70000"}, ["server.port", "65535"]),
         ({"HOLDSPACE_SERVER__PROT": "1"}, ["server.prot", "no such setting", "did you mean server.port"]),
         ({"HOLDSPACE_NONSENSE": "1"}, ["nonsense", "no such setting"]),

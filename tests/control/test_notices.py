@@ -138,8 +138,6 @@ PRIVATE = ("Individual session", "Mina", "Amara", "Elio")
 ROOT = Path(__file__).parents[2]
 AWAITED = {
     *(NoticeKind.RECEIPT, NoticeKind.TOP_UP_RECEIPT, NoticeKind.PAYMENT_CONFIRMED, NoticeKind.PAYMENT_FAILED),
-    *(NoticeKind.SESSION_ACTIVATED, NoticeKind.NOT_ACTIVATED, NoticeKind.GUEST_INVITED),
-    *(NoticeKind.RESCHEDULE_REQUESTED, NoticeKind.RESCHEDULE_ACCEPTED, NoticeKind.RESCHEDULE_REJECTED),
     *(NoticeKind.ACCOUNT_CHANGED, NoticeKind.PHONE_CODE),
 }
 """Other work under way causes these; each leaves this list with it."""
