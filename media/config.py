@@ -34,9 +34,11 @@ class MediaSettings:
     advertise: Mapping[str, str] = field(default_factory=dict)
     """Bound address → the public address behind which it is reached."""
     gso: bool = True
+    """Hand the kernel several packets at once (UDP GSO); where it can't, that is noticed and it is switched off."""
     cache_ms: int = 1000
     """How long packets are kept for retransmission; memory grows with it."""
     socket_buffer_bytes: int = 8 * MEBIBYTE
+    """Buffer asked for each way of each UDP socket; `holdspace check` says what the kernel allows."""
     development: bool = False
     """Also advertise loopback addresses, last."""
     video_codecs: tuple[str, ...] = ("vp8",)
@@ -44,7 +46,9 @@ class MediaSettings:
     audio_red: bool = False
     """Prefer RED (RFC 2198) around Opus where a publisher offers it."""
     max_transports_per_room: int = 64
+    """Connections in one room, people who reconnect counted twice for a moment."""
     max_tracks_per_transport: int = 16
+    """Tracks that one person may publish."""
     max_handshakes: int = 64
     """DTLS handshakes under way at once; more wait their turn."""
 
