@@ -4,7 +4,7 @@
 
 use crate::arena::Arena;
 use crate::cache::PacketMeta;
-use crate::command::{ExtensionIds, TrackId, TransportId};
+use crate::command::{ExtensionIds, Kind, TrackId, TransportId};
 use crate::output::{Outputs, Path, Run, MAX_SEGMENTS, MAX_SEND_BYTES};
 use crate::slot::{Form, OutCodec, Sent, Slot};
 use crate::time::Time;
@@ -357,7 +357,8 @@ fn send_run(
     let segment_bytes = if segments == 1 { len } else { segment_bytes };
     let media_packets = segments as u32;
     transport.rate.on_sent(len, media_packets, now);
-    out.commit(Run { path, segment_bytes, segments, arrival: Some(arrival), media_packets, numbers }, len);
+    let is_video = slot.spec.kind == Kind::Video;
+    out.commit(Run { path, segment_bytes, segments, arrival: Some(arrival), media_packets, is_video, numbers }, len);
 }
 
 /// For the runtime to name packets that it could not send.
@@ -397,7 +398,8 @@ pub(crate) fn send_padding(slot: &mut Slot, transport: &mut Transport, bytes: us
     transport.counters.packets_out += segments as u64;
     transport.counters.bytes_out += len as u64;
     transport.rate.on_padding(len, segments as u32, now);
-    let run = Run { path, segment_bytes: len / segments, segments, arrival: None, media_packets: 0, numbers };
+    let run =
+        Run { path, segment_bytes: len / segments, segments, arrival: None, media_packets: 0, is_video: true, numbers };
     out.commit(run, len);
 }
 
@@ -428,7 +430,7 @@ fn resend(
     let bytes = plain_bytes(&transport.extensions, slot, &source) + 2;
     let space = out.space(bytes + MAX_OVERHEAD + MAX_PACKET_BYTES);
     let Some(len) = write_packet(space, slot, transport, &source, numbering, bytes, now) else { return 0 };
-    out.commit_one(path, len, numbers);
+    out.commit_one(path, len, slot.spec.kind == Kind::Video, numbers);
     count_resent(transport, len, now);
     len
 }
