@@ -62,6 +62,12 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
+    pub(crate) fn new() -> Self {
+        let mut rate = Rate::default();
+        rate.prober.start(Time(0));
+        rate
+    }
+
     pub(crate) fn estimate_bps(&self, now: Time) -> Option<u64> {
         self.estimator.bps(now).map(|bps| bps as u64)
     }

@@ -113,7 +113,7 @@ impl Transport {
             slots: Vec::new(),
             used_ssrcs: Vec::new(),
             arrivals: ArrivalRecorder::default(),
-            rate: Rate::default(),
+            rate: Rate::new(),
             proof_from: 0,
             rtt_us: None,
             report_at: None,

@@ -21,6 +21,8 @@ const ABOVE_ACKED: f64 = 1.5;
 const ABOVE_ACKED_BPS: f64 = 10_000.0;
 /// Weight of a new sight of the path's limit.
 const LIMIT_WEIGHT: f64 = 0.05;
+/// Queues that a decrease left behind are empty by then.
+const DRAIN_US: u64 = 1_500_000;
 const PACKET_BITS: f64 = 1_200.0 * 8.0;
 const MIN_ADD_BPS: f64 = 4_000.0;
 /// Sending less than this share of the rate cannot have filled the path.
@@ -101,7 +103,8 @@ impl Aimd {
 
     /// Again only after the last decrease could show, or when far less arrives than we thought.
     fn may_decrease(&self, measured: &Measured, now: Time) -> bool {
-        let wait_us = measured.rtt_us.clamp(50_000, 300_000);
+        // What is held back while queues empty proves nothing new.
+        let wait_us = if self.is_idle(measured) { DRAIN_US } else { measured.rtt_us.clamp(50_000, 300_000) };
         let shown = self.decreased_at.is_none_or(|at| now.since_us(at) >= wait_us);
         shown || measured.recent_bps.is_some_and(|acked| acked < self.bps * 0.5 && !self.is_idle(measured))
     }

@@ -117,18 +117,6 @@ impl Estimator {
             measured.steady_bps.into_iter().for_each(|bps| self.aimd.raise(bps));
         }
         lowered |= self.loss.on_packets(lost, counted, self.present(sent_bps, now), now);
-        if std::env::var("DBG").is_ok() {
-            eprintln!(
-                "{} {:?} aimd {:.0} loss {:?} acked {:?} sent {:.0} lowered {lowered} lost {lost}/{}",
-                now.0 / 1000,
-                measured.usage,
-                self.aimd.bps(),
-                self.loss.bps(),
-                measured.recent_bps,
-                sent_bps,
-                fates.len()
-            );
-        }
         self.settle(lowered, sent_bps, now);
         lowered
     }

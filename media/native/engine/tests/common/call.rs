@@ -26,6 +26,7 @@ pub struct Call {
 impl Call {
     pub fn new(seed: u64, most_bps: u64) -> Call {
         let mut world = World::new(seed);
+        world.link.both(super::Faults { delay_ms: 20, ..super::Faults::default() });
         let publisher = world.join();
         world.publish(publisher, 1, Kind::Video);
         world.publish(publisher, 2, Kind::Audio);
@@ -36,7 +37,6 @@ impl Call {
         let (estimates, cap_bps) = (Vec::new(), None);
         let mut call =
             Call { world, publisher, subscriber, video, audio, most_bps, estimates, cap_bps, paused: false, pauses: 0 };
-        call.world.link.both(super::Faults { delay_ms: 20, ..super::Faults::default() });
         call.obey();
         call
     }
