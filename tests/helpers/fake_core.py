@@ -137,7 +137,7 @@ class FakeCore:
                 raise UnknownId("another room's track")
         self.slots[slot].source = track
 
-    def set_layer(self, room: int, slot: int, rid: str | None) -> None:
+    def set_layer(self, room: int, slot: int, rid: str | None, temporal: int | None = None) -> None:
         self._need(self.slots, slot)
 
     def set_track_muted(self, room: int, track: int, muted: bool) -> None:

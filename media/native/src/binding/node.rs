@@ -167,8 +167,16 @@ impl Node {
     }
 
     #[pyo3(signature = (room, slot, rid))]
-    fn set_layer(&self, py: Python<'_>, room: u64, slot: u64, rid: Option<String>) -> PyResult<()> {
-        self.call(py, |core| core.set_layer(room, slot, rid))
+    #[pyo3(signature = (room, slot, rid, temporal=None))]
+    fn set_layer(
+        &self,
+        py: Python<'_>,
+        room: u64,
+        slot: u64,
+        rid: Option<String>,
+        temporal: Option<u8>,
+    ) -> PyResult<()> {
+        self.call(py, |core| core.set_layer(room, slot, rid, temporal))
     }
 
     fn set_track_muted(&self, py: Python<'_>, room: u64, track: u64, muted: bool) -> PyResult<()> {
