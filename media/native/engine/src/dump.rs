@@ -111,6 +111,7 @@ impl Engine {
             ("muted", Value::Bool(track.muted)),
             ("live", Value::Bool(track.live)),
             ("codec", codec.map_or(Value::Null, Value::Text)),
+            ("red", Value::Bool(track.sends_red())),
             ("streams", Value::List(streams)),
             ("slots", int(track.slots.len() as u64)),
             ("taps", int(track.taps.len() as u64)),

@@ -68,7 +68,8 @@ pub(crate) fn aligned_ts(timeline: &Timeline, track: &Track, layer: usize, packe
     let new = track.stream(layer)?.clock?;
     let since_report = packet.rtp_ts.wrapping_sub(new.rtp_ts);
     // Sender reports of one source share its NTP clock; 32.32 fixed point, and either may be the newer.
-    let apart = i128::from(new.ntp_time.wrapping_sub(old.ntp_time) as i64) * i128::from(timeline.clock_hz()) >> 32;
+    let apart = i128::from(new.ntp_time.wrapping_sub(old.ntp_time) as i64);
+    let apart = (apart * i128::from(timeline.clock_hz())) >> 32;
     let in_old = old.rtp_ts.wrapping_add(apart as u32).wrapping_add(since_report);
     timeline.translate_ts(shown_key, in_old)
 }

@@ -11,7 +11,6 @@ use crate::tap::is_taped;
 use crate::time::Time;
 use crate::track::Track;
 use crate::transport::{Transport, DEFAULT_RTT_US};
-use holdspace_wire::codec::Codec;
 use holdspace_wire::rtcp::{ReportBlock, SenderInfo, Writer};
 use holdspace_wire::seq::Seq;
 use holdspace_wire::srtp::MAX_OVERHEAD;
@@ -298,8 +297,7 @@ fn write_reports(
 /// The worst loss among a track's subscribers that do not repair it by RED, in 1/256: told to the publisher, whose Opus
 /// encoder then sends FEC. The cumulative count stays our own, and with it the publisher's estimate of its uplink.
 fn worst_loss(track: &Track, slots: &Arena<SlotId, Slot>) -> u8 {
-    let is_red = track.codec_in_use.and_then(|at| track.codecs.get(usize::from(at))).map(|codec| codec.codec);
-    let repairs = |slot: &Slot| is_red == Some(Codec::Red) && !slot.unpacks_red();
+    let repairs = |slot: &Slot| track.sends_red() && !slot.unpacks_red();
     let listening = track.slots.iter().filter_map(|at| slots.get(*at)).filter(|slot| slot.open && !repairs(slot));
     listening.map(|slot| (slot.fraction_lost * 256.0) as u8).max().unwrap_or(0)
 }

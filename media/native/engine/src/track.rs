@@ -101,6 +101,11 @@ impl Track {
         Some((spec.name.clone(), spec.fmtp.clone()))
     }
 
+    pub(crate) fn sends_red(&self) -> bool {
+        let in_use = self.codec_in_use.and_then(|at| self.codecs.get(usize::from(at)));
+        in_use.is_some_and(|codec| codec.codec == Codec::Red)
+    }
+
     pub(crate) fn layer_of_rid(&self, rid: &str) -> Option<usize> {
         self.spec.rids.iter().position(|known| known == rid)
     }

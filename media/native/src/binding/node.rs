@@ -166,7 +166,6 @@ impl Node {
         self.call(py, |core| core.set_slot_source(room, slot, track))
     }
 
-    #[pyo3(signature = (room, slot, rid))]
     #[pyo3(signature = (room, slot, rid, temporal=None))]
     fn set_layer(
         &self,

@@ -38,7 +38,6 @@ struct Template {
 pub struct Structure {
     first_template: u8,
     decode_targets: usize,
-    chains: usize,
     templates: Vec<Template>,
     /// (spatial, temporal) of each decode target: the highest layer in it.
     targets: Vec<(u8, u8)>,
@@ -140,7 +139,7 @@ fn read_structure(bits: &mut Bits<'_>) -> Result<Structure, Malformed> {
         }
     }
     let targets = (0..decode_targets).map(|target| layer_of(&templates, target)).collect();
-    Ok(Structure { first_template, decode_targets, chains, templates, targets })
+    Ok(Structure { first_template, decode_targets, templates, targets })
 }
 
 fn read_layers(bits: &mut Bits<'_>) -> Result<Vec<Template>, Malformed> {
