@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from control import busy_times, keyfiles, security
+from control import busy_times, keyfiles, reschedules, security, turn
 from control.api import (
     accounts,
     appointments,
@@ -23,6 +23,7 @@ from control.api import (
     availability_rules,
     calendars,
     consents,
+    guests,
     health,
     live,
     outbox,
@@ -33,6 +34,7 @@ from control.api import (
     wallet,
     webhooks,
 )
+from control.api import reschedules as reschedule_routes
 from control.config import Settings
 from control.database import Database, upgrade
 from control.keys import (
@@ -53,7 +55,7 @@ from control.keys import (
     SETTINGS,
     WAITING_ROOM,
 )
-from control.limits import Limits
+from control.limits import Limits, client_address, network_of
 from control.measures import LoopWatch
 from control.money.cashier import Cashier
 from control.notices.live import LiveBus
@@ -61,7 +63,7 @@ from control.notices.worker import OutboxWorker
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.scheduler import Scheduler
-from control.session_events import forward_to
+from control.session_events import forward_sign_outs, forward_to
 from control.session_watch import SessionWatch
 from control.waiting_room import WaitingRoom
 from media.node import MediaNode
@@ -82,6 +84,8 @@ API_NOUNS = (
     calendars,
     sessions,
     appointments,
+    reschedule_routes,
+    guests,
     consents,
     ratings,
     practitioners,
@@ -112,7 +116,8 @@ def create_app(
     app[LOOP_WATCH] = LoopWatch()
     app[CASHIER] = cashier = _cashier(settings, app[DATABASE], clock)
     read_calendars = partial(busy_times.read_due, app[DATABASE], rules=busy_times.rules_from(settings))
-    errands = (read_calendars,) if cashier is None else (read_calendars, cashier.run_once)
+    expire_requests = partial(reschedules.expire_due, app[DATABASE])
+    errands = (read_calendars, expire_requests, *(() if cashier is None else (cashier.run_once,)))
     app[SCHEDULER] = Scheduler(app[DATABASE], clock, errands=errands)
     app[WAITING_ROOM] = WaitingRoom(
         app[DATABASE],
@@ -125,7 +130,12 @@ def create_app(
     app[HUB] = Hub(
         app[MEDIA],
         app[WAITING_ROOM],
-        HubSettings(app[INSTALL_KEYS].session_secret, security.own_origins(settings.server)),
+        HubSettings(
+            app[INSTALL_KEYS].session_secret,
+            security.own_origins(settings.server),
+            ice_servers=lambda admission, now: turn.ice_servers(settings.turn, admission.person_id, now),
+            network_of=lambda request: network_of(client_address(request, settings.server.trusted_proxies)),
+        ),
         clock=clock,
     )
     recorder = Recorder(app[MEDIA], settings.recordings_dir, app[INSTALL_KEYS].master_key, clock)
@@ -195,6 +205,7 @@ async def _recordings(app: web.Application) -> AsyncIterator[None]:
 
 async def _sessions(app: web.Application) -> AsyncIterator[None]:
     forward_to(app[DATABASE], app[HUB])
+    forward_sign_outs(app[DATABASE], app[HUB].sign_out)
     await app[SCHEDULER].start()
     await app[SESSION_WATCH].start()
     yield

@@ -5,6 +5,7 @@ made from these definitions by control/config_sample.py: the sentence under a fi
 """
 
 import ipaddress
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -95,6 +96,31 @@ class PracticeSettings(Section):
     """Where people can write to."""
 
 
+def _turn_url(text: str) -> str:
+    if not re.fullmatch(r"turns?:[^\s?/@]+(\?transport=(udp|tcp))?", text):
+        raise ValueError("wanted addresses like turn:relay.example.org:3478 or turns:relay.example.org?transport=tcp")
+    return text
+
+
+class TurnSettings(Section):
+    urls: tuple[Annotated[str, AfterValidator(_turn_url)], ...] = ()
+    """Relay for people whose network lets nothing else through, such as `turn:relay.example.org:3478`."""
+    secret: SecretStr | None = None
+    """What the relay has as `static-auth-secret` (coturn with `use-auth-secret`)."""
+    lifetime_minutes: int = Field(720, ge=10, le=10_080)
+    """How long one person's credentials are good; longer than any session."""
+
+    @model_validator(mode="after")
+    def _relay_is_whole(self) -> "TurnSettings":
+        if bool(self.urls) != (self.secret is not None):
+            raise ValueError("urls and secret come together")
+        return self
+
+    @property
+    def lifetime(self) -> timedelta:
+        return timedelta(minutes=self.lifetime_minutes)
+
+
 class MailSettings(Section):
     host: str | None = None
     """SMTP server; without one, e-mails are kept on the outbox page."""
@@ -134,6 +160,14 @@ class BookingSettings(Section):
     """How long after the booked end a session is ended by itself."""
     present_after_seconds: int = Field(30, ge=0, le=600)
     """Least connected time that counts as having been present."""
+    left_minutes: int = Field(10, ge=0, le=120)
+    """How long everybody must have left after the booked end for a session to end by itself."""
+    require_admin_activation: bool = False
+    """Keep each paid session from its practitioner until an admin activates it; not activated, it is cancelled."""
+    most_people: int = Field(25, ge=2, le=25)
+    """How many people may be in one session, guests included."""
+    series_weeks: int = Field(12, ge=2, le=52)
+    """How many weeks one series may have."""
     platform_fee_basis_points: int = Field(1000, ge=0, le=10_000)
     """The practice's part of each payment, in hundredths of a percent."""
 
@@ -205,6 +239,7 @@ class Settings(Section):
     database: DatabaseSettings = DatabaseSettings()
     practice: PracticeSettings = PracticeSettings()
     media: MediaSettings = MediaSettings()
+    turn: TurnSettings = TurnSettings()
     mail: MailSettings = MailSettings()
     recording: RecordingSettings = RecordingSettings()
     booking: BookingSettings = BookingSettings()

@@ -154,6 +154,10 @@ class NodeStats(TypedDict):
 #   ("track", room, transport, track, state)          state: "live" (first packet) | "silent" (none for 2 s)
 #   ("codec", room, transport, track, name, fmtp)     the codec in use became known or changed
 #   ("levels", room, ((track, level_dbov, active), …))  every 200 ms while anything was heard; level 0 (loud) … 127
+#   ("estimate", room, transport, bps, is_limit)      what the path to this subscriber carries, sound included: at once
+#                                                     when it falls, at most every 200 ms while it grows. is_limit:
+#                                                     the network showed it; else only lack of traffic kept it from
+#                                                     growing, and it must not be used as a cap
 #   ("tap_ended", room, tap, reason)                  reason: "removed" | "grant_revoked" | "track_gone" |
 #                                                     "journal_failed"
 #   ("journal", journal, state, detail)               state: "synced" (detail: bytes on disk) | "failed" (why)
@@ -211,6 +215,11 @@ class Node:
 
         Encodings change at the wanted one's next keyframe, once both have a sender report; while it is not sent, the
         nearest that is serves. Temporal layers end with a frame and begin at a keyframe or sync point.
+        """
+    def set_slot_share(self, room: int, slot: int, bps: int | None) -> None:
+        """What a video slot may use of its subscriber's estimate; None: no limit is known.
+
+        0 pauses it: nothing is sent, and what follows a share above 0 begins at a keyframe. Layers are chosen by it.
         """
     def set_track_muted(self, room: int, track: int, muted: bool) -> None:
         """Muted: packets of the track are authenticated and dropped, subscribers and taps get none."""

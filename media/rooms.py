@@ -187,6 +187,8 @@ class Rooms:
                 self._codec_known(core_id, track, name, fmtp)
             case ("levels", core_id, levels):
                 self._hear(core_id, levels)
+            case ("estimate", core_id, transport, bps, is_limit):
+                log.debug("estimate room=%s transport=%s bps=%s is_limit=%s", core_id, transport, bps, is_limit)
             case ("tap_ended", core_id, tap, reason):
                 if room := self._by_core_id.get(core_id):
                     self._emit(TapEnded(room.id, tap, reason))

@@ -18,13 +18,26 @@ class NoticeKind(StrEnum):
     SESSION_CANCELLED = "session_cancelled"
     SORRY_CANCELLED = "sorry_cancelled"  # the practitioner missed it
     CLIENT_NO_SHOW = "client_no_show"  # the client missed it
+    SESSION_ACTIVATED = "session_activated"  # to the practitioner, with the invite
+    NOT_ACTIVATED = "not_activated"  # to admins
+    RESCHEDULE_REQUESTED = "reschedule_requested"
+    RESCHEDULE_ACCEPTED = "reschedule_accepted"  # to both, with the invite at its new time
+    RESCHEDULE_REJECTED = "reschedule_rejected"
+    GUEST_INVITED = "guest_invited"  # with a link to sign in, and the invite
     STARTING_SOON = "starting_soon"  # the session can be joined now
     RECORDING_CONSENT_RECEIPT = "recording_consent_receipt"
     REFUND_CONFIRMED = "refund_confirmed"
     PAYMENT_TOO_LATE = "payment_too_late"  # money came after the hold was over, and goes back
 
 
-E_MAIL_ONLY = frozenset({NoticeKind.SIGN_IN_LINK, NoticeKind.WELCOME, NoticeKind.RECORDING_CONSENT_RECEIPT})
+E_MAIL_ONLY = frozenset(
+    {
+        NoticeKind.SIGN_IN_LINK,
+        NoticeKind.WELCOME,
+        NoticeKind.RECORDING_CONSENT_RECEIPT,
+        NoticeKind.GUEST_INVITED,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,10 @@ class SessionFacts:
     sequence: int = 0
     """Grows with each change of the appointment's time or state: calendars replace the invite by it."""
     reason: str = ""
+    old_starts_at: datetime | None = None
+    """The start before, where the text is about another one."""
+    asked_by: str = ""
+    """The name of who proposed that."""
     amount: str = ""
     """Money as it is to be read ("€50.00"), where the text speaks of money."""
 
@@ -48,6 +65,7 @@ class SessionFacts:
         values = self.__dict__.copy()
         values["starts_at"] = self.starts_at.isoformat()
         values["ends_at"] = self.ends_at.isoformat()
+        values["old_starts_at"] = None if self.old_starts_at is None else self.old_starts_at.isoformat()
         return values
 
     @classmethod
@@ -55,4 +73,6 @@ class SessionFacts:
         known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
         known["starts_at"] = datetime.fromisoformat(values["starts_at"])
         known["ends_at"] = datetime.fromisoformat(values["ends_at"])
+        if known.get("old_starts_at"):
+            known["old_starts_at"] = datetime.fromisoformat(values["old_starts_at"])
         return cls(**known)

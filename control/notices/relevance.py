@@ -22,6 +22,10 @@ _COMING = frozenset({State.SCHEDULED, State.CONFIRMED, State.IN_PROGRESS})
 _STATES = {
     NoticeKind.BOOKING_CONFIRMED: _COMING,
     NoticeKind.NEW_BOOKING: _COMING,
+    NoticeKind.SESSION_ACTIVATED: _COMING,
+    NoticeKind.RESCHEDULE_REQUESTED: frozenset({State.SCHEDULED, State.CONFIRMED}),
+    NoticeKind.RESCHEDULE_ACCEPTED: _COMING,
+    NoticeKind.GUEST_INVITED: _COMING,
     NoticeKind.CLIENT_WAITING: _COMING,
     NoticeKind.STARTING_SOON: frozenset({State.CONFIRMED}),
     NoticeKind.SESSION_STARTED: frozenset({State.IN_PROGRESS}),

@@ -51,8 +51,11 @@ class _Letter:
 def mail(kind: NoticeKind, facts: Mapping[str, Any], secrets: Mapping[str, str] | None, reader: Reader) -> Mail:
     """`secrets` None sets the text for the record after sending: the link is left out."""
     letter = _LETTERS[kind](facts, secrets, reader)
-    hidden = kind == NoticeKind.SIGN_IN_LINK and secrets is None
+    hidden = kind in _WITH_SECRET and secrets is None
     return Mail(letter.subject, _as_text(letter, reader, hidden=hidden), _as_html(letter, reader, hidden=hidden))
+
+
+_WITH_SECRET = (NoticeKind.SIGN_IN_LINK, NoticeKind.GUEST_INVITED)
 
 
 def in_app(kind: NoticeKind, facts: Mapping[str, Any]) -> InApp:
@@ -210,6 +213,84 @@ def _client_no_show(facts: Mapping[str, Any], _secrets: Mapping[str, str] | None
     )
 
 
+def _session_activated(facts: Mapping[str, Any], secrets: Mapping[str, str] | None, reader: Reader) -> _Letter:
+    return _new_booking(facts, secrets, reader)
+
+
+def _not_activated(facts: Mapping[str, Any], _secrets: Mapping[str, str] | None, reader: Reader) -> _Letter:
+    about = SessionFacts.from_json(facts["about"])
+    return _Letter(
+        f"Not activated: a session on {written_time(about.starts_at, reader.time_zone)}",
+        (
+            f"The session of {about.client_name} with {about.practitioner_name} was not activated before its start. "
+            "It has been cancelled, and the client gets everything back.",
+        ),
+        f"/admin/appointments?id={about.appointment_id}",
+        "See what happened",
+    )
+
+
+def _reschedule_requested(facts: Mapping[str, Any], _secrets: Mapping[str, str] | None, reader: Reader) -> _Letter:
+    about = SessionFacts.from_json(facts["about"])
+    reason = (f"The reason given: {about.reason}",) if about.reason else ()
+    return _Letter(
+        f"{about.asked_by} has requested to reschedule",
+        (
+            f"{about.asked_by} would like to move your session from {_old_time(about, reader)} to "
+            f"{written_time(about.starts_at, reader.time_zone)}, {_minutes(about)} minutes.",
+            *reason,
+            "It stays where it is until you accept. Nobody pays twice.",
+        ),
+        f"/sessions/{about.appointment_id}",
+        "Accept or reject",
+    )
+
+
+def _reschedule_accepted(facts: Mapping[str, Any], _secrets: Mapping[str, str] | None, reader: Reader) -> _Letter:
+    about = SessionFacts.from_json(facts["about"])
+    return _Letter(
+        f"Your session is now on {written_time(about.starts_at, reader.time_zone)}",
+        (
+            f"The session of {about.client_name} with {about.practitioner_name} was moved from "
+            f"{_old_time(about, reader)} to {written_time(about.starts_at, reader.time_zone)}.",
+            "The attached invitation moves it in your calendar too.",
+        ),
+        f"/sessions/{about.appointment_id}",
+        "See your session",
+    )
+
+
+def _reschedule_rejected(facts: Mapping[str, Any], _secrets: Mapping[str, str] | None, reader: Reader) -> _Letter:
+    about = SessionFacts.from_json(facts["about"])
+    return _Letter(
+        f"Your session stays on {_old_time(about, reader)}",
+        (
+            f"Moving it to {written_time(about.starts_at, reader.time_zone)} does not work for the other side. "
+            f"Your session stays on {_old_time(about, reader)}; you may propose another time.",
+        ),
+        f"/sessions/{about.appointment_id}",
+        "See your session",
+    )
+
+
+def _old_time(about: SessionFacts, reader: Reader) -> str:
+    return written_time(about.old_starts_at or about.starts_at, reader.time_zone)
+
+
+def _guest_invited(facts: Mapping[str, Any], secrets: Mapping[str, str] | None, reader: Reader) -> _Letter:
+    about = SessionFacts.from_json(facts["about"])
+    return _Letter(
+        f"You are invited to a session on {written_time(about.starts_at, reader.time_zone)}",
+        (
+            f"{about.practitioner_name} invites you to a session at {reader.practice_name} on "
+            f"{written_time(about.starts_at, reader.time_zone)}, {_minutes(about)} minutes. There is nothing to pay.",
+            "With this link you sign in; it works once. Later, ask for a new one on the sign-in page.",
+        ),
+        (secrets or {}).get("path"),
+        "See the invitation",
+    )
+
+
 def _starting_soon(facts: Mapping[str, Any], _secrets: Mapping[str, str] | None, reader: Reader) -> _Letter:
     about = SessionFacts.from_json(facts["about"])
     return _Letter(
@@ -284,6 +365,12 @@ _LETTERS: dict[NoticeKind, Callable[[Mapping[str, Any], Mapping[str, str] | None
     NoticeKind.SESSION_CANCELLED: _session_cancelled,
     NoticeKind.SORRY_CANCELLED: _sorry_cancelled,
     NoticeKind.CLIENT_NO_SHOW: _client_no_show,
+    NoticeKind.SESSION_ACTIVATED: _session_activated,
+    NoticeKind.NOT_ACTIVATED: _not_activated,
+    NoticeKind.RESCHEDULE_REQUESTED: _reschedule_requested,
+    NoticeKind.RESCHEDULE_ACCEPTED: _reschedule_accepted,
+    NoticeKind.RESCHEDULE_REJECTED: _reschedule_rejected,
+    NoticeKind.GUEST_INVITED: _guest_invited,
     NoticeKind.STARTING_SOON: _starting_soon,
     NoticeKind.RECORDING_CONSENT_RECEIPT: _recording_receipt,
     NoticeKind.REFUND_CONFIRMED: _refund_confirmed,
@@ -323,6 +410,27 @@ _LINES: dict[NoticeKind, Callable[[SessionFacts], InApp]] = {
     NoticeKind.CLIENT_NO_SHOW: lambda about: InApp(
         "We missed you",
         f"Your session with {about.practitioner_name} ended without you",
+        f"/sessions/{about.appointment_id}",
+    ),
+    NoticeKind.SESSION_ACTIVATED: lambda about: InApp(
+        "New booking", f"{about.client_name}, {about.service_name}", f"/sessions/{about.appointment_id}"
+    ),
+    NoticeKind.NOT_ACTIVATED: lambda about: InApp(
+        "A session was not activated in time",
+        f"{about.client_name} with {about.practitioner_name}",
+        f"/admin/appointments?id={about.appointment_id}",
+    ),
+    NoticeKind.RESCHEDULE_REQUESTED: lambda about: InApp(
+        f"{about.asked_by} has requested to reschedule", about.service_name, f"/sessions/{about.appointment_id}"
+    ),
+    NoticeKind.RESCHEDULE_ACCEPTED: lambda about: InApp(
+        "Your session has a new time",
+        f"{about.client_name} and {about.practitioner_name}",
+        f"/sessions/{about.appointment_id}",
+    ),
+    NoticeKind.RESCHEDULE_REJECTED: lambda about: InApp(
+        "Your session stays where it is",
+        f"{about.client_name} and {about.practitioner_name}",
         f"/sessions/{about.appointment_id}",
     ),
     NoticeKind.STARTING_SOON: lambda about: InApp(

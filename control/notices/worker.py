@@ -37,7 +37,15 @@ POLL_S = 5.0  # for retries and for rows of other processes; new rows of this on
 
 Deliver = Callable[[email.Letter], Awaitable[None]]
 
-_INVITES = frozenset({NoticeKind.BOOKING_CONFIRMED, NoticeKind.NEW_BOOKING})
+_INVITES = frozenset(
+    {
+        NoticeKind.BOOKING_CONFIRMED,
+        NoticeKind.NEW_BOOKING,
+        NoticeKind.SESSION_ACTIVATED,
+        NoticeKind.RESCHEDULE_ACCEPTED,
+        NoticeKind.GUEST_INVITED,
+    }
+)
 _CANCELLATIONS = frozenset({NoticeKind.SESSION_CANCELLED, NoticeKind.SORRY_CANCELLED})
 
 

@@ -254,6 +254,12 @@ impl Node {
         self.tell(thread, room, Command::SetLayer { slot: SlotId(slot), rid, temporal })
     }
 
+    pub fn set_slot_share(&self, room: u64, slot: u64, bps: Option<u64>) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        let thread = registry.check_slot(room, slot)?;
+        self.tell(thread, room, Command::SetSlotShare { slot: SlotId(slot), bps })
+    }
+
     pub fn set_track_muted(&self, room: u64, track: u64, muted: bool) -> Result<(), CoreError> {
         let mut registry = self.open()?;
         let thread = registry.check_track(room, track)?;

@@ -289,6 +289,7 @@ fn send_run(
         if !sent.empty {
             arrival = arrival.min(source.meta.arrival);
         }
+        slot.sent_end = slot.sent_end.max(sent.ext_seq + 1);
         slot.packets_sent += 1;
         slot.bytes_sent += source.payload.len() as u64;
         len += written;

@@ -136,7 +136,7 @@ fn inbound_of(stream_key: u64, meta: &PacketMeta, now: Time) -> Inbound {
 }
 
 fn offer(slot: &mut Slot, track: &Track, track_at: usize, media: &MediaIn<'_>, inbound: &Inbound) -> Outcome {
-    if !slot.open || (media.meta.is_recovered && !slot.unpacks_red()) {
+    if !slot.open || slot.is_paused() || (media.meta.is_recovered && !slot.unpacks_red()) {
         return Outcome::Ignored;
     }
     let layer = media.binding.layer;

@@ -36,6 +36,7 @@ fn room_event(py: Python<'_>, room: u64, event: &Event) -> PyResult<Object> {
             let each = levels.iter().map(|one| (one.track.0, one.level_dbov, one.active));
             ("levels", room, PyTuple::new(py, each.collect::<Vec<_>>())?).into_py_any(py)
         }
+        Event::Estimate { transport, bps, is_limit } => ("estimate", room, transport.0, bps, is_limit).into_py_any(py),
         Event::TapEnded { tap, reason } => ("tap_ended", room, tap.0, reason.name()).into_py_any(py),
     }
 }

@@ -178,6 +178,11 @@ impl Node {
         self.call(py, |core| core.set_layer(room, slot, rid, temporal))
     }
 
+    #[pyo3(signature = (room, slot, bps))]
+    fn set_slot_share(&self, py: Python<'_>, room: u64, slot: u64, bps: Option<u64>) -> PyResult<()> {
+        self.call(py, |core| core.set_slot_share(room, slot, bps))
+    }
+
     fn set_track_muted(&self, py: Python<'_>, room: u64, track: u64, muted: bool) -> PyResult<()> {
         self.call(py, |core| core.set_track_muted(room, track, muted))
     }
