@@ -1,13 +1,15 @@
 """One room's state: who is in, what they publish, which track fills whose slot. Pure: no core, no clock, no network.
 
-`media/rooms.py` changes it and carries out what it says: `refill` answers with the slots to point elsewhere and the
-events to tell. Lists keep the order of publication, because that is the order in which slots fill.
+`media/rooms.py` changes it and carries out what it says: `refill` and `reshare` answer with the slots to point
+elsewhere, what each may use of its subscriber's estimate, the publishers' caps, and the events to tell. Lists keep the
+order of publication, because that is the order in which slots fill.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from media.allocation import Candidate, SlotPlace, allocate
+from media.sharing import LEAST_BPS, Want, cap, next_cap, share
 from media.speakers import Speakers
 from media.types import (
     Kind,
@@ -57,6 +59,8 @@ class Slot:
     open: bool = True
     """False while the section is offered inactive."""
     track: int | None = None
+    share_bps: int | None = None
+    """What it may use of the subscriber's estimate; None: no limit is known. 0: paused."""
 
 
 @dataclass
@@ -73,14 +77,21 @@ class Member:
     """As the last SlotsChanged said."""
     needed: tuple[int, int] | None = None
     """(audio, video) slots as the last SlotsNeeded said."""
+    limit_bps: int | None = None
+    """What its path carries towards it, sound included; None: no limit of the path is known."""
+    cap_bps: int | None = None
+    """On what it publishes, as the core was told last."""
 
 
 @dataclass(frozen=True)
-class Refill:
-    """What `refill` wants done, in this order."""
+class Changes:
+    """What is to be done, in this order."""
 
     sources: tuple[tuple[int, int | None], ...]
     """(slot, track) to be pointed anew."""
+    shares: tuple[tuple[int, int | None], ...]
+    """(slot, bits per second)."""
+    caps: tuple[tuple[ParticipantId, int | None], ...]
     events: tuple[MediaEvent, ...]
 
 
@@ -106,10 +117,10 @@ class Room:
         ]
         return frozenset.intersection(*known) if known else None
 
-    def refill(self) -> Refill:
+    def refill(self) -> Changes:
         """Allocate every subscriber's slots anew and say what changed since last time."""
         sources: list[tuple[int, int | None]] = []
-        events: list[MediaEvent] = []
+        needed: list[tuple[int, int]] = []
         loudest = self.speakers.loudest()
         for member in self.members.values():
             candidates = [
@@ -121,14 +132,55 @@ class Room:
             current = {slot.id: slot.track for slot in member.slots.values()}
             allocation = allocate(places, candidates, current, loudest)
             sources += _apply(member.slots.values(), allocation.fills)
-            events += self._tell(member, (allocation.audio_needed, allocation.video_needed))
-        return Refill(tuple(sources), tuple(events))
+            needed.append((allocation.audio_needed, allocation.video_needed))
+        shared = self.reshare()
+        events = [*shared.events]
+        for member, wanted in zip(self.members.values(), needed, strict=True):
+            events += self._tell_needed(member, wanted)
+        return Changes(tuple(sources), shared.shares, shared.caps, tuple(events))
 
-    def _tell(self, member: Member, needed: tuple[int, int]) -> Iterable[MediaEvent]:
+    def reshare(self) -> Changes:
+        """Share every subscriber's estimate anew and say what changed since last time."""
+        speaker = self.speakers.speaker()
+        shares = [changed for member in self.members.values() for changed in self._share(member, speaker)]
+        caps = [changed for member in self.members.values() for changed in self._cap(member)]
+        events = [event for member in self.members.values() for event in self._tell_shown(member)]
+        return Changes((), tuple(shares), tuple(caps), tuple(events))
+
+    def _share(self, member: Member, speaker: ParticipantId | None) -> Iterable[tuple[int, int | None]]:
+        slots = list(member.slots.values())
+        shares: Mapping[int, int] = {}
+        if member.limit_bps is not None:
+            shown = [(slot, self.tracks[slot.track]) for slot in slots if slot.track in self.tracks]
+            wants = [Want(slot.id, t.source, t.participant == speaker) for slot, t in shown if not t.muted]
+            shares = share(member.limit_bps, wants, {slot.id for slot in slots if slot.share_bps == 0})
+        for slot in slots:
+            if slot.share_bps != shares.get(slot.id):
+                slot.share_bps = shares.get(slot.id)
+                yield slot.id, slot.share_bps
+
+    def _cap(self, publisher: Member) -> Iterable[tuple[ParticipantId, int | None]]:
+        """One encoding serves all who watch, so the narrowest path that still gets a picture sets its rate."""
+        tracks = [track for track in self.tracks_of(publisher.participant) if not track.muted]
+        sounds = sum(track.source.kind == "audio" for track in tracks)
+        watched = [(track, shares) for track in tracks if (shares := self._shares_of(track))]
+        limits = [(track.source, _narrowest(track.source, shares)) for track, shares in watched]
+        cap_bps = next_cap(publisher.cap_bps, cap(limits, sounds))
+        if cap_bps != publisher.cap_bps:
+            publisher.cap_bps = cap_bps
+            yield publisher.participant, cap_bps
+
+    def _shares_of(self, track: Track) -> list[int | None]:
+        slots = (slot for member in self.members.values() for slot in member.slots.values())
+        return [slot.share_bps for slot in slots if slot.track == track.id and slot.kind == "video"]
+
+    def _tell_shown(self, member: Member) -> Iterable[MediaEvent]:
         shown = tuple(self._view(slot) for slot in member.slots.values())
         if shown != member.shown:
             member.shown = shown
             yield SlotsChanged(self.id, member.participant, shown)
+
+    def _tell_needed(self, member: Member, needed: tuple[int, int]) -> Iterable[MediaEvent]:
         if not member.negotiated or needed == member.needed:
             return
         offered = [slot.kind for slot in member.slots.values() if slot.open]
@@ -140,7 +192,13 @@ class Room:
         track = self.tracks.get(slot.track) if slot.track is not None else None
         if track is None:
             return SlotView(slot.mid, None, None, muted=False)
-        return SlotView(slot.mid, track.participant, track.source, track.muted)
+        return SlotView(slot.mid, track.participant, track.source, track.muted, paused=slot.share_bps == 0)
+
+
+def _narrowest(source: TrackSource, shares: Iterable[int | None]) -> int | None:
+    """Of the shares that still give a picture; while all are paused the least that would."""
+    known = [bps for bps in shares if bps is not None]
+    return min((bps for bps in known if bps), default=LEAST_BPS[source] if known else None)
 
 
 def _apply(slots: Iterable[Slot], fills: Mapping[int, int | None]) -> Iterable[tuple[int, int | None]]:

@@ -19,7 +19,7 @@ from media.dtls import CertificateStore
 from media.errors import MediaError, UnknownId
 from media.negotiation import Policy
 from media.peer import FINAL_STATES, Peer, Surroundings
-from media.room import Member, Room
+from media.room import Changes, Member, Room
 from media.types import (
     Answer,
     ConnectionChanged,
@@ -193,8 +193,8 @@ class Rooms:
                 self._codec_known(core_id, track, name, fmtp)
             case ("levels", core_id, levels):
                 self._hear(core_id, levels)
-            case ("estimate", core_id, transport, bps, is_limit):
-                log.debug("estimate room=%s transport=%s bps=%s is_limit=%s", core_id, transport, bps, is_limit)
+            case ("estimate", _, transport, bps, is_limit):
+                self._path_carries(transport, bps if is_limit else None)
             case ("tap_ended", core_id, tap, reason):
                 if room := self._by_core_id.get(core_id):
                     self._emit(TapEnded(room.id, tap, reason))
@@ -230,6 +230,12 @@ class Rooms:
             track.codec = name
             self._emit(TrackCodec(room.id, track.participant, track.id, name, fmtp))
 
+    def _path_carries(self, transport: int, limit_bps: int | None) -> None:
+        peer = self._by_transport.get(transport)
+        if peer is not None and peer.member.limit_bps != limit_bps:
+            peer.member.limit_bps = limit_bps
+            self._carry_out(peer.room, peer.room.reshare())
+
     def _hear(self, core_id: int, levels: Iterable[tuple[int, int, bool]]) -> None:
         room = self._by_core_id.get(core_id)
         if room is None:
@@ -240,7 +246,10 @@ class Rooms:
             for track_id, level, active in levels
             if (track := room.tracks.get(track_id)) and track.source is TrackSource.microphone
         ]
+        speaker = room.speakers.speaker()
         self._emit(Levels(room.id, room.speakers.hear(report, loop.time())))
+        if room.speakers.speaker() != speaker:
+            self._carry_out(room, room.reshare())
         if timer := self._quiet.pop(room.id, None):
             timer.cancel()
         if report:
@@ -286,10 +295,17 @@ class Rooms:
             self._emit_all(peer.close())
 
     def _refill(self, room: Room) -> None:
-        refill = room.refill()
-        for slot, track in refill.sources:
+        self._carry_out(room, room.refill())
+
+    def _carry_out(self, room: Room, changes: Changes) -> None:
+        for slot, track in changes.sources:
             self._core.set_slot_source(room.core_id, slot, track)
-        self._emit_all(refill.events)
+        for slot, bps in changes.shares:
+            self._core.set_slot_share(room.core_id, slot, bps)
+        for participant, bps in changes.caps:
+            if peer := self._peers.get((room.id, participant)):
+                self._core.set_max_bitrate(room.core_id, peer.transport, bps)
+        self._emit_all(changes.events)
 
     def _ask_for_common_codecs(self, room: Room, *, beside: ParticipantId) -> None:
         for participant in room.members:

@@ -54,6 +54,11 @@ class Speakers:
     def someone_active(self) -> bool:
         return any(voice.active for voice in self._voices.values())
 
+    def speaker(self) -> ParticipantId | None:
+        """Who began to speak last of those who do."""
+        active = [(voice.active_since, participant) for participant, voice in self._voices.items() if voice.active]
+        return max(active, default=(0.0, None))[1]
+
     def loudest(self) -> tuple[ParticipantId, ...]:
         """Speakers first, then the silent, each by who began most recently: the order changes only at such moments."""
         ranked = sorted(self._voices.items(), key=lambda item: (not item[1].active, -item[1].active_since))

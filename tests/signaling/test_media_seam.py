@@ -130,12 +130,15 @@ async def test_slots_and_needs_go_to_their_subscriber_alone(stage: Stage) -> Non
     amara, mina = await stage.join("amara"), await stage.join("mina", Role.client)
     stage.media.emit(SlotsNeeded(ROOM, MINA, 2, 3))
     stage.media.emit(OfferNeeded(ROOM, MINA))
-    stage.media.emit(SlotsChanged(ROOM, MINA, (SlotView("2", AMARA, TrackSource.microphone, True),)))
+    sound = SlotView("2", AMARA, TrackSource.microphone, muted=True)
+    picture = SlotView("3", AMARA, TrackSource.camera, muted=False, paused=True)
+    stage.media.emit(SlotsChanged(ROOM, MINA, (sound, picture)))
     needed = await mina.until("slots_needed")
     assert (needed["audio"], needed["video"]) == (2, 3)
     await mina.until("offer_needed")
     assert (await mina.until("slots"))["slots"] == [
-        {"mid": "2", "person": "amara", "source": "microphone", "muted": True}
+        {"mid": "2", "person": "amara", "source": "microphone", "muted": True, "paused": False},
+        {"mid": "3", "person": "amara", "source": "camera", "muted": False, "paused": True},
     ]
     await amara.say(type="ping", received=1)
     assert set(await amara.types_until("pong")) <= {"people", "pong"}

@@ -99,6 +99,7 @@ impl Engine {
         let Some(slot) = self.slots.get_mut(at) else { return };
         slot.fraction_lost = f64::from(block.fraction_lost) / 256.0;
         let packets = slot.newly_reported(block.highest_seq);
+        peer.rate.over_stream = peer.sends_over_stream();
         peer.rate.on_report(slot.fraction_lost, packets, now);
         if let Some(sample_us) = slot.round_trip_us(block.last_sr, block.delay_since_last_sr, now) {
             peer.measure_rtt(sample_us);
@@ -143,6 +144,7 @@ impl Engine {
         out: &mut Outputs,
     ) {
         let Some(peer) = self.transports.get_mut(index) else { return };
+        peer.rate.over_stream = peer.sends_over_stream();
         peer.rate.on_feedback(feedback, peer.rtt_us, now);
         let proven = |number: u64| number >= peer.proof_from;
         let acknowledged = peer.rate.fates.iter().any(|fate| fate.arrival_us.is_some() && proven(fate.ext_seq));

@@ -59,6 +59,8 @@ pub(crate) struct Rate {
     told_at: Time,
     pub(crate) acknowledged_packets: u64,
     pub(crate) lost_packets: u64,
+    /// ICE-TCP: the path loses nothing; what is missing was cut from the queue of a slow reader, here.
+    pub(crate) over_stream: bool,
 }
 
 impl Rate {
@@ -129,6 +131,9 @@ impl Rate {
         let lost = self.fates.iter().filter(|fate| fate.arrival_us.is_none()).count() as u64;
         self.lost_packets += lost;
         self.acknowledged_packets += self.fates.len() as u64 - lost;
+        if self.over_stream {
+            self.fates.retain(|fate| fate.arrival_us.is_some());
+        }
         self.feedback_at = Some(now);
         self.load.update(now);
         let rtt_us = rtt_us.unwrap_or(DEFAULT_RTT_US);
@@ -142,7 +147,7 @@ impl Rate {
 
     /// One block of a receiver report, of use only where there is no transport-wide feedback.
     pub(crate) fn on_report(&mut self, fraction_lost: f64, packets: u64, now: Time) {
-        if self.feedback_at.is_some_and(|at| now.since_us(at) < FEEDBACK_KEPT_US) {
+        if self.over_stream || self.feedback_at.is_some_and(|at| now.since_us(at) < FEEDBACK_KEPT_US) {
             return;
         }
         self.load.update(now);

@@ -126,6 +126,10 @@ impl Transport {
         self.keys.is_some() && self.ice.may_send_media()
     }
 
+    pub(crate) fn sends_over_stream(&self) -> bool {
+        self.ice.send_path().is_some_and(|path| path.is_stream())
+    }
+
     pub(crate) fn binding(&self, ssrc: u32) -> Option<Binding> {
         self.bindings.iter().find(|binding| binding.ssrc == ssrc).copied()
     }

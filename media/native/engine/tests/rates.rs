@@ -43,15 +43,15 @@ fn when_the_line_recovers_the_full_rate_is_back_within_seconds() {
     }
     let took = call.world.now.since_ms(at);
     println!("recovery took {took} ms, {:?}", call.estimates.last());
-    assert!(took < 12_000, "{took}");
+    assert!(took < 8_000, "{took}");
     let freeze = call.longest_freeze_ms(at, call.world.now);
     assert!(freeze < 300, "{freeze}");
 }
 
 #[test]
 fn random_loss_costs_neither_rate_nor_picture() {
-    for loss in [10, 50, 100] {
-        let mut call = Call::new(6 + loss, 1_200_000);
+    for (seed, loss) in [(6, 10), (7, 50), (8, 100), (9, 100)] {
+        let mut call = Call::new(seed, 1_200_000);
         call.line(5_000_000, 300);
         call.run(5_000);
         let at = call.world.now;
@@ -60,11 +60,15 @@ fn random_loss_costs_neither_rate_nor_picture() {
         let (bps, freeze) = (call.video_bps(10_000), call.longest_freeze_ms(at, call.world.now));
         println!("loss {loss}: {bps} freeze {freeze} estimate {}", call.estimate());
         assert!(bps > 850_000, "{loss}: {bps}");
-        assert!(freeze < match loss {
-            10 => 150,
-            50 => 300,
-            _ => 1_000,
-        }, "{loss}: {freeze}");
+        assert!(
+            freeze
+                < match loss {
+                    10 => 150,
+                    50 => 300,
+                    _ => 1_000,
+                },
+            "{loss}: {freeze}"
+        );
     }
 }
 

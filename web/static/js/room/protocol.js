@@ -5,7 +5,8 @@
 /**
  * @typedef {{id: string, name: string, role: 'practitioner'|'client'|'guest', place: 'waiting'|'admitted',
  *   connected: boolean, media: 'none'|'connecting'|'connected'|'disconnected', since: string}} Person
- * @typedef {{mid: string, person: string|null, source: string|null, muted: boolean}} Slot
+ * @typedef {{mid: string, person: string|null, source: string|null, muted: boolean,
+ *   paused: boolean}} Slot
  * @typedef {{offered: boolean, state: 'off'|'recording'|'paused', reason: string|null, my_answer: 'yes'|'no'|null}} Recording
  * @typedef {{state: string, server_now: string, starts_at: string, ends_at: string, started_at: string|null,
  *   practitioner: {id: string, name: string}, people: {id: string, name: string, role: string}[],

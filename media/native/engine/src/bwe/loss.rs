@@ -9,6 +9,7 @@ const MIN_WINDOW_US: u64 = 300_000;
 /// Under this the rate grows, over that it falls, between them it stays.
 const LOW: f64 = 0.02;
 const HIGH: f64 = 0.10;
+const CERTAIN: f64 = 0.2;
 const INCREASE: f64 = 1.08;
 /// Lowered to this share without less loss: the loss is not ours.
 const EXPERIMENT: f64 = 0.75;
@@ -70,7 +71,8 @@ impl LossControl {
         if self.ends_experiment(average) {
             return false;
         }
-        let excess = loss - self.inherent;
+        // One window of a few dozen packets is much by chance; a path that drops a fifth is not.
+        let excess = if loss > CERTAIN { loss } else { average } - self.inherent;
         if excess > HIGH {
             let from = self.bps.unwrap_or(present_bps).min(present_bps);
             self.episode.get_or_insert(Episode { bps: from, loss, low_windows: 0 });

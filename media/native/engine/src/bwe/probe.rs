@@ -14,7 +14,7 @@ const ENOUGH_BPS: f64 = 6_000_000.0;
 const STEP: f64 = 2.0;
 /// Between asks while a limit stands: seconds of patience, doubled after each that found nothing.
 const FIRST_WAIT_US: u64 = 3_000_000;
-const MAX_WAIT_US: u64 = 30_000_000;
+const MAX_WAIT_US: u64 = 5_000_000;
 /// After one that found what it looked for.
 const NEXT_WAIT_US: u64 = 300_000;
 /// Feedback this late says nothing.
@@ -270,7 +270,7 @@ mod tests {
             let found = burst(&mut prober, &mut now, 300_000.0, true, 300_000.0).expect("an answer");
             assert!(found < 330_000.0, "{found}");
         }
-        assert_eq!(waits, [3, 3, 6, 12, 24], "{waits:?}");
+        assert_eq!(waits, [3, 3, 5, 5, 5], "{waits:?}");
         now = prober.deadline().expect("goes on");
         let found = burst(&mut prober, &mut now, 300_000.0, true, 100e6).expect("an answer");
         assert!(found > 500_000.0, "{found}");

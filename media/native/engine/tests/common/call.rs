@@ -21,7 +21,12 @@ pub struct Call {
     cap_bps: Option<u64>,
     paused: bool,
     pub pauses: u32,
+    asked_at: Time,
 }
+
+/// Like Chromium's: without any picture it asks this often, without a new one after so long.
+const FIRST_PICTURE_MS: u64 = 200;
+const NEXT_PICTURE_MS: u64 = 3_000;
 
 impl Call {
     pub fn new(seed: u64, most_bps: u64) -> Call {
@@ -35,8 +40,19 @@ impl Call {
         let video = world.subscribe(subscriber, 10, 1, Kind::Video);
         let audio = world.subscribe(subscriber, 11, 2, Kind::Audio);
         let (estimates, cap_bps) = (Vec::new(), None);
-        let mut call =
-            Call { world, publisher, subscriber, video, audio, most_bps, estimates, cap_bps, paused: false, pauses: 0 };
+        let mut call = Call {
+            world,
+            publisher,
+            subscriber,
+            video,
+            audio,
+            most_bps,
+            estimates,
+            cap_bps,
+            paused: false,
+            pauses: 0,
+            asked_at: Time(0),
+        };
         call.obey();
         call
     }
@@ -57,6 +73,19 @@ impl Call {
                 }
             }
             self.obey();
+            if self.world.now.since_ms(self.asked_at) >= FIRST_PICTURE_MS {
+                self.ask_for_keyframe();
+            }
+        }
+    }
+
+    fn ask_for_keyframe(&mut self) {
+        self.asked_at = self.world.now;
+        let last = self.decoded_at().last().copied();
+        if last.is_none_or(|last| self.world.now.since_ms(last) >= NEXT_PICTURE_MS) {
+            let video = self.video;
+            let pli = self.world.browsers[self.subscriber].rtcp(|writer| writer.pli(2, video).unwrap());
+            self.world.send_up(self.subscriber, pli);
         }
     }
 
