@@ -311,8 +311,8 @@ export class RoomView {
   }
 }
 
-/** @param {RoomState} state @returns {[string, boolean]} the words, and whether trying the devices again can help */
-function noticeWords(state) {
+/** The notice. @param {RoomState} state @returns {[string, boolean]} the words, and whether trying the devices again can help */
+export function noticeWords(state) {
   if (state.line === 'lost') return ['The connection is gone. We are getting it back, you needn\'t do anything.', false];
   if (state.media === 'disconnected') return ['Picture and sound have stopped. We are getting them back.', false];
   // Somebody without a camera knows; the own picture says so too.
