@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -128,7 +130,7 @@ async def status(request: web.Request) -> web.StreamResponse:
 
 def _media(app: web.Application) -> list[Fact]:
     try:
-        stats = app[MEDIA].stats()
+        stats: Mapping[str, Any] = app[MEDIA].stats()
     except RuntimeError:
         return [Fact("Media", "not running", good=False)]
     names = {"rooms": "Session rooms", "transports": "Connections", "tracks": "Tracks"}
