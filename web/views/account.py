@@ -5,9 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from control import people, second_factor, web_sessions
-from control.accounts import local_path, require_actor
+from control.accounts import home_path, local_path, require_actor
 from control.countries import COUNTRIES
-from control.errors import NotSignedIn
 from control.keys import CLOCK, DATABASE, HALF, SESSION_ID, SETTINGS
 from control.models.people import SessionKind
 from control.notices.outbox import newest_notices, unread_count
@@ -61,12 +60,11 @@ async def security(request: web.Request) -> web.StreamResponse:
 @routes.get("/sign-in/second-step")
 async def second_step(request: web.Request) -> web.StreamResponse:
     """For who passed the first step only; anybody else is where they belong already."""
-    wanted = local_path(request.query.get("next")) or "/dashboard"
+    wanted = local_path(request.query.get("next"))
     half = request[HALF]
     if half is None:
-        if request[SESSION_ID] is None:
-            raise NotSignedIn
-        raise web.HTTPSeeOther(wanted)
+        raise web.HTTPSeeOther(wanted or home_path(require_actor(request)))
+    wanted = wanted or home_path(half.actor)
     factors = await second_factor.factors_of(request.app[DATABASE], half.actor.person_id)
     return render(request, "second_step.html", next=wanted, factors=factors, has_factor=half.has_factor)
 
