@@ -11,6 +11,7 @@ from control.models import (
     outbox,
     people,
     practice,
+    quality,
     ratings,
     recordings,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "outbox",
     "people",
     "practice",
+    "quality",
     "ratings",
     "recordings",
 ]

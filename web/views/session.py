@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from control import appointments, consents, ratings, waiting_room
+from control import appointments, consents, quality, ratings, waiting_room
 from control.accounts import require_actor
 from control.appointment_queries import SessionView
 from control.errors import NotFound
@@ -47,4 +47,5 @@ async def session(request: web.Request) -> web.StreamResponse:
         else None,
         rateable=rateable and await ratings.mine(db, actor, view.id) is None,
         refund=refund_words(view, now),
+        connections=() if view.party is Party.CLIENT else await quality.of_session(db, actor, view.id),
     )
