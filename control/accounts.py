@@ -265,7 +265,13 @@ async def sign_up(
 
 
 async def issue_link(
-    session: AsyncSession, person_id: str, purpose: LinkPurpose, *, return_path: str | None = None, now: datetime
+    session: AsyncSession,
+    person_id: str,
+    purpose: LinkPurpose,
+    *,
+    return_path: str | None = None,
+    lifetime: timedelta = LINK_LIFETIME,
+    now: datetime,
 ) -> str:
     """A one-time token for `/sign-in/link/{token}`; only its hash is stored."""
     token = secrets.token_urlsafe(32)
@@ -276,7 +282,7 @@ async def issue_link(
             token_hash=_token_hash(token),
             return_path=local_path(return_path),
             created_at=now,
-            expires_at=now + LINK_LIFETIME,
+            expires_at=now + lifetime,
         )
     )
     return token

@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from control import busy_times, keyfiles, security, turn
+from control import busy_times, keyfiles, reschedules, security, turn
 from control.api import (
     accounts,
     appointments,
@@ -23,6 +23,7 @@ from control.api import (
     availability_rules,
     calendars,
     consents,
+    guests,
     health,
     live,
     outbox,
@@ -33,8 +34,10 @@ from control.api import (
     wallet,
     webhooks,
 )
+from control.api import reschedules as reschedule_routes
 from control.config import Settings
 from control.database import Database, upgrade
+from control.install import open_database
 from control.keys import (
     CASHIER,
     CLOCK,
@@ -84,6 +87,8 @@ API_NOUNS = (
     calendars,
     sessions,
     appointments,
+    reschedule_routes,
+    guests,
     consents,
     ratings,
     practitioners,
@@ -106,7 +111,7 @@ def create_app(
     app[SETTINGS] = settings
     app[CLOCK] = clock
     app[INSTALL_KEYS] = keyfiles.load(settings)
-    app[DATABASE] = Database(settings.database_url)
+    app[DATABASE] = open_database(settings)
     app[LIMITS] = Limits()
     app[LIVE] = LiveBus()
     app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock)
@@ -114,7 +119,8 @@ def create_app(
     app[LOOP_WATCH] = LoopWatch()
     app[CASHIER] = cashier = _cashier(settings, app[DATABASE], clock)
     read_calendars = partial(busy_times.read_due, app[DATABASE], rules=busy_times.rules_from(settings))
-    errands = (read_calendars,) if cashier is None else (read_calendars, cashier.run_once)
+    expire_requests = partial(reschedules.expire_due, app[DATABASE])
+    errands = (read_calendars, expire_requests, *(() if cashier is None else (cashier.run_once,)))
     app[SCHEDULER] = Scheduler(app[DATABASE], clock, errands=errands)
     app[WAITING_ROOM] = WaitingRoom(
         app[DATABASE],

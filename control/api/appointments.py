@@ -26,9 +26,16 @@ class PaymentBody(Body):
     """A gateway's token for a card; the wallet needs none."""
 
 
+class StartBody(Body):
+    endEarlier: bool = False
+    """End the session that still runs first."""
+
+
 class CompleteBody(Body):
     isNoShow: bool = False
     noShowReason: Reason | None = None
+    waiveFee: bool = False
+    """With isNoShow: the client gets everything back."""
 
 
 class CancelBody(Body):
@@ -94,8 +101,12 @@ async def _pay_by_card(request: web.Request, actor: Actor, appointment_id: str, 
 @idempotent()
 async def start(request: web.Request) -> web.Response:
     actor, appointment_id = _which(request)
-    await read(request, EmptyBody)
-    return _answer(await appointments.start(request.app[DATABASE], actor, appointment_id, now=request.app[CLOCK]()))
+    body = await read(request, StartBody)
+    return _answer(
+        await appointments.start(
+            request.app[DATABASE], actor, appointment_id, end_earlier=body.endEarlier, now=request.app[CLOCK]()
+        )
+    )
 
 
 @routes.post(f"{ONE}/complete-session")
@@ -109,6 +120,7 @@ async def complete(request: web.Request) -> web.Response:
             actor,
             appointment_id,
             is_no_show=body.isNoShow,
+            waive_fee=body.waiveFee,
             reason=body.noShowReason,
             now=request.app[CLOCK](),
         )

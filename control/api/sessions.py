@@ -46,8 +46,10 @@ def terms_of(booking: BookingSettings) -> Terms:
             no_show_after=booking.no_show_after,
             present_for=timedelta(seconds=booking.present_after_seconds),
             grace=booking.grace,
+            left_for=timedelta(minutes=booking.left_minutes),
         ),
         booking.platform_fee_basis_points,
+        booking.require_admin_activation,
     )
 
 
