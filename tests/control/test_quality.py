@@ -97,5 +97,5 @@ async def test_practitioner_reads_the_connection_on_the_session_s_page_and_the_c
     for reader, sees in ((world.alice, True), (world.bob, False)):
         hand = await site.hand_of(reader)
         page = (await hand.browser.get(f"/sessions/{view.id}")).text
-        assert ("Connection of Bob Client" in page) is sees
+        assert ("Bob Client: poor" in page) is sees
         assert ("the picture stood still 2 times, 1.5 s in all" in page) is sees

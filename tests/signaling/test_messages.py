@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 
 from media.types import TrackSource
 from signaling import handler, messages, outbox, session
-from signaling.messages import BadMessage, Hello, Leave, Mute, OfferMessage, Ping, Playback, Resume, pack, parse_untrusted
+from signaling.messages import (
+    BadMessage,
+    Hello,
+    Leave,
+    Mute,
+    OfferMessage,
+    Ping,
+    Playback,
+    Resume,
+    pack,
+    parse_untrusted,
+)
 from signaling.permissions import Place, Role
 
 PROTOCOL = (Path(messages.__file__).parent / "PROTOCOL.md").read_text()
@@ -26,7 +37,20 @@ bodies = st.fixed_dictionaries(
     {"type": st.sampled_from([*messages._READERS, "other"]) | values},
     optional={
         name: values | st.integers(0, 3) | st.sampled_from(["0", "camera", "v=0"])
-        for name in ("version", "token", "resume", "received", "revision", "sdp", "sources", "mid", "muted", "freezes", "frozen_ms", "x")
+        for name in (
+            "version",
+            "token",
+            "resume",
+            "received",
+            "revision",
+            "sdp",
+            "sources",
+            "mid",
+            "muted",
+            "freezes",
+            "frozen_ms",
+            "x",
+        )
     },
 )
 
