@@ -55,6 +55,11 @@ class Reader:
     def is_admin(self) -> bool:
         return "admin" in self.roles
 
+    @property
+    def works_here(self) -> bool:
+        """Guests of one session do not, and are no clients either."""
+        return bool(self.roles - {"client"})
+
 
 def setup_templates(app: web.Application) -> None:
     env = aiohttp_jinja2.setup(

@@ -16,6 +16,7 @@ from control.database import Database
 from control.keys import CLOCK, DATABASE
 from control.lifecycle import Party
 from web import words
+from web.lists import list_of
 from web.models import Session
 from web.render import home_url, reader_of, render, zone_of
 from web.thread import session_thread
@@ -33,7 +34,7 @@ _SHOWN_PAST = 5
 async def dashboard(request: web.Request) -> web.StreamResponse:
     actor, db, now = require_actor(request), request.app[DATABASE], request.app[CLOCK]()
     reader = reader_of(request)
-    if reader is not None and not reader.is_client:
+    if reader is not None and reader.works_here and not reader.is_client:
         raise web.HTTPSeeOther(home_url(reader))
     zone = zone_of(request)
     coming = _as_client(await appointments.upcoming_for(db, actor, now))
@@ -73,17 +74,20 @@ async def _next(db: Database, actor: Actor, view: SessionView, zone: str, now: d
 @routes.get("/sessions")
 @routes.get("/appointments")
 async def sessions(request: web.Request) -> web.StreamResponse:
-    actor, db, now = require_actor(request), request.app[DATABASE], request.app[CLOCK]()
+    actor, db = require_actor(request), request.app[DATABASE]
     reader = reader_of(request)
-    if reader is not None and not reader.is_client:
+    if reader is not None and reader.works_here and not reader.is_client:
         raise web.HTTPSeeOther("/therapist/sessions" if reader.is_practitioner else "/admin/appointments")
-    show = "past" if request.query.get("show") == "past" else "upcoming"
-    read = appointments.past_for if show == "past" else appointments.upcoming_for
-    found = _as_client(await read(db, actor, now))
-    page, pages, shown = page_of(request, found)
-    rows = sessions_of(shown)
-    unrated = await _unrated(db, actor, rows) if show == "past" else frozenset()
-    return render(request, "sessions.html", show=show, rows=rows, page=page, pages=pages, unrated=unrated)
+    found = await list_of(request, actor, Party.CLIENT)
+    rows = sessions_of(found.views)
+    unrated = await _unrated(db, actor, rows) if found.show == "past" else frozenset()
+    return render(
+        request,
+        "sessions.html",
+        list=found,
+        rows=rows,
+        unrated=unrated,
+    )
 
 
 def page_of(request: web.Request, found: Sequence[T]) -> tuple[int, int, Sequence[T]]:
@@ -95,12 +99,12 @@ def page_of(request: web.Request, found: Sequence[T]) -> tuple[int, int, Sequenc
 
 
 def _as_client(found: tuple[SessionView, ...]) -> list[SessionView]:
-    return [one for one in found if one.party is Party.CLIENT]
+    return [one for one in found if one.party in (Party.CLIENT, Party.GUEST)]
 
 
 async def _unrated(db: Database, actor: Actor, rows: list[Session]) -> frozenset[str]:
-    completed = [one.id for one in rows if one.state == "completed"]
-    return frozenset([one for one in completed if await ratings.mine(db, actor, one) is None])
+    completed = frozenset(one.id for one in rows if one.state == "completed")
+    return completed - await ratings.rated_by(db, actor, completed) if completed else completed
 
 
 def _lead(booked: list[SessionView], zone: str, now: datetime) -> str:
