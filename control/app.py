@@ -38,6 +38,7 @@ from control.api import (
 from control.api import reschedules as reschedule_routes
 from control.config import Settings
 from control.database import Database, upgrade
+from control.install import open_database
 from control.keys import (
     CASHIER,
     CLOCK,
@@ -110,7 +111,7 @@ def create_app(
     app[SETTINGS] = settings
     app[CLOCK] = clock
     app[INSTALL_KEYS] = keyfiles.load(settings)
-    app[DATABASE] = Database(settings.database_url)
+    app[DATABASE] = open_database(settings)
     app[LIMITS] = Limits()
     app[LIVE] = LiveBus()
     app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock)

@@ -23,7 +23,7 @@ from control.models.people import Person, PersonRole, Role
 from control.money import payments
 from control.money.policy import Outcome, Policy, is_late
 from control.money.words import money_words
-from control.notices.outbox import Notice, NoticeKind, SessionFacts, enqueue
+from control.notices.outbox import Notice, NoticeKind, SessionFacts, enqueue, plan_reminders
 from control.session_events import SessionChanged
 from control.slots import Span
 
@@ -303,6 +303,9 @@ async def _tell(session: AsyncSession, row: Appointment, before: State, now: dat
     for kind in _GUESTS_HEAR.get(state, ()):
         for person_id in await guest_ids(session, row.id):
             await enqueue(session, Notice(kind, person_id, about), now=now)
+    if state is State.SCHEDULED:
+        told = (row.client_id,) if is_hidden(row) else (row.client_id, row.practitioner_id)
+        await plan_reminders(session, about, told, now=now)
 
 
 async def _tell_admins(session: AsyncSession, about: SessionFacts, now: datetime) -> None:

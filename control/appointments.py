@@ -37,7 +37,7 @@ from control.errors import Conflict, Forbidden, NotFound
 from control.lifecycle import Party, can_cancel, client_missed_at, due_since, ending, opens_at, start_missed_at
 from control.models.appointments import Appointment
 from control.models.people import Person
-from control.notices.outbox import Notice, NoticeKind, enqueue
+from control.notices.outbox import Notice, NoticeKind, enqueue, plan_reminders
 from control.session_events import SessionChanged
 
 __all__ = [
@@ -254,5 +254,6 @@ async def _show_to_practitioner(session: AsyncSession, row: Appointment, actor: 
         return
     about = await session_facts(session, row)
     await enqueue(session, Notice(NoticeKind.SESSION_ACTIVATED, row.practitioner_id, about), now=now)
+    await plan_reminders(session, about, (row.practitioner_id,), now=now)
     record(session, actor, "appointment.activate", f"appointment:{row.id}", now=now)
     publish(session, SessionChanged(row.id, row.practitioner_id, row.client_id, State(row.state)))

@@ -31,7 +31,7 @@ from control.lifecycle import Party, can_reschedule, due_since
 from control.models.appointments import Appointment, RescheduleRequest
 from control.models.people import Person
 from control.money.policy import is_late
-from control.notices.outbox import Notice, NoticeKind, SessionFacts, enqueue
+from control.notices.outbox import Notice, NoticeKind, SessionFacts, enqueue, plan_reminders
 from control.session_events import SessionChanged
 from control.slots import Slot, Span, all_slots, nearest
 
@@ -268,6 +268,7 @@ async def _accept(session: AsyncSession, actor: Actor, request_id: str, now: dat
     record(session, actor, "appointment.reschedule", f"appointment:{row.id}", now=now)
     for person_id in (row.client_id, row.practitioner_id):
         await _tell(session, row, request, NoticeKind.RESCHEDULE_ACCEPTED, person_id, now)
+    await plan_reminders(session, await session_facts(session, row), (row.client_id, row.practitioner_id), now=now)
     publish(session, SessionChanged(row.id, row.practitioner_id, row.client_id, State(row.state)))
     return _view(request, now)
 

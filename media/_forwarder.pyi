@@ -83,6 +83,8 @@ class NodeOptions(TypedDict):
     bind: tuple[str, ...]
     """Addresses to bind, v4 and v6; every one gets its own socket on each thread."""
     udp_port: int
+    tcp_port: int | None
+    """Where ICE-TCP listens, for all threads; None: nowhere, 0: on `udp_port`."""
     gso: bool
     cache_ms: int
     """How long a publisher's packets are kept for retransmission."""
@@ -139,6 +141,9 @@ class NodeStats(TypedDict):
     gso_refused: int
     socket_overflow: int
     """SO_RXQ_OVFL: datagrams the kernel dropped because we were late."""
+    tcp_connections: int
+    tcp_refused: int
+    """ICE-TCP connections over a bound, or closed before they said whose they are."""
     dropped: dict[str, int]
     repeat_refused: int
     """Packets the encryptor refused because their (SSRC, index) had been used."""
@@ -179,6 +184,8 @@ class Node:
     def event_fd(self) -> int:
         """Readable when `drain` has something; owned by the node."""
     def local_addresses(self) -> list[LocalAddress]: ...
+    def tcp_addresses(self) -> list[tuple[str, int]]:
+        """Where ICE-TCP listens: a connection finds its room's thread by its first check."""
     def drain(self) -> list[Event]:
         """All waiting events, in order per room; clears the eventfd."""
     def close(self) -> None:

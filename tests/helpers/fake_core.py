@@ -71,6 +71,9 @@ class FakeCore:
     def local_addresses(self) -> list[dict[str, Any]]:
         return [{"thread": 0, "ip": "192.0.2.7", "port": 46000, "receive_buffer_bytes": 1 << 22}]
 
+    def tcp_addresses(self) -> list[tuple[str, int]]:
+        return [("192.0.2.7", 46000)]
+
     def _need(self, table: Any, key: Any) -> None:
         if key not in table:
             raise UnknownId(str(key))

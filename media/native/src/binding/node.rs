@@ -52,6 +52,10 @@ impl Node {
         Ok(list)
     }
 
+    fn tcp_addresses(&self) -> Vec<(String, u16)> {
+        self.core.tcp_addresses().iter().map(|address| (address.ip().to_string(), address.port())).collect()
+    }
+
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let notices = self.call(py, |core| Ok(core.drain()))?;
         let list = PyList::empty(py);
@@ -229,8 +233,8 @@ impl Node {
     }
 
     fn stats(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let counts = self.call(py, |core| Ok(core.counts()))?;
-        answers::node_stats(py, &counts)
+        let (counts, tcp) = self.call(py, |core| Ok((core.counts(), core.tcp_counts())))?;
+        answers::node_stats(py, &counts, tcp)
     }
 
     fn request_stats(&self, py: Python<'_>, room: u64, transport: u64, ticket: u64) -> PyResult<()> {
