@@ -143,10 +143,12 @@ async def standing_of(db: Database, appointment_ids: Iterable[str]) -> Mapping[s
         )
         newest.update((owner, text_id) for owner, text_id in texts)
         asked = and_(Consent.purpose == Purpose.RECORDING, Consent.appointment_id.in_({row.id for row in rows}))
+        invited = select(Guest.person_id).where(Guest.appointment_id.in_({row.id for row in rows}))
+        people = {row.client_id for row in rows} | {row.practitioner_id for row in rows}
         care = and_(
             Consent.purpose == Purpose.CARE,
             Consent.text_id.in_(newest.values()),
-            Consent.person_id.in_({row.client_id for row in rows} | {row.practitioner_id for row in rows}),
+            or_(Consent.person_id.in_(people), Consent.person_id.in_(invited)),
         )
         found = await session.execute(
             select(Consent, ConsentText.version)

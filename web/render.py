@@ -56,9 +56,9 @@ class Reader:
         return "admin" in self.roles
 
     @property
-    def works_here(self) -> bool:
-        """Guests of one session do not, and are no clients either."""
-        return bool(self.roles - {"client"})
+    def is_visitor(self) -> bool:
+        """Comes to sessions: clients, and guests, who have no role."""
+        return self.is_client or not self.roles
 
 
 def setup_templates(app: web.Application) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -97,6 +98,7 @@ class _Rule:
     start: str
     end: str
     note: str  # service, price and validity, where they say something
+    values: Mapping[str, str]  # as the form that changes it is filled
 
 
 def _rule(one: RuleView, names: dict[str, str], services: list[ServiceView], today: date) -> _Rule:
@@ -108,7 +110,16 @@ def _rule(one: RuleView, names: dict[str, str], services: list[ServiceView], tod
         notes.append(f"from {words.iso_day(one.valid_from)}")
     if one.valid_until:
         notes.append(f"until {words.iso_day(one.valid_until)}")
-    return _Rule(one.id, words.weekday(one.weekday), one.local_start, one.local_end, ", ".join(notes))
+    values = {
+        "weekdays": json.dumps([WEEKDAYS[one.weekday]]),
+        "startTime": one.local_start,
+        "endTime": one.local_end,
+        "serviceId": one.service_id or "",
+        "price": words.amount(one.price_minor, currency) if one.price_minor is not None and currency else "",
+        "validFrom": one.valid_from,
+        "validUntil": one.valid_until or "",
+    }
+    return _Rule(one.id, words.weekday(one.weekday), one.local_start, one.local_end, ", ".join(notes), values)
 
 
 def _shut(shown: WeekView) -> list[Shut]:

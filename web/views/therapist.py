@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
-from control import appointments, consents, waiting_room
+from control import appointments, consents, reschedules, waiting_room
 from control.accounts import Actor, require_actor
 from control.appointment_queries import SessionView
 from control.appointment_states import State
@@ -22,7 +22,7 @@ from web.lists import list_of
 from web.models import Joining, Session, Waiting
 from web.render import render, zone_of
 from web.thread import day_thread
-from web.views.sources import readiness_of, sessions_of
+from web.views.sources import asked_of, readiness_of, sessions_of
 
 routes = web.RouteTableDef()
 
@@ -48,6 +48,7 @@ async def dashboard(request: web.Request) -> web.StreamResponse:
         waiting=waiting,
         next=[one for one in coming if one is not running and one.id not in above][:_SHOWN_NEXT],
         joining=_doors(request, coming, now),
+        asked=asked_of(coming, await reschedules.open_for(db, actor.person_id, now=now), actor.person_id),
     )
 
 
