@@ -2,7 +2,8 @@
 // Draws the room: state in, DOM out, nothing else. Elements stand in templates/parts/room_stage.html; tiles of
 // people are made here. No network, no media objects but the streams it is handed.
 
-import { byId, element, icon } from '../page.js';
+import { byId, element, icon, showError } from '../page.js';
+import { admitButton } from './admit.js';
 import { problemWords } from './devices.js';
 import { others, recordingWords, slotOf, statusWords, tellingQuality, timers, waitingPeople } from './state.js';
 
@@ -299,7 +300,9 @@ export class RoomView {
       element('span', { class: 'who__text' },
         element('span', { class: 'who__name' }, person.name),
         element('span', { class: 'who__sub num', 'data-waiting-since': person.since },
-          person.connected ? '' : 'Lost the connection, coming back')))));
+          person.connected ? '' : 'Lost the connection, coming back')),
+      ...(this.root.dataset.role === 'practitioner' && person.role === 'guest'
+        ? [admitButton(this.root.dataset.session || '', person, (words) => showError(byId('lobby-error'), words))] : []))));
   }
 
   /** @param {number} now */
