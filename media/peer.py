@@ -161,6 +161,7 @@ class Peer:
             _track_spec(section),
             lambda spec: self._core.set_track(self.room.core_id, self.transport, identity, spec),
         )
+        track.offer_rids(section.section.rids)
         self.room.tracks[track.id] = track
         return [TrackPublished(track.info(self.room.id))] if fresh else []
 
@@ -244,6 +245,8 @@ class Peer:
         self.member.slots.clear()
         self.member.decodes = frozenset()
         self.member.needed = None
+        self.member.heights = {}
+        self.member.estimate_bps = None
         self.member.negotiated = False
         try:
             self._core.remove_transport(self.room.core_id, self.transport)

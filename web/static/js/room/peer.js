@@ -36,6 +36,18 @@ function preferVp8(transceiver) {
   }
 }
 
+/**
+ * A camera's sizes, smallest first. The server says which are wanted; until then the largest alone.
+ * @returns {RTCRtpEncodingParameters[]}
+ */
+function cameraEncodings() {
+  return [
+    { rid: 'q', active: false, scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+    { rid: 'h', active: false, scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+    { rid: 'f', active: true, maxBitrate: 2_500_000 },
+  ];
+}
+
 export class Peer {
   /** @param {PeerOptions} options */
   constructor(options) {
@@ -43,6 +55,8 @@ export class Peer {
     this._pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle', iceServers: options.iceServers });
     /** @type {Map<Source, RTCRtpTransceiver>} */
     this._sending = new Map();
+    /** Encodings the server wants, by mid. @type {Map<string, string[]>} */
+    this._encodings = new Map();
     this._revision = 0;
     /** @type {{revision: number, sdp: string, sources: Record<string, string>} | null} the offer nobody has answered */
     this._open = null;
@@ -70,7 +84,8 @@ export class Peer {
 
   /** @param {Source} source @param {'audio'|'video'} kind @param {MediaStreamTrack|null} track */
   _addSending(source, kind, track) {
-    const transceiver = this._pc.addTransceiver(kind, { direction: 'sendonly' });
+    const sendEncodings = source === 'camera' ? { sendEncodings: cameraEncodings() } : {};
+    const transceiver = this._pc.addTransceiver(kind, { direction: 'sendonly', ...sendEncodings });
     if (kind === 'video') preferVp8(transceiver);
     // By replaceTrack, not as the transceiver's first track: a device may come later or change.
     if (track) void transceiver.sender.replaceTrack(track);
@@ -118,6 +133,7 @@ export class Peer {
     if (this._closed || this._open?.revision !== revision) return;
     await this._pc.setRemoteDescription({ type: 'answer', sdp });
     this._open = null;
+    for (const mid of this._encodings.keys()) void this._applyEncodings(mid);
     this._offerAgain();
   }
 
@@ -145,6 +161,27 @@ export class Peer {
   /** The section's mid, for `mute`; null before the first offer. @param {Source} source */
   midOf(source) {
     return this._sending.get(source)?.mid ?? null;
+  }
+
+  /** Send these encodings and no others. @param {string} mid @param {string[]} rids */
+  setEncodings(mid, rids) {
+    this._encodings.set(mid, rids);
+    // Before the answer nothing is sent, and browsers differ in what may be set.
+    if (this._pc.signalingState === 'stable') void this._applyEncodings(mid);
+  }
+
+  /** @param {string} mid */
+  async _applyEncodings(mid) {
+    const transceiver = [...this._sending.values()].find((one) => one.mid === mid);
+    const rids = this._encodings.get(mid) || [];
+    const parameters = transceiver?.sender.getParameters();
+    if (!transceiver || !parameters || parameters.encodings.every((one) => !one.rid || one.active === rids.includes(one.rid))) return;
+    for (const one of parameters.encodings) if (one.rid) one.active = rids.includes(one.rid);
+    try {
+      await transceiver.sender.setParameters(parameters);
+    } catch {
+      // Overtaken by another change: the next answer or message sets them again.
+    }
   }
 
   /** No offer needed: the section stays. @param {Source} source @param {MediaStreamTrack|null} track */
@@ -198,6 +235,11 @@ export class Peer {
   _receiving() {
     const sending = new Set(this._sending.values());
     return this._pc.getTransceivers().filter((transceiver) => !sending.has(transceiver));
+  }
+
+  /** @param {MediaStreamTrack} track @returns {string|null} */
+  midOfTrack(track) {
+    return this._receiving().find((transceiver) => transceiver.receiver.track === track)?.mid ?? null;
   }
 
   /** Each person's tracks as the slots say. @param {Slot[]} slots @returns {Map<string, Tracks>} */

@@ -23,6 +23,7 @@
  *   | {type: 'slots', n: number, slots: Slot[]}
  *   | {type: 'slots_needed', n: number, audio: number, video: number}
  *   | {type: 'offer_needed', n: number}
+ *   | {type: 'encodings', n: number, mid: string, rids: string[]}
  *   | {type: 'peer_lost', n: number}
  *   | {type: 'speaking', people: string[]}
  *   | {type: 'resume_token', n: number, resume: string}
@@ -34,6 +35,7 @@
  *
  * @typedef {{type: 'offer', revision: number, sdp: string, sources: Record<string, string>}
  *   | {type: 'mute', mid: string, muted: boolean}
+ *   | {type: 'view', heights: Record<string, number>}
  *   | {type: 'leave'}} ClientMessage
  *
  * @typedef {'connecting'|'open'|'lost'|'closed'} Line
