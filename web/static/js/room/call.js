@@ -117,8 +117,7 @@ export class Call {
     }
     const view = JSON.stringify(heights);
     if (view === this._view) return;
-    this._view = view;
-    this.signaling.send({ type: 'view', heights });
+    if (this.signaling.send({ type: 'view', heights })) this._view = view;
   }
 
   // ---------------------------------------------------------------- devices
