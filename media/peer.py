@@ -161,7 +161,7 @@ class Peer:
             _track_spec(section),
             lambda spec: self._core.set_track(self.room.core_id, self.transport, identity, spec),
         )
-        track.offer_rids(section.section.rids)
+        track.offer_rids(section.section.rids, section.section.paused)
         self.room.tracks[track.id] = track
         return [TrackPublished(track.info(self.room.id))] if fresh else []
 

@@ -37,12 +37,11 @@ class Track:
     rids: tuple[str, ...] = ()
     """Simulcast encodings, smallest first."""
     sent: tuple[str, ...] = ()
-    """Encodings the page was last told to send; at first the largest alone."""
+    """Encodings the page was last told to send, or said in a later offer that it does."""
     taps: set[int] = field(default_factory=set)
 
-    def offer_rids(self, rids: tuple[str, ...]) -> None:
-        if rids != self.rids:
-            self.rids, self.sent = rids, rids[-1:]
+    def offer_rids(self, rids: tuple[str, ...], paused: frozenset[str]) -> None:
+        self.rids, self.sent = rids, tuple(rid for rid in rids if rid not in paused)
 
     def info(self, room: RoomId) -> TrackInfo:
         return TrackInfo(

@@ -1,4 +1,6 @@
 // One participant in Chromium, laid out as media/negotiation.py says; the test calls it by `window.person`.
+import { cameraEncodings, encodingsFor } from "./encodings.js";
+
 const name = new URLSearchParams(location.search).get("name");
 
 const post = async (path, body) => {
@@ -17,9 +19,7 @@ class Person {
     const [video] = stream.getVideoTracks();
     this.pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     this.pc.addTransceiver(audio, { direction: "sendonly", streams: [stream] });
-    const sendEncodings = simulcast
-      ? [{ rid: "q", scaleResolutionDownBy: 4, active: false }, { rid: "h", scaleResolutionDownBy: 2, active: false }, { rid: "f" }]
-      : [{ maxBitrate: 2_500_000 }];
+    const sendEncodings = simulcast ? cameraEncodings() : [{ maxBitrate: 2_500_000 }];
     this.pc.addTransceiver(video, { direction: "sendonly", streams: [stream], sendEncodings });
     this.pc.addTransceiver("audio", { direction: "recvonly" });
     this.pc.addTransceiver("video", { direction: "recvonly" });
@@ -51,8 +51,8 @@ class Person {
   async setEncodings(mid, rids) {
     const { sender } = this.transceiver(mid);
     const parameters = sender.getParameters();
-    for (const one of parameters.encodings) one.active = rids.includes(one.rid);
-    await sender.setParameters(parameters);
+    const encodings = encodingsFor(parameters.encodings, rids, 640 * 480);
+    if (encodings) await sender.setParameters({ ...parameters, encodings });
   }
 
   async restart() {

@@ -38,6 +38,7 @@ from tests.helpers.bad_link import BadLink
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 ROOM = RoomId("room")
+ROOM_SCRIPTS = Path(__file__).parents[2] / "web" / "static" / "js" / "room"
 RELAYED_PORT = 46_900
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -101,6 +102,9 @@ def make_server(node: MediaNode) -> web.Application:
     async def script(request: web.Request) -> web.FileResponse:
         return web.FileResponse(Path(__file__).with_name("page.js"))
 
+    async def encodings(request: web.Request) -> web.FileResponse:
+        return web.FileResponse(ROOM_SCRIPTS / "encodings.js")
+
     async def join(request: web.Request) -> web.Response:
         who = ParticipantId(request.match_info["name"])
         await node.join(ROOM, who, may_publish=frozenset(TrackSource))
@@ -121,6 +125,7 @@ def make_server(node: MediaNode) -> web.Application:
         [
             web.get("/", index),
             web.get("/page.js", script),
+            web.get("/encodings.js", encodings),
             web.post("/join/{name}", join),
             web.post("/offer/{name}", offer),
         ]
@@ -264,12 +269,13 @@ async def keep_encodings(stage: Stage, pages: dict[str, Page]) -> None:
     """As the room page does: each sends the encodings it is told to."""
     done = 0
     while True:
-        for event in stage.events[done:]:
+        fresh = stage.events[done:]
+        done += len(fresh)
+        for event in fresh:
             if isinstance(event, EncodingsWanted):
                 await pages[event.participant].evaluate(
                     "([mid, rids]) => person.setEncodings(mid, rids)", [event.mid, list(event.rids)]
                 )
-        done = len(stage.events)
         await asyncio.sleep(0.05)
 
 

@@ -34,7 +34,7 @@ def test_a_short_subscriber_loses_the_least_important_first_and_the_screen_last(
     pictures = [watch(1, height=700, speaking=True), watch(2, height=700), watch(3, screen=True)]
     assert rids(pictures, 5_000_000) == ["f", "f", None]
     assert rids(pictures, 3_200_000) == ["f", "h", None]
-    assert rids(pictures, 2_000_000) == ["h", "q", None]
+    assert rids(pictures, 2_200_000) == ["h", "q", None]
     choices = choose(pictures, people=4, voices=3, estimate_bps=600_000)
     assert choices == {1: Choice("q", 0), 2: Choice("q", 0), 3: Choice(None, 0)}
 

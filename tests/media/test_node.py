@@ -38,7 +38,7 @@ from tests.helpers.fake_core import FakeCore
 
 DATA = Path(__file__).parents[1] / "data"
 PLAIN = (DATA / "offer_chromium_156.sdp").read_bytes().decode()
-SIMULCAST = (DATA / "offer_chromium_156_simulcast.sdp").read_bytes().decode()
+SIMULCAST = (DATA / "offer_chromium_156_simulcast.sdp").read_bytes().decode().replace("send q;h;f", "send ~q;~h;f")
 ROOM, ANN, BOB, CEM = RoomId("session_1"), ParticipantId("ann"), ParticipantId("bob"), ParticipantId("cem")
 MIC, CAM, SCREEN = TrackSource.microphone, TrackSource.camera, TrackSource.screen
 SOURCES = {"0": MIC, "1": CAM}
@@ -340,6 +340,12 @@ async def test_in_a_room_of_two_the_largest_encoding_is_sent_and_nothing_is_said
     await world.settle()
     assert {slot.layer for slot in world.core.slots.values() if slot.spec["kind"] == "video"} == {("f", None)}
     assert encodings_of(world, ANN) == encodings_of(world, BOB) == []
+
+
+async def test_a_page_that_sends_all_encodings_is_told_which_one_is_wanted(world: World) -> None:
+    await world.enter(ANN, SIMULCAST.replace("~", ""))
+    await world.settle()
+    assert encodings_of(world, ANN) == [("f",)]
 
 
 async def test_the_third_person_makes_sizes_count_and_leaving_ends_it(world: World) -> None:

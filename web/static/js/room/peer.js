@@ -3,6 +3,8 @@
 // media/negotiation.py: m0 microphone, m1 camera, m2 and m3 receive, more receiving sections and screens behind.
 // Sections are never stopped, only made inactive. No DOM here; signaling is a `send` function.
 
+import { cameraEncodings, encodingsFor } from './encodings.js';
+
 /** @typedef {import('./protocol.js').Slot} Slot */
 /** @typedef {'microphone'|'camera'|'screen'|'screen_audio'} Source */
 /** @typedef {{camera?: MediaStreamTrack, microphone?: MediaStreamTrack, screen?: MediaStreamTrack,
@@ -34,18 +36,6 @@ function preferVp8(transceiver) {
   } catch {
     // An older browser wants its own list; its own order is fine too.
   }
-}
-
-/**
- * A camera's sizes, smallest first. The server says which are wanted; until then the largest alone.
- * @returns {RTCRtpEncodingParameters[]}
- */
-function cameraEncodings() {
-  return [
-    { rid: 'q', active: false, scaleResolutionDownBy: 4, maxBitrate: 150_000 },
-    { rid: 'h', active: false, scaleResolutionDownBy: 2, maxBitrate: 500_000 },
-    { rid: 'f', active: true, maxBitrate: 2_500_000 },
-  ];
 }
 
 export class Peer {
@@ -166,19 +156,22 @@ export class Peer {
   /** Send these encodings and no others. @param {string} mid @param {string[]} rids */
   setEncodings(mid, rids) {
     this._encodings.set(mid, rids);
-    // Before the answer nothing is sent, and browsers differ in what may be set.
-    if (this._pc.signalingState === 'stable') void this._applyEncodings(mid);
+    void this._applyEncodings(mid);
   }
 
   /** @param {string} mid */
   async _applyEncodings(mid) {
-    const transceiver = [...this._sending.values()].find((one) => one.mid === mid);
-    const rids = this._encodings.get(mid) || [];
-    const parameters = transceiver?.sender.getParameters();
-    if (!transceiver || !parameters || parameters.encodings.every((one) => !one.rid || one.active === rids.includes(one.rid))) return;
-    for (const one of parameters.encodings) if (one.rid) one.active = rids.includes(one.rid);
+    // An answer sets them by its offer, and then they are set anew.
+    if (this._pc.signalingState !== 'stable') return;
+    const sender = [...this._sending.values()].find((one) => one.mid === mid)?.sender;
+    const rids = this._encodings.get(mid);
+    const parameters = sender?.getParameters();
+    if (!sender || !parameters || !rids || parameters.encodings.every((one) => !one.rid)) return;
+    const { width = 1280, height = 720 } = sender.track?.getSettings() || {};
+    const encodings = encodingsFor(parameters.encodings, rids, width * height);
+    if (!encodings) return;
     try {
-      await transceiver.sender.setParameters(parameters);
+      await sender.setParameters({ ...parameters, encodings });
     } catch {
       // Overtaken by another change: the next answer or message sets them again.
     }
@@ -186,7 +179,9 @@ export class Peer {
 
   /** No offer needed: the section stays. @param {Source} source @param {MediaStreamTrack|null} track */
   async setTrack(source, track) {
-    await this._sending.get(source)?.sender.replaceTrack(track);
+    const transceiver = this._sending.get(source);
+    await transceiver?.sender.replaceTrack(track);
+    if (transceiver?.mid) void this._applyEncodings(transceiver.mid);
   }
 
   /** @param {MediaStream} stream */
