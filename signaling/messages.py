@@ -25,6 +25,9 @@ MAX_SOURCES = 32
 MAX_HEIGHT = 8_192
 MAX_COUNT = 2**53
 MAX_REVISION = 2**31 - 1
+MAX_FREEZES = 1_000
+MAX_FROZEN_MS = 60_000
+"""Of one report: pages report every few seconds, and a page that slept says no more than a minute."""
 
 _MID = re.compile(r"[A-Za-z0-9_-]{1,16}")
 
@@ -73,6 +76,14 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class Playback:
+    """What the page saw of the pictures it plays since it last said so."""
+
+    freezes: int
+    frozen_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     received: int
 
@@ -82,7 +93,7 @@ class Leave:
     pass
 
 
-ClientMessage: TypeAlias = Hello | Resume | OfferMessage | Mute | View | Ping | Leave
+ClientMessage: TypeAlias = Hello | Resume | OfferMessage | Mute | View | Playback | Ping | Leave
 
 
 def parse_untrusted(text: str) -> ClientMessage:
@@ -212,6 +223,10 @@ def _read_view(body: dict[str, Any]) -> ClientMessage:
     return View({_mid_untrusted(mid): _take_int(heights, mid, 0, MAX_HEIGHT) for mid in list(heights)})
 
 
+def _read_playback(body: dict[str, Any]) -> ClientMessage:
+    return Playback(_take_int(body, "freezes", 0, MAX_FREEZES), _take_int(body, "frozen_ms", 0, MAX_FROZEN_MS))
+
+
 def _read_ping(body: dict[str, Any]) -> ClientMessage:
     return Ping(_take_int(body, "received", 0, MAX_COUNT))
 
@@ -225,6 +240,7 @@ _READERS: dict[str, Callable[[dict[str, Any]], ClientMessage]] = {
     "offer": _read_offer,
     "mute": _read_mute,
     "view": _read_view,
+    "playback": _read_playback,
     "ping": _read_ping,
     "leave": _read_leave,
 }
@@ -340,6 +356,19 @@ class Speaking(ServerMessage):
     type = "speaking"
     numbered = False
     people: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QualityMessage(ServerMessage):
+    type = "quality"
+    numbered = False
+    person: str
+    word: str
+    mos: float
+    loss: float
+    jitter_ms: int
+    round_trip_ms: int | None
+    freezes: int
 
 
 @dataclass(frozen=True, slots=True)
