@@ -12,8 +12,8 @@ from typing import Final
 
 from media.types import TrackSource
 
-AUDIO_BPS: Final = 64_000
-"""One voice as Opus within RED, packet headers included. Less would let video push sound aside."""
+AUDIO_BPS: Final = 80_000
+"""One voice: Opus with RED and headers. Less would let video push sound aside."""
 REPAIR_SHARE: Final = 0.05
 """Of the estimate, left for repeats of lost packets: they use the same path."""
 LEAST_BPS: Final[Mapping[TrackSource, int]] = {TrackSource.camera: 60_000, TrackSource.screen: 100_000}
@@ -68,6 +68,12 @@ def cap(limits: Sequence[tuple[TrackSource, int | None]], sounds: int) -> int | 
     if all(limit is None for _, limit in limits):
         return None
     return AUDIO_BPS * sounds + sum(ENOUGH_BPS[source] if bps is None else bps for source, bps in limits)
+
+
+def narrowest(source: TrackSource, shares: Sequence[int | None]) -> int | None:
+    """Of the shares that still give a picture; while all are paused the least that would."""
+    known = [bps for bps in shares if bps is not None]
+    return min((bps for bps in known if bps), default=LEAST_BPS[source] if known else None)
 
 
 def next_cap(present: int | None, wanted: int | None) -> int | None:

@@ -50,14 +50,12 @@ class Speakers:
     def forget(self, participant: ParticipantId) -> None:
         self._voices.pop(participant, None)
 
+    def active(self) -> frozenset[ParticipantId]:
+        return frozenset(participant for participant, voice in self._voices.items() if voice.active)
+
     @property
     def someone_active(self) -> bool:
         return any(voice.active for voice in self._voices.values())
-
-    def speaker(self) -> ParticipantId | None:
-        """Who began to speak last of those who do."""
-        active = [(voice.active_since, participant) for participant, voice in self._voices.items() if voice.active]
-        return max(active, default=(0.0, None))[1]
 
     def loudest(self) -> tuple[ParticipantId, ...]:
         """Speakers first, then the silent, each by who began most recently: the order changes only at such moments."""
