@@ -20,7 +20,7 @@ LEAST_BPS: Final[Mapping[TrackSource, int]] = {TrackSource.camera: 60_000, Track
 """Under this a picture is a row of stills; browsers stop encoding a camera at 30 kbit/s."""
 ENOUGH_BPS: Final[Mapping[TrackSource, int]] = {TrackSource.camera: 2_500_000, TrackSource.screen: 4_000_000}
 """What browsers send at most; more given to one would only be kept from others."""
-RETURN_FACTOR: Final = 1.5
+RETURN_FACTOR: Final = 1.25
 """A paused picture needs so much more than the least to come back: else it would come and go."""
 CAP_STEP: Final = 1.1
 """Caps grow in steps of this factor: each change makes an encoder adjust."""

@@ -1,4 +1,4 @@
-"""A UDP relay in front of the media server that loses, delays or cuts: the bad network of tests on one machine.
+"""A UDP relay in front of the media server that loses, delays, narrows or cuts: a bad network on one machine.
 
 It listens on another loopback address with the server's port (that address is what the server advertises) and gives
 each client a socket of its own towards the server, so that the server tells them apart as it would behind a NAT.
@@ -10,6 +10,9 @@ from collections.abc import Callable
 
 Address = tuple[str, int]
 
+QUEUE_S = 0.25
+"""What a narrow line's queue holds; what comes on top is lost."""
+
 
 class BadLink:
     def __init__(self, server: Address, *, seed: int = 1) -> None:
@@ -17,6 +20,8 @@ class BadLink:
         """Share of datagrams lost, each way."""
         self.delay_s = 0.0
         """Each way."""
+        self.rate_bps: int | None = None
+        """Of each client, each way."""
         self.cut = False
         self.lost = 0
         self.carried = 0
@@ -25,6 +30,7 @@ class BadLink:
         self._front: asyncio.DatagramTransport | None = None
         self._clients: dict[Address, asyncio.DatagramTransport] = {}
         self._opening: dict[Address, list[bytes]] = {}
+        self._free_at: dict[tuple[int, Address | None], float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self, ip: str) -> None:
@@ -72,8 +78,18 @@ class BadLink:
             self._later(upstream, data, None)
 
     def _later(self, transport: asyncio.DatagramTransport, data: bytes, to: Address | None) -> None:
-        if self.delay_s:
-            asyncio.get_running_loop().call_later(self.delay_s, _send, transport, data, to)
+        loop = asyncio.get_running_loop()
+        delay_s = self.delay_s
+        if self.rate_bps is not None:
+            way, now = (id(transport), to), loop.time()
+            starts = max(now, self._free_at.get(way, now))
+            if starts - now > QUEUE_S:
+                self.lost += 1
+                return
+            self._free_at[way] = starts + len(data) * 8 / self.rate_bps
+            delay_s += self._free_at[way] - now
+        if delay_s:
+            loop.call_later(delay_s, _send, transport, data, to)
         else:
             _send(transport, data, to)
 

@@ -41,7 +41,7 @@ def test_cameras_of_equal_rank_get_the_same() -> None:
 def test_a_paused_picture_comes_back_only_with_clearly_more_than_the_least() -> None:
     wants = [want(1, CAM)]
     assert share(70_000, wants, ()) == {1: 66_500}
-    assert share(90_000, wants, {1}) == {1: 0}
+    assert share(75_000, wants, {1}) == {1: 0}
     assert share(100_000, wants, {1}) == {1: 95_000}
 
 

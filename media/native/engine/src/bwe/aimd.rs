@@ -21,8 +21,6 @@ const ABOVE_ACKED: f64 = 1.5;
 const ABOVE_ACKED_BPS: f64 = 10_000.0;
 /// Weight of a new sight of the path's limit.
 const LIMIT_WEIGHT: f64 = 0.05;
-/// Queues that a decrease left behind are empty by then.
-const DRAIN_US: u64 = 1_500_000;
 const PACKET_BITS: f64 = 1_200.0 * 8.0;
 const MIN_ADD_BPS: f64 = 4_000.0;
 /// Sending less than this share of the rate cannot have filled the path.
@@ -32,6 +30,8 @@ const IDLE_SHARE: f64 = 0.5;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measured {
     pub(crate) usage: Usage,
+    /// A queue is seen to stand, not only to grow.
+    pub(crate) stands: bool,
     /// Arrived lately; None: too little was seen.
     pub(crate) recent_bps: Option<f64>,
     pub(crate) steady_bps: Option<f64>,
@@ -101,24 +101,22 @@ impl Aimd {
         }
     }
 
-    /// Again only after the last decrease could show, or when far less arrives than we thought.
+    /// Again only after the last decrease could show, or when far less arrives than we thought. Too little sent to
+    /// fill a path of that size proves nothing: what delays it is jitter, unless its own queue is seen.
     fn may_decrease(&self, measured: &Measured, now: Time) -> bool {
-        // What is held back while queues empty proves nothing new.
-        let wait_us = if self.is_idle(measured) { DRAIN_US } else { measured.rtt_us.clamp(50_000, 300_000) };
+        if measured.sent_bps < self.bps * IDLE_SHARE && !measured.stands {
+            return false;
+        }
+        let wait_us = measured.rtt_us.clamp(50_000, 300_000);
         let shown = self.decreased_at.is_none_or(|at| now.since_us(at) >= wait_us);
-        shown || measured.recent_bps.is_some_and(|acked| acked < self.bps * 0.5 && !self.is_idle(measured))
-    }
-
-    fn is_idle(&self, measured: &Measured) -> bool {
-        measured.sent_bps < self.bps * IDLE_SHARE
+        shown || measured.recent_bps.is_some_and(|acked| acked < self.bps * 0.5)
     }
 
     fn decrease(&mut self, measured: &Measured, now: Time) {
-        let acked = measured.recent_bps.filter(|_| !self.is_idle(measured));
-        if let Some(acked) = acked {
+        if let Some(acked) = measured.recent_bps {
             self.limit = Some(Limit::seen(self.limit, acked));
         }
-        let wanted = acked.unwrap_or(self.bps) * DECREASE;
+        let wanted = measured.recent_bps.unwrap_or(self.bps) * DECREASE;
         self.bps = wanted.max(self.bps * MOST_AT_ONCE).max(MIN_BPS).min(self.bps);
         self.decreased_at = Some(now);
     }
@@ -166,7 +164,14 @@ mod tests {
     use super::*;
 
     fn measured(usage: Usage, acked: f64) -> Measured {
-        Measured { usage, recent_bps: Some(acked), steady_bps: Some(acked), sent_bps: acked, rtt_us: 50_000 }
+        Measured {
+            usage,
+            stands: false,
+            recent_bps: Some(acked),
+            steady_bps: Some(acked),
+            sent_bps: acked,
+            rtt_us: 50_000,
+        }
     }
 
     #[test]
@@ -203,7 +208,9 @@ mod tests {
         let mut rate = Aimd::default();
         rate.raise(2e6);
         rate.update(&measured(Usage::Over, 40_000.0), Time(0));
-        assert!((rate.bps() - 1.7e6).abs() < 1.0, "{}", rate.bps());
+        assert!((rate.bps() - 2e6).abs() < 1.0, "{}", rate.bps());
+        rate.update(&Measured { stands: true, ..measured(Usage::Over, 40_000.0) }, Time(0));
+        assert!((rate.bps() - 0.6e6).abs() < 1.0, "{}", rate.bps());
     }
 
     #[test]

@@ -12,10 +12,12 @@ use crate::time::Time;
 /// An estimate so far above the load no longer limits anything.
 const FREE: f64 = 3.0;
 /// A queue that delays by so much more than the least seen stands.
-const STANDING_US: u64 = 120_000;
+const STANDING_US: i64 = 120_000;
 /// Less than this share of what is sent arrives.
 const OUTPACED: f64 = 0.75;
-const LEAST_AGE_US: u64 = 10_000_000;
+/// Reports lost in a row cover no more packets than this; more is another beginning.
+const MAX_UNTOLD: u64 = 500;
+const LEAST_DELAY_US: u64 = 10_000_000;
 /// A REMB not repeated for so long has no force.
 const REMB_KEPT_US: u64 = 5_000_000;
 
@@ -30,28 +32,29 @@ pub(crate) struct Estimator {
     is_known: bool,
     is_limit: bool,
     lowered_at: Option<Time>,
-    newest_sent_at: Time,
     newest_told: u64,
-    least_age: LeastAge,
+    least_delay: LeastDelay,
 }
 
-/// The least age of arrivals in the last 10 to 20 s: the round trip with empty queues.
+/// The least one-way delay of the last 10 to 20 s: the way with empty queues. Between two clocks, so only differences
+/// mean something.
 #[derive(Default)]
-struct LeastAge {
+struct LeastDelay {
     since: Time,
-    present_us: Option<u64>,
-    before_us: Option<u64>,
+    present_us: Option<i64>,
+    before_us: Option<i64>,
 }
 
-impl LeastAge {
-    fn update(&mut self, age_us: u64, now: Time) -> u64 {
-        if now.since_us(self.since) > LEAST_AGE_US {
+impl LeastDelay {
+    /// How far above the least.
+    fn excess_us(&mut self, delay_us: i64, now: Time) -> i64 {
+        if now.since_us(self.since) > LEAST_DELAY_US {
             self.before_us = self.present_us.take();
             self.since = now;
         }
-        let present_us = self.present_us.map_or(age_us, |us| us.min(age_us));
+        let present_us = self.present_us.map_or(delay_us, |us| us.min(delay_us));
         self.present_us = Some(present_us);
-        self.before_us.map_or(present_us, |us| us.min(present_us))
+        delay_us.saturating_sub(self.before_us.map_or(present_us, |us| us.min(present_us)))
     }
 }
 
@@ -85,9 +88,7 @@ impl Estimator {
         if fates.is_empty() {
             return false;
         }
-        if fates[0].ext_seq > self.newest_told + 1 {
-            self.acked = AckedRate::default(); // a report was lost, and what it told of is not nothing
-        }
+        self.credit_untold(fates);
         self.newest_told = self.newest_told.max(fates[fates.len() - 1].ext_seq);
         let (mut lost, mut counted) = (0, 0);
         for fate in fates {
@@ -98,14 +99,15 @@ impl Estimator {
                 lost += u64::from(is_recent);
                 continue;
             };
-            self.newest_sent_at = self.newest_sent_at.max(fate.sent_at);
             self.acked.on_packet(arrival_us, fate.bytes);
             if let Some(delta) = self.groups.on_packet(fate.sent_at, arrival_us) {
                 self.trend.update(delta);
             }
         }
+        let stands = self.stands(fates, sent_bps, now);
         let measured = Measured {
-            usage: self.usage(sent_bps, now),
+            usage: if stands { Usage::Over } else { self.trend.usage() },
+            stands,
             recent_bps: self.acked.recent_bps(),
             steady_bps: self.acked.steady_bps(),
             sent_bps,
@@ -121,17 +123,26 @@ impl Estimator {
         lowered
     }
 
-    /// The trend needs complete groups, and a frame that takes a quarter of a second to arrive makes few: a standing
-    /// queue shows sooner in the age of what arrives.
-    fn usage(&mut self, sent_bps: f64, now: Time) -> Usage {
-        let age_us = now.since_us(self.newest_sent_at);
-        let least_us = self.least_age.update(age_us, now);
-        let outpaced = self.acked.recent_bps().is_some_and(|acked| acked < sent_bps * OUTPACED);
-        if outpaced && age_us > least_us + STANDING_US {
-            Usage::Over
-        } else {
-            self.trend.usage()
+    /// A report was lost: what it told of is not nothing, and is taken to have arrived.
+    fn credit_untold(&mut self, fates: &[Acknowledged]) {
+        let untold = fates[0].ext_seq.saturating_sub(self.newest_told + 1);
+        let Some(arrival_us) = fates.iter().find_map(|fate| fate.arrival_us).filter(|_| untold > 0) else { return };
+        if untold > MAX_UNTOLD || self.newest_told == 0 {
+            self.acked = AckedRate::default();
+            return;
         }
+        let bytes = fates.iter().map(|fate| u64::from(fate.bytes)).sum::<u64>() / fates.len() as u64;
+        (0..untold).for_each(|_| self.acked.on_packet(arrival_us, bytes as u16));
+    }
+
+    /// The trend needs complete groups, and a frame that takes a quarter of a second to arrive makes few: a standing
+    /// queue shows sooner in the delay of what arrives. One way, because feedback may wait in queues of its own.
+    fn stands(&mut self, fates: &[Acknowledged], sent_bps: f64, now: Time) -> bool {
+        let newest = fates.iter().rev().find_map(|fate| Some((fate.arrival_us?, fate.sent_at)));
+        let Some((arrival_us, sent_at)) = newest else { return false };
+        let excess_us = self.least_delay.excess_us(arrival_us.saturating_sub(sent_at.0 as i64), now);
+        let outpaced = self.acked.recent_bps().is_some_and(|acked| acked < sent_bps * OUTPACED);
+        outpaced && excess_us > STANDING_US
     }
 
     /// Where a decrease for loss begins: what is sent, not what might be.

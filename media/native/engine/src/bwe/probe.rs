@@ -12,6 +12,8 @@ const FIRST_BPS: [f64; 3] = [900_000.0, 1_800_000.0, 3_600_000.0];
 /// Nobody here is sent more.
 const ENOUGH_BPS: f64 = 6_000_000.0;
 const STEP: f64 = 2.0;
+/// A burst of this is hardly longer than its least number of packets.
+const LEAST_BPS: f64 = 250_000.0;
 /// Between asks while a limit stands: seconds of patience, doubled after each that found nothing.
 const FIRST_WAIT_US: u64 = 3_000_000;
 const MAX_WAIT_US: u64 = 5_000_000;
@@ -108,7 +110,7 @@ impl Prober {
         let first = FIRST_BPS.get(self.firsts).copied().filter(|_| !is_limited);
         let bps = match first {
             Some(bps) => bps,
-            None if is_limited && present_bps < ENOUGH_BPS => (present_bps * STEP).min(ENOUGH_BPS),
+            None if is_limited && present_bps < ENOUGH_BPS => (present_bps * STEP).clamp(LEAST_BPS, ENOUGH_BPS),
             None => {
                 self.next_at = None;
                 return;

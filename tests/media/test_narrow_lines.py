@@ -1,0 +1,101 @@
+"""Real Chromium on a line that turns narrow: pictures adapt or pause, sound goes on, and all of it comes back.
+
+The exact bounds are tested on a manual clock in media/native/engine/tests/rates.rs and measured by
+`python -m benchmarks recovery`; here is the whole chain: estimate, shares, caps, encoders that obey.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page
+
+from benchmarks.line import read_sample, recovery_s, within
+from benchmarks.recovery import PROBE
+from media.config import MediaSettings
+from media.types import ParticipantId, SlotsChanged
+from tests.helpers.bad_link import BadLink
+from tests.media.test_chromium import Stage, open_stage, until
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+PORT = 46_930
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    settings = MediaSettings(threads=1, bind=("127.0.0.1",), udp_port=PORT, advertise={"127.0.0.1": "127.0.0.2"})
+    link = BadLink(("127.0.0.1", PORT))
+    link.delay_s = 0.02
+    await link.open("127.0.0.2")
+    async with open_stage(tmp_path, settings, link) as stage:
+        yield stage
+    link.close()
+
+
+async def enter(stage: Stage, name: str) -> Page:
+    page = await stage.new_page()
+    await page.add_init_script(path=PROBE)
+    await page.goto(f"{stage.url}?name={name}")
+    await page.evaluate("person.enter()")
+    return page
+
+
+async def lengths_of_silence(page: Page, begin: float, end: float) -> tuple[list[float], list[float]]:
+    """(times of decoded pictures, share of sound made up in each second)."""
+    taken = await page.evaluate("window.recovery.take()")
+    samples = within([read_sample(each) for each in taken["samples"]], begin, end)
+    pairs = list(zip(samples, samples[5:], strict=False))
+    made_up = [(late.concealed - early.concealed) / max(1, late.heard - early.heard) for early, late in pairs]
+    return [at / 1000 for at in taken["frames"]], made_up
+
+
+async def test_a_drop_to_300_kbit_stops_no_sound_and_the_picture_is_back_within_five_seconds(stage: Stage) -> None:
+    pages = [await enter(stage, name) for name in ("ann", "bob")]
+    stage.link.rate_bps = 2_000_000
+    for page in pages:
+        await until(page, lambda found: found["target"] > 1_000_000, seconds=20)
+    stage.link.rate_bps = 300_000
+    begin = time.time()
+    await asyncio.sleep(9)
+    end = time.time()
+    for page in pages:
+        frames, made_up = await lengths_of_silence(page, begin, end)
+        recovered = recovery_s(frames, begin, end)
+        assert recovered is not None
+        assert recovered < 5
+        assert max(made_up) < 0.9, "sound never stops"
+        assert sum(made_up) / len(made_up) < 0.1
+    stage.link.rate_bps = None
+    for page in pages:
+        await until(page, lambda found: found["target"] > 1_000_000, seconds=20)
+
+
+async def test_a_line_too_narrow_for_pictures_pauses_them_says_so_and_brings_them_back(stage: Stage) -> None:
+    pages = [await enter(stage, name) for name in ("ann", "bob")]
+    for page in pages:
+        await until(page, lambda found: found["decoded"].get("3", 0) > 24, seconds=20)
+
+    def paused(name: str) -> bool:
+        told = [e for e in stage.events if isinstance(e, SlotsChanged) and e.participant == ParticipantId(name)]
+        return any(slot.paused for slot in told[-1].slots)
+
+    async def told(*, is_paused: bool) -> None:
+        async with asyncio.timeout(15):
+            while paused("ann") != is_paused or paused("bob") != is_paused:  # noqa: ASYNC110  (what a line shows takes time)
+                await asyncio.sleep(0.1)
+
+    stage.link.rate_bps = 110_000
+    await told(is_paused=True)
+    begin = time.time()
+    await asyncio.sleep(4)
+    for page in pages:
+        _, made_up = await lengths_of_silence(page, begin + 1, time.time())
+        assert sum(made_up) / len(made_up) < 0.1
+    stage.link.rate_bps = None
+    await told(is_paused=False)
+    before = [(await until(page, lambda _: True, seconds=5))["decoded"]["3"] for page in pages]
+    for page, earlier in zip(pages, before, strict=True):
+        await until(page, lambda found, earlier=earlier: found["decoded"]["3"] > earlier + 24, seconds=10)
