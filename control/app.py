@@ -39,8 +39,10 @@ from control.config import Settings
 from control.database import Database, upgrade
 from control.install import open_database
 from control.keys import (
+    ARCHIVE,
     CASHIER,
     CLOCK,
+    COMPOSER,
     DATABASE,
     HUB,
     INSTALL_KEYS,
@@ -61,6 +63,8 @@ from control.measures import LoopWatch
 from control.money.cashier import Cashier
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
+from control.recording_archive import Archive
+from control.recording_composing import Composer
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.scheduler import Scheduler
@@ -141,8 +145,7 @@ def create_app(
     )
     recorder = Recorder(app[MEDIA], settings.recordings_dir, app[INSTALL_KEYS].master_key, clock)
     app[RECORDER] = recorder
-    keep = timedelta(days=settings.recording.retention_days)
-    app[RECORDINGS] = Recordings(app[DATABASE], recorder, app[HUB], clock, keep=keep)
+    _add_recordings(app, recorder, settings, clock)
     app[SESSION_WATCH] = SessionWatch(app[DATABASE], app[HUB], app[RECORDINGS])
     app.cleanup_ctx.extend((_database, _notices, _media, _recordings, _sessions, _loop_watch))
     app.on_shutdown.append(_close_sockets)
@@ -150,6 +153,21 @@ def create_app(
     app.on_response_prepare.append(_cache_static)
     _add_routes(app)
     return app
+
+
+def _add_recordings(
+    app: web.Application, recorder: Recorder, settings: Settings, clock: Callable[[], datetime]
+) -> None:
+    db = app[DATABASE]
+    notice, keep = (timedelta(days=n) for n in (settings.recording.notice_days, settings.recording.retention_days))
+    app[COMPOSER] = composer = Composer(db, recorder, clock)
+    app[ARCHIVE] = archive = Archive(db, recorder, clock, notice=notice, on_composable=composer.wake)
+
+    async def finished(recording_id: str) -> None:
+        await archive.carry_out_erasures(recording_id)
+        composer.wake()
+
+    app[RECORDINGS] = Recordings(db, recorder, app[HUB], clock, keep=keep, on_finished=finished)
 
 
 def _cashier(settings: Settings, db: Database, clock: Callable[[], datetime]) -> Cashier | None:
@@ -198,9 +216,11 @@ async def _media(app: web.Application) -> AsyncIterator[None]:
 
 async def _recordings(app: web.Application) -> AsyncIterator[None]:
     """What a crash left is finished beside the first requests, not before them."""
-    await app[RECORDINGS].start()
+    for part in (app[RECORDINGS], app[COMPOSER], app[ARCHIVE]):
+        await part.start()
     yield
-    await app[RECORDINGS].close()
+    for part in (app[ARCHIVE], app[COMPOSER], app[RECORDINGS]):
+        await part.close()
     await app[RECORDER].close()
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from control.money.cashier import Cashier
     from control.notices.live import LiveBus
     from control.notices.worker import OutboxWorker
+    from control.recording_archive import Archive
+    from control.recording_composing import Composer
     from control.recording_ports import RecorderPort
     from control.recordings import Recordings
     from control.scheduler import Scheduler
@@ -32,6 +34,8 @@ MEDIA: web.AppKey["MediaNode"] = web.AppKey("holdspace.media")
 HUB: web.AppKey["Hub"] = web.AppKey("holdspace.hub")
 RECORDER: web.AppKey["RecorderPort"] = web.AppKey("holdspace.recorder")
 RECORDINGS: web.AppKey["Recordings"] = web.AppKey("holdspace.recordings")
+COMPOSER: web.AppKey["Composer"] = web.AppKey("holdspace.composer")
+ARCHIVE: web.AppKey["Archive"] = web.AppKey("holdspace.archive")
 OUTBOX: web.AppKey["OutboxWorker"] = web.AppKey("holdspace.outbox")
 LIVE: web.AppKey["LiveBus"] = web.AppKey("holdspace.live")
 LOOP_WATCH: web.AppKey["LoopWatch"] = web.AppKey("holdspace.loop_watch")

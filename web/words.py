@@ -238,6 +238,22 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+_RECORDING_FAILURES = {
+    "disk_full": "The disk of the server was full. What was recorded until then is kept.",
+    "journal_failed": "The server could not write any more. What was recorded until then is kept.",
+    "media_gone": "The media server stopped. What was recorded until then is kept.",
+    "finish_failed": "What was stored is safe and encrypted. It is tried again when the server starts.",
+    "cut_by_damage": "Bytes on the server's disk were changed: it is shown up to there.",
+    "damaged": "Bytes on the disk were changed. Nothing of it can be trusted, so nothing is shown.",
+    "wrong_key": "The practice's master key does not open it.",
+}
+
+
+def recording_failure(code: str | None) -> str:
+    """Why a recording ended early or has no files; '' where nothing went wrong."""
+    return "" if code is None else _RECORDING_FAILURES.get(code, _RECORDING_FAILURES["finish_failed"])
+
+
 FILTERS = {
     f.__name__: f
     for f in (

@@ -110,8 +110,6 @@ NOT_CAUSED_YET: frozenset[NoticeKind] = frozenset(
         NoticeKind.NEW_ENQUIRY,
         NoticeKind.UNANSWERED_MESSAGES,
         NoticeKind.FILE_SHARED,
-        NoticeKind.RECORDING_READY,
-        NoticeKind.RECORDING_DELETED_SOON,
         NoticeKind.PROBLEM_ALERT,
     }
 )
