@@ -23,13 +23,16 @@ from control.api import (
     availability_rules,
     calendars,
     consents,
+    factors,
     guests,
     health,
     live,
     outbox,
+    people,
     practitioners,
     ratings,
     recordings,
+    session_lists,
     sessions,
     wallet,
     webhooks,
@@ -44,6 +47,7 @@ from control.keys import (
     CLOCK,
     COMPOSER,
     DATABASE,
+    FACTOR_RULES,
     HUB,
     INSTALL_KEYS,
     LIMITS,
@@ -51,6 +55,7 @@ from control.keys import (
     LOOP_WATCH,
     MEDIA,
     OUTBOX,
+    QUALITY,
     RECORDER,
     RECORDINGS,
     SCHEDULER,
@@ -63,11 +68,13 @@ from control.measures import LoopWatch
 from control.money.cashier import Cashier
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
+from control.quality import QualityLog
 from control.recording_archive import Archive
 from control.recording_composing import Composer
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.scheduler import Scheduler
+from control.second_factor import FactorRules
 from control.session_events import forward_sign_outs, forward_to
 from control.session_watch import SessionWatch
 from control.waiting_room import WaitingRoom
@@ -81,12 +88,15 @@ log = logging.getLogger(__name__)
 
 API_NOUNS = (
     accounts,
+    factors,
+    people,
     live,
     health,
     outbox,
     availability,
     availability_rules,
     calendars,
+    session_lists,
     sessions,
     appointments,
     reschedule_routes,
@@ -114,6 +124,9 @@ def create_app(
     app[CLOCK] = clock
     app[INSTALL_KEYS] = keyfiles.load(settings)
     app[DATABASE] = open_database(settings)
+    app[FACTOR_RULES] = FactorRules.from_master_key(
+        app[INSTALL_KEYS].master_key, for_staff=settings.security.second_factor, demo=settings.demo
+    )
     app[LIMITS] = Limits()
     app[LIVE] = LiveBus()
     app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock)
@@ -143,6 +156,7 @@ def create_app(
         ),
         clock=clock,
     )
+    app[QUALITY] = QualityLog(app[DATABASE], app[HUB], clock)
     recorder = Recorder(app[MEDIA], settings.recordings_dir, app[INSTALL_KEYS].master_key, clock)
     app[RECORDER] = recorder
     _add_recordings(app, recorder, settings, clock)
@@ -222,6 +236,7 @@ async def _recordings(app: web.Application) -> AsyncIterator[None]:
     for part in (app[ARCHIVE], app[COMPOSER], app[RECORDINGS]):
         await part.close()
     await app[RECORDER].close()
+    await app[QUALITY].close()
 
 
 async def _sessions(app: web.Application) -> AsyncIterator[None]:

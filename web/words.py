@@ -48,6 +48,12 @@ def money(amount_minor: int, currency: str) -> str:
     return f"{minus}{sign}{text}" if sign else f"{minus}{text} {currency}"
 
 
+def amount(amount_minor: int, currency: str) -> str:
+    """75.00, as it is typed into a field"""
+    _, digits = _CURRENCIES.get(currency, ("", 2))
+    return f"{amount_minor / 10**digits:.{digits}f}"
+
+
 def price(amount_minor: int, currency: str) -> str:
     return money(amount_minor, currency) if amount_minor else "Free"
 
@@ -254,10 +260,37 @@ def recording_failure(code: str | None) -> str:
     return "" if code is None else _RECORDING_FAILURES.get(code, _RECORDING_FAILURES["finish_failed"])
 
 
+def device_words(user_agent: str) -> str:
+    """ "Chrome on Windows": a browser as its owner would call it; what can't be told is "A browser"."""
+    named = next((name for mark, name in _BROWSERS if mark in user_agent), "A browser")
+    system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
+    return f"{named} on {system}" if system else named
+
+
+# The first that fits: every browser also claims to be older ones.
+_BROWSERS = (
+    ("Edg/", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+_SYSTEMS = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("Windows", "Windows"),
+    ("Mac OS", "Mac"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+)
+
+
 FILTERS = {
     f.__name__: f
     for f in (
-        money, price, zone_name, zone_city, zone_offset, clock, day, long_day, month, when, near_day, near, other_zone,
+        money, amount, price, zone_name, zone_city, zone_offset, clock, day, iso_day, long_day, month, when, near_day,
+        near, other_zone,
         minutes, clock_length, spoken_length, until, state_words, mode_words, mode_icon, size, initials, tint,
         first_name,
     )
