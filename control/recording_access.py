@@ -14,6 +14,7 @@ from control.models.appointments import Appointment, Guest
 from control.models.audit import AuditEntry
 from control.models.people import Person
 from control.models.recordings import Recording
+from control.paging import Page, Place, Wanted, after, cut
 
 LOOKS = {
     "recording.viewed": "Watched it",
@@ -26,7 +27,6 @@ LOOKS = {
     "recording.held": "Put it under a legal hold",
     "recording.released": "Ended the legal hold",
 }
-MOST_LISTED = 500
 PRACTICE = "The practice's server"
 
 
@@ -42,7 +42,7 @@ class Look:
     """Of the session that was recorded."""
 
 
-async def looks_at(db: Database, actor: Actor) -> tuple[Look, ...]:
+async def looks_at(db: Database, actor: Actor, wanted: Wanted) -> Page[Look]:
     """Newest first: every look at, and deed on, a recording of a session in which the actor took part."""
     guest = select(Guest.appointment_id).where(Guest.person_id == actor.person_id)
     took_part = or_(
@@ -50,18 +50,17 @@ async def looks_at(db: Database, actor: Actor) -> tuple[Look, ...]:
         Appointment.practitioner_id == actor.person_id,
         Appointment.id.in_(guest),
     )
-    wanted = (
+    query = (
         select(AuditEntry, Recording.id, Appointment.service_name, Appointment.starts_at, Person.name)
         .join(Recording, AuditEntry.subject == "recording:" + Recording.id)
         .join(Appointment, Appointment.id == Recording.appointment_id)
         .outerjoin(Person, Person.id == AuditEntry.actor_id)
         .where(took_part, AuditEntry.action.in_(LOOKS))
-        .order_by(AuditEntry.at.desc(), AuditEntry.id)
-        .limit(MOST_LISTED)
     )
     async with db.reading() as session:
-        found = (await session.execute(wanted)).all()
-    return tuple(
+        found = (await session.execute(after(query, wanted, AuditEntry.at, AuditEntry.id))).all()
+    page = cut(found, wanted, lambda row: Place(row[0].at, row[0].id))
+    looks = tuple(
         Look(
             at=entry.at,
             who=name or PRACTICE,
@@ -71,5 +70,6 @@ async def looks_at(db: Database, actor: Actor) -> tuple[Look, ...]:
             service_name=service_name,
             starts_at=starts_at,
         )
-        for entry, recording_id, service_name, starts_at, name in found
+        for entry, recording_id, service_name, starts_at, name in page.rows
     )
+    return Page(looks, page.next_cursor)

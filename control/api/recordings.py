@@ -13,11 +13,12 @@ from aiohttp import web
 from pydantic import Field
 
 from control.accounts import require_actor
-from control.api.bodies import Body, EmptyBody, Query, read, read_query
+from control.api.bodies import Body, EmptyBody, PageQuery, Query, read, read_query
 from control.api.shapes import ID_PATTERN, iso
 from control.keys import ARCHIVE, COMPOSER, DATABASE, RECORDINGS
 from control.models.people import Role
-from control.recording_access import looks_at
+from control.paging import Wanted, place_of
+from control.recording_access import Look, looks_at
 from control.recording_ports import RangedFile
 from control.recording_queries import FileView, RecordingView, get_recording, list_recordings
 from control.recording_rule import Pressed
@@ -67,22 +68,9 @@ async def list_own(request: web.Request) -> web.Response:
 
 @routes.get("/api/recordings/looks")
 async def looks(request: web.Request) -> web.Response:
-    found = await looks_at(request.app[DATABASE], require_actor(request))
-    return web.json_response(
-        {
-            "looks": [
-                {
-                    "at": iso(one.at),
-                    "who": one.who,
-                    "is_you": one.is_you,
-                    "what": one.what,
-                    "recording_id": one.recording_id,
-                    "session_starts_at": iso(one.starts_at),
-                }
-                for one in found
-            ]
-        }
-    )
+    actor, query = require_actor(request), read_query(request, PageQuery)
+    page = await looks_at(request.app[DATABASE], actor, Wanted(query.limit, place_of(query.cursor)))
+    return web.json_response({"looks": [_look_json(look) for look in page.rows], "next_cursor": page.next_cursor})
 
 
 @routes.get(ONE)
@@ -197,6 +185,17 @@ def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
     if last and int(last) < int(first):
         return None
     return int(first), min(size, int(last) + 1 if last else size)
+
+
+def _look_json(look: Look) -> dict[str, Any]:
+    return {
+        "at": iso(look.at),
+        "who": look.who,
+        "is_you": look.is_you,
+        "what": look.what,
+        "recording_id": look.recording_id,
+        "session_starts_at": iso(look.starts_at),
+    }
 
 
 def _share(request: web.Request, view: RecordingView) -> float | None:

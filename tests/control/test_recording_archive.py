@@ -7,9 +7,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from control.accounts import Actor
 from control.errors import Conflict, Forbidden, NotFound
 from control.models.outbox import OutboxRow
-from control.recording_access import looks_at
+from control.paging import Wanted
+from control.recording_access import Look, looks_at
 from control.recording_queries import get_recording, list_recordings
 from control.recording_rule import Composition, Pressed, RecordingState
 from tests.control.recording_studio import KEEP, NOTICE, File, RecorderError, Studio
@@ -128,6 +130,10 @@ async def test_the_client_sees_it_while_it_is_shared_and_is_told(studio: Studio)
     assert (await studio.audited(recording_id)).count("recording.shared") == 1
 
 
+async def looks(studio: Studio, who: Actor) -> tuple[Look, ...]:
+    return (await looks_at(studio.world.db, who, Wanted())).rows
+
+
 async def test_the_client_reads_who_looked_and_a_stranger_does_not(studio: Studio) -> None:
     recording_id, world = await studio.ready(), studio.world
     await studio.archive.open_file(world.alice, recording_id, "1-camera")
@@ -138,12 +144,12 @@ async def test_the_client_reads_who_looked_and_a_stranger_does_not(studio: Studi
     world.clock.now += timedelta(minutes=1)
     await studio.archive.delete(world.alice, recording_id)
     expected = ["Deleted it", "Saw its small picture in a list", "Downloaded it", "Watched it"]
-    seen = await looks_at(world.db, world.bob)
+    seen = await looks(studio, world.bob)
     assert [look.what for look in seen] == expected
     assert {(look.who, look.is_you) for look in seen} == {("Alice Owner", False)}
-    assert [look.is_you for look in await looks_at(world.db, world.alice)] == [True] * 4
+    assert [look.is_you for look in await looks(studio, world.alice)] == [True] * 4
     for stranger in (world.charlie, world.erin, world.dana):
-        assert await looks_at(world.db, stranger) == ()
+        assert await looks(studio, stranger) == ()
 
 
 async def test_what_is_not_finished_is_not_shared(studio: Studio) -> None:

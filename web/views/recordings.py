@@ -15,7 +15,7 @@ from control.recording_access import looks_at
 from control.recording_queries import FileView, RecordingView, get_recording, list_recordings
 from web.models import ChapterMark, Recorded, Recording, RecordingFile, RecordingPart
 from web.render import render
-from web.views.client import page_of
+from web.views.staff import wanted_page
 from web.words import recording_failure
 
 routes = web.RouteTableDef()
@@ -46,9 +46,9 @@ async def shared_with_me(request: web.Request) -> web.StreamResponse:
 
 @routes.get("/recordings/looks")
 async def looks(request: web.Request) -> web.StreamResponse:
-    found = await looks_at(request.app[DATABASE], require_actor(request))
-    page, pages, shown = page_of(request, found)
-    return render(request, "recording_looks.html", rows=shown, page=page, pages=pages)
+    page = await looks_at(request.app[DATABASE], require_actor(request), wanted_page(request))
+    paged = "cursor" in request.query
+    return render(request, "recording_looks.html", rows=page.rows, more=page.next_cursor, paged=paged)
 
 
 @routes.get("/recordings/{id:[0-9a-f]{32}}")
