@@ -22,24 +22,29 @@ from control.api import (
     availability,
     availability_rules,
     calendars,
+    chat,
     consents,
     guests,
     health,
     live,
     outbox,
     practitioners,
+    problems,
     ratings,
     recordings,
+    room_control,
     sessions,
     wallet,
     webhooks,
 )
 from control.api import reschedules as reschedule_routes
+from control.chat import Chat
 from control.config import Settings
 from control.database import Database, upgrade
 from control.install import open_database
 from control.keys import (
     CASHIER,
+    CHAT,
     CLOCK,
     DATABASE,
     HUB,
@@ -49,6 +54,7 @@ from control.keys import (
     LOOP_WATCH,
     MEDIA,
     OUTBOX,
+    PROBLEMS,
     RECORDER,
     RECORDINGS,
     SCHEDULER,
@@ -61,8 +67,10 @@ from control.measures import LoopWatch
 from control.money.cashier import Cashier
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
+from control.problems import Problems
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
+from control.room_news import forward_news
 from control.scheduler import Scheduler
 from control.session_events import forward_sign_outs, forward_to
 from control.session_watch import SessionWatch
@@ -87,6 +95,9 @@ API_NOUNS = (
     appointments,
     reschedule_routes,
     guests,
+    chat,
+    room_control,
+    problems,
     consents,
     ratings,
     practitioners,
@@ -118,7 +129,9 @@ def create_app(
     app[CASHIER] = cashier = _cashier(settings, app[DATABASE], clock)
     read_calendars = partial(busy_times.read_due, app[DATABASE], rules=busy_times.rules_from(settings))
     expire_requests = partial(reschedules.expire_due, app[DATABASE])
-    errands = (read_calendars, expire_requests, *(() if cashier is None else (cashier.run_once,)))
+    app[PROBLEMS] = Problems(app[DATABASE], app[INSTALL_KEYS].master_key)
+    escalate = app[PROBLEMS].escalate_due
+    errands = (read_calendars, expire_requests, escalate, *(() if cashier is None else (cashier.run_once,)))
     app[SCHEDULER] = Scheduler(app[DATABASE], clock, errands=errands)
     app[WAITING_ROOM] = WaitingRoom(
         app[DATABASE],
@@ -143,6 +156,7 @@ def create_app(
     app[RECORDER] = recorder
     keep = timedelta(days=settings.recording.retention_days)
     app[RECORDINGS] = Recordings(app[DATABASE], recorder, app[HUB], clock, keep=keep)
+    app[CHAT] = Chat(app[DATABASE], app[INSTALL_KEYS].master_key)
     app[SESSION_WATCH] = SessionWatch(app[DATABASE], app[HUB], app[RECORDINGS])
     app.cleanup_ctx.extend((_database, _notices, _media, _recordings, _sessions, _loop_watch))
     app.on_shutdown.append(_close_sockets)
@@ -206,6 +220,7 @@ async def _recordings(app: web.Application) -> AsyncIterator[None]:
 
 async def _sessions(app: web.Application) -> AsyncIterator[None]:
     forward_to(app[DATABASE], app[HUB])
+    forward_news(app[DATABASE], app[HUB])
     forward_sign_outs(app[DATABASE], app[HUB].sign_out)
     await app[SCHEDULER].start()
     await app[SESSION_WATCH].start()

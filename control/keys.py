@@ -8,6 +8,7 @@ from aiohttp import web
 
 if TYPE_CHECKING:
     from control.accounts import Actor
+    from control.chat import Chat
     from control.config import Settings
     from control.database import Database
     from control.errors import Problem
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from control.money.cashier import Cashier
     from control.notices.live import LiveBus
     from control.notices.worker import OutboxWorker
+    from control.problems import Problems
     from control.recording_ports import RecorderPort
     from control.recordings import Recordings
     from control.scheduler import Scheduler
@@ -40,6 +42,8 @@ SCHEDULER: web.AppKey["Scheduler"] = web.AppKey("holdspace.scheduler")
 # None without a payment gateway's keys.
 CASHIER: web.AppKey["Cashier | None"] = web.AppKey("holdspace.cashier")
 SESSION_WATCH: web.AppKey["SessionWatch"] = web.AppKey("holdspace.session_watch")
+CHAT: web.AppKey["Chat"] = web.AppKey("holdspace.chat")
+PROBLEMS: web.AppKey["Problems"] = web.AppKey("holdspace.problems")
 LIMITS: web.AppKey["Limits"] = web.AppKey("holdspace.limits")
 INSTALL_KEYS: web.AppKey["InstallKeys"] = web.AppKey("holdspace.install_keys")
 # Draws a Problem as a page; set by the pages' setup(app). Without it requests.py writes a plain one.

@@ -4,6 +4,7 @@ from control.models import (
     appointments,
     audit,
     calendars,
+    chat,
     client_files,
     consents,
     factors,
@@ -13,6 +14,7 @@ from control.models import (
     outbox,
     people,
     practice,
+    problems,
     ratings,
     recordings,
 )
@@ -21,6 +23,7 @@ __all__ = [
     "appointments",
     "audit",
     "calendars",
+    "chat",
     "client_files",
     "consents",
     "factors",
@@ -30,6 +33,7 @@ __all__ = [
     "outbox",
     "people",
     "practice",
+    "problems",
     "ratings",
     "recordings",
 ]

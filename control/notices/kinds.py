@@ -112,7 +112,6 @@ NOT_CAUSED_YET: frozenset[NoticeKind] = frozenset(
         NoticeKind.FILE_SHARED,
         NoticeKind.RECORDING_READY,
         NoticeKind.RECORDING_DELETED_SOON,
-        NoticeKind.PROBLEM_ALERT,
     }
 )
 """Worded and ready, but nothing in the product causes them before messages, files and testimonials are there."""

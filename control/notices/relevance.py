@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.appointment_states import State
 from control.models.appointments import Appointment
+from control.models.problems import ProblemReport
 from control.notices.kinds import NoticeKind
 
 StillWanted = Callable[[AsyncSession, str | None, Mapping[str, Any], datetime], Awaitable[bool]]
@@ -56,7 +57,18 @@ async def _reminder(session: AsyncSession, appointment_id: str | None, facts: Ma
     )
 
 
+async def _problem(
+    session: AsyncSession, _appointment_id: str | None, facts: Mapping[str, Any], _now: datetime
+) -> bool:
+    """Until somebody has taken it."""
+    waiting = select(ProblemReport.id).where(
+        ProblemReport.id == facts.get("problem_id"), ProblemReport.taken_at.is_(None)
+    )
+    return await session.scalar(waiting) is not None
+
+
 STILL_WANTED: Mapping[NoticeKind, StillWanted] = {
     **{kind: _only_in(states) for kind, states in _STATES.items()},
     NoticeKind.REMINDER: _reminder,
+    NoticeKind.PROBLEM_ALERT: _problem,
 }

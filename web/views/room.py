@@ -17,7 +17,8 @@ from control.appointment_queries import SessionView
 from control.appointment_states import State
 from control.consents import Purpose
 from control.database import Database
-from control.keys import CLOCK, DATABASE
+from control.help_numbers import Country, countries
+from control.keys import CLOCK, DATABASE, PROBLEMS
 from control.lifecycle import Facts, Party, opens_at, start_missed_at
 from web import words
 from web.render import home_url, reader_of, render, zone_of
@@ -45,6 +46,10 @@ class RoomPage:
     gives_up_at: datetime
     is_open: bool
     price: str
+    practitioner_call: str
+    help: Country
+    """Whom to call for urgent help where the client is."""
+    countries: tuple[Country, ...]
     recording_consent_url: str
     """Where the text is read again; empty for whoever is not asked here."""
     recording_text_id: str
@@ -54,11 +59,11 @@ class RoomPage:
 async def show_waiting_room(request: web.Request) -> web.StreamResponse:
     actor = require_actor(request)
     db, now = request.app[DATABASE], request.app[CLOCK]()
-    seen = await session_for(request, Party.CLIENT, Party.PRACTITIONER)
+    seen = await session_for(request, Party.CLIENT, Party.GUEST, Party.PRACTITIONER)
     elsewhere = _page_of_state(seen) or await _page_before(request, actor, seen)
     if elsewhere:
         raise web.HTTPSeeOther(elsewhere)
-    if seen.party is Party.PRACTITIONER or seen.state is State.IN_PROGRESS:
+    if await waiting_room.is_let_in(db, seen.id, actor.person_id):
         raise web.HTTPSeeOther(f"/sessions/{seen.id}/room")
     zone = zone_of(request)
     room = await _room_page(request, db, seen, now)
@@ -70,12 +75,12 @@ async def show_waiting_room(request: web.Request) -> web.StreamResponse:
 async def show_session_room(request: web.Request) -> web.StreamResponse:
     actor = require_actor(request)
     db, now = request.app[DATABASE], request.app[CLOCK]()
-    seen = await session_for(request, Party.CLIENT, Party.PRACTITIONER)
+    seen = await session_for(request, Party.CLIENT, Party.GUEST, Party.PRACTITIONER)
     elsewhere = _page_of_state(seen) or await _page_before(request, actor, seen)
     if elsewhere:
         raise web.HTTPSeeOther(elsewhere)
     room = await _room_page(request, db, seen, now)
-    if seen.party is Party.CLIENT and seen.state is not State.IN_PROGRESS:
+    if not await waiting_room.is_let_in(db, seen.id, actor.person_id):
         raise web.HTTPSeeOther(f"/sessions/{seen.id}/waiting-room")
     if not room.is_open:
         raise web.HTTPSeeOther(f"/sessions/{seen.id}")
@@ -96,7 +101,7 @@ def _page_of_state(seen: SessionView) -> str:
 
 async def _page_before(request: web.Request, actor: Actor, seen: SessionView) -> str:
     """The consent still to be given: without `care` nobody reaches the waiting room, recording has to be answered."""
-    if seen.party is not Party.CLIENT:
+    if seen.party is Party.PRACTITIONER:
         return ""
     db = request.app[DATABASE]
     explanation = await waiting_room.explain(db, actor, seen.id, request.app[CLOCK]())
@@ -116,7 +121,7 @@ async def _room_page(request: web.Request, db: Database, seen: SessionView, now:
     text_id = (await consents.current_text(db, Purpose.RECORDING, seen.practitioner_id)).id if asks else ""
     return RoomPage(
         id=seen.id,
-        role="practitioner" if is_practitioner else "client",
+        role=str(seen.party),
         mode=seen.mode,
         other_name=other,
         other_call=words.first_name(other),
@@ -126,6 +131,9 @@ async def _room_page(request: web.Request, db: Database, seen: SessionView, now:
         opens_at=opens_at(facts),
         gives_up_at=start_missed_at(facts),
         is_open=now >= opens_at(facts) or seen.state is not State.SCHEDULED,
+        practitioner_call=words.first_name(seen.practitioner_name),
+        help=await request.app[PROBLEMS].help_now(require_actor(request), seen.id),
+        countries=countries(),
         price=words.money(seen.price_minor, seen.currency) if seen.price_minor else "",
         recording_consent_url=f"/sessions/{seen.id}/recording-consent" if asks else "",
         recording_text_id=text_id,

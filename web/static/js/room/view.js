@@ -24,7 +24,7 @@ export function callName(name) {
 }
 
 /** @param {string} name */
-function initials(name) {
+export function initials(name) {
   const words = name.trim().split(/\s+/).filter((word) => !word.endsWith('.'));
   return (words[0]?.[0] || '') + (words.length > 1 ? words[words.length - 1][0] : '');
 }
@@ -131,7 +131,7 @@ export class RoomView {
     const wanted = new Set();
     let screens = 0;
     for (const person of people) {
-      const has = tracks.get(person.id) || {};
+      const has = state.soundOnly ? withoutPictures(tracks.get(person.id)) : tracks.get(person.id) || {};
       wanted.add(person.id);
       const sound = [has.microphone, has.screen_audio].filter((track) => track !== undefined);
       this._drawPerson(state, person, this._tile(person.id, false), [...(has.camera ? [has.camera] : []), ...sound]);
@@ -169,7 +169,7 @@ export class RoomView {
     tile.setTracks(tracks);
     const camera = slotOf(state, person.id, 'camera');
     const isAway = !person.connected || person.media === 'disconnected';
-    const mayShow = camera !== undefined && !camera.muted && !isAway;
+    const mayShow = camera !== undefined && !camera.muted && !isAway && !state.soundOnly;
     const hasPicture = mayShow && tile.hasFrames;
     tile.onPicture = () => this._drawPerson(state, person, tile, tracks);
     const muted = slotOf(state, person.id, 'microphone')?.muted === true;
@@ -179,7 +179,7 @@ export class RoomView {
     tile.instead.hidden = hasPicture;
     say(tile.avatar, initials(person.name));
     const name = callName(person.name);
-    say(tile.words, isAway ? `${name} lost the connection and is coming back.`
+    say(tile.words, state.soundOnly && !isAway ? 'Sound only, as you chose.' : isAway ? `${name} lost the connection and is coming back.`
       : camera?.muted ? `${name}'s camera is off.` : `Connecting to ${name}`);
     tile.root.setAttribute('aria-label', `${person.name}'s picture`);
     const tag = muted ? `${name}, microphone off` : name;
@@ -227,6 +227,8 @@ export class RoomView {
     share.hidden = share.dataset.possible !== 'true' || !(can?.share_screen ?? false);
     share.classList.toggle('ctl--on', state.sharing);
     for (const words of [share.querySelector('span'), byId('menu-share-words')]) if (words) say(words, state.sharing ? 'Stop sharing' : 'Share screen');
+    const soundOnly = document.getElementById('sound-only-words');
+    if (soundOnly) say(soundOnly, state.soundOnly ? 'Pictures again' : 'Sound only');
     const record = document.getElementById('record');
     if (record) {
       const recording = state.snapshot?.recording;
@@ -267,13 +269,14 @@ export class RoomView {
     }
     say(byId('lobby-title'), title);
     say(byId('lobby-lead'), lead);
-    this._drawWaiting(waiting);
+    this._drawWaiting(state, waiting);
   }
 
-  /** @param {Person[]} waiting */
-  _drawWaiting(waiting) {
+  /** @param {RoomState} state @param {Person[]} waiting */
+  _drawWaiting(state, waiting) {
     const list = byId('waiting-list');
-    const key = waiting.map((person) => `${person.id} ${person.name} ${person.connected} ${person.since}`).join('\n');
+    const mayLetIn = state.snapshot?.state === 'in_progress' && state.snapshot.can.moderate;
+    const key = waiting.map((person) => `${person.id} ${person.name} ${person.connected} ${person.since} ${mayLetIn}`).join('\n');
     if (list.dataset.key === key) return;
     list.dataset.key = key;
     list.hidden = !waiting.length;
@@ -282,7 +285,8 @@ export class RoomView {
       element('span', { class: 'who__text' },
         element('span', { class: 'who__name' }, person.name),
         element('span', { class: 'who__sub num', 'data-waiting-since': person.since },
-          person.connected ? '' : 'Lost the connection, coming back')))));
+          person.connected ? '' : 'Lost the connection, coming back')),
+      ...(mayLetIn ? [act(person, 'admit', 'Let in', 'check')] : []))));
   }
 
   /** @param {number} now */
@@ -304,6 +308,11 @@ export class RoomView {
   }
 }
 
+/** @param {Tracks} [tracks] @returns {Tracks} */
+function withoutPictures(tracks) {
+  return { microphone: tracks?.microphone, screen_audio: tracks?.screen_audio };
+}
+
 /** @param {RoomState} state @returns {[string, boolean]} the words, and whether trying the devices again can help */
 function noticeWords(state) {
   if (state.line === 'lost') return ['The connection is gone. We are getting it back, you needn\'t do anything.', false];
@@ -323,4 +332,12 @@ export function drawDevice(button, device, icons, word) {
   const use = button.querySelector('use');
   const href = `/static/icons.svg#${icons[isOn ? 0 : 1]}`;
   if (use && use.getAttribute('href') !== href) use.setAttribute('href', href);
+}
+
+/** @param {Person} person @param {string} what @param {string} words @param {string} sign */
+export function act(person, what, words, sign) {
+  const button = element('button', { class: 'btn btn--small', type: 'button', 'data-do': what, 'data-person': person.id, 'data-key': `${what} ${person.id}` },
+    icon(sign, 's'), words, element('span', { class: 'vh' }, ` ${person.name}`));
+  button.addEventListener('refocus', () => button.focus());
+  return button;
 }
