@@ -24,6 +24,7 @@ from control.api import (
     calendars,
     chat,
     consents,
+    files,
     guests,
     health,
     live,
@@ -41,12 +42,14 @@ from control.api import reschedules as reschedule_routes
 from control.chat import Chat
 from control.config import Settings
 from control.database import Database, upgrade
+from control.files import Files
 from control.install import open_database
 from control.keys import (
     CASHIER,
     CHAT,
     CLOCK,
     DATABASE,
+    FILES,
     HUB,
     INSTALL_KEYS,
     LIMITS,
@@ -98,6 +101,7 @@ API_NOUNS = (
     chat,
     room_control,
     problems,
+    files,
     consents,
     ratings,
     practitioners,
@@ -131,7 +135,10 @@ def create_app(
     expire_requests = partial(reschedules.expire_due, app[DATABASE])
     app[PROBLEMS] = Problems(app[DATABASE], app[INSTALL_KEYS].master_key)
     escalate = app[PROBLEMS].escalate_due
-    errands = (read_calendars, expire_requests, escalate, *(() if cashier is None else (cashier.run_once,)))
+    app[FILES] = _files(app, settings)
+    forget_files = app[FILES].forget_unfinished
+    paying = () if cashier is None else (cashier.run_once,)
+    errands = (read_calendars, expire_requests, escalate, forget_files, *paying)
     app[SCHEDULER] = Scheduler(app[DATABASE], clock, errands=errands)
     app[WAITING_ROOM] = WaitingRoom(
         app[DATABASE],
@@ -164,6 +171,16 @@ def create_app(
     app.on_response_prepare.append(_cache_static)
     _add_routes(app)
     return app
+
+
+def _files(app: web.Application, settings: Settings) -> Files:
+    return Files(
+        app[DATABASE],
+        settings.server.data_dir / "files",
+        app[INSTALL_KEYS].master_key,
+        most_bytes=settings.files.most_mb * 1_000_000,
+        chunk_bytes=settings.server.max_body_bytes,
+    )
 
 
 def _cashier(settings: Settings, db: Database, clock: Callable[[], datetime]) -> Cashier | None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from control.config import Settings
     from control.database import Database
     from control.errors import Problem
+    from control.files import Files
     from control.keyfiles import InstallKeys
     from control.limits import Limits
     from control.measures import LoopWatch
@@ -44,6 +45,7 @@ CASHIER: web.AppKey["Cashier | None"] = web.AppKey("holdspace.cashier")
 SESSION_WATCH: web.AppKey["SessionWatch"] = web.AppKey("holdspace.session_watch")
 CHAT: web.AppKey["Chat"] = web.AppKey("holdspace.chat")
 PROBLEMS: web.AppKey["Problems"] = web.AppKey("holdspace.problems")
+FILES: web.AppKey["Files"] = web.AppKey("holdspace.files")
 LIMITS: web.AppKey["Limits"] = web.AppKey("holdspace.limits")
 INSTALL_KEYS: web.AppKey["InstallKeys"] = web.AppKey("holdspace.install_keys")
 # Draws a Problem as a page; set by the pages' setup(app). Without it requests.py writes a plain one.

@@ -109,7 +109,6 @@ NOT_CAUSED_YET: frozenset[NoticeKind] = frozenset(
         NoticeKind.NEW_MESSAGE,
         NoticeKind.NEW_ENQUIRY,
         NoticeKind.UNANSWERED_MESSAGES,
-        NoticeKind.FILE_SHARED,
         NoticeKind.RECORDING_READY,
         NoticeKind.RECORDING_DELETED_SOON,
     }

@@ -11,7 +11,7 @@ const FADE_AFTER_MS = 4000;
 export function startFading() {
   const room = byId('room');
   let timer = 0;
-  const held = () => room.querySelector('.fades:focus-within') !== null || !byId('more-menu').hidden
+  const held = () => room.querySelector('.fades :focus-visible') !== null || !byId('more-menu').hidden
     || document.querySelector('dialog[open]') !== null || !byId('lobby').hidden || !byId('over').hidden;
   const fade = () => {
     if (held()) wake();
