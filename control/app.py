@@ -34,6 +34,7 @@ from control.api import (
     ratings,
     recordings,
     room_control,
+    session_lists,
     sessions,
     wallet,
     webhooks,
@@ -58,6 +59,7 @@ from control.keys import (
     MEDIA,
     OUTBOX,
     PROBLEMS,
+    QUALITY,
     RECORDER,
     RECORDINGS,
     SCHEDULER,
@@ -71,6 +73,7 @@ from control.money.cashier import Cashier
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
 from control.problems import Problems
+from control.quality import QualityLog
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.room_news import forward_news
@@ -94,6 +97,7 @@ API_NOUNS = (
     availability,
     availability_rules,
     calendars,
+    session_lists,
     sessions,
     appointments,
     reschedule_routes,
@@ -159,6 +163,7 @@ def create_app(
         ),
         clock=clock,
     )
+    app[QUALITY] = QualityLog(app[DATABASE], app[HUB], clock)
     recorder = Recorder(app[MEDIA], settings.recordings_dir, app[INSTALL_KEYS].master_key, clock)
     app[RECORDER] = recorder
     keep = timedelta(days=settings.recording.retention_days)
@@ -233,6 +238,7 @@ async def _recordings(app: web.Application) -> AsyncIterator[None]:
     yield
     await app[RECORDINGS].close()
     await app[RECORDER].close()
+    await app[QUALITY].close()
 
 
 async def _sessions(app: web.Application) -> AsyncIterator[None]:

@@ -61,6 +61,11 @@ class Reader:
         """Reads problem reports; the practitioner of a session reads those of their own."""
         return bool({"admin", "support"} & self.roles)
 
+    @property
+    def is_visitor(self) -> bool:
+        """Comes to sessions: clients, and guests, who have no role."""
+        return self.is_client or not self.roles
+
 
 def setup_templates(app: web.Application) -> None:
     env = aiohttp_jinja2.setup(

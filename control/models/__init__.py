@@ -16,6 +16,7 @@ from control.models import (
     people,
     practice,
     problems,
+    quality,
     ratings,
     recordings,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "people",
     "practice",
     "problems",
+    "quality",
     "ratings",
     "recordings",
 ]

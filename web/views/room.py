@@ -23,7 +23,7 @@ from control.lifecycle import Facts, Party, opens_at, start_missed_at
 from web import words
 from web.render import home_url, reader_of, render, zone_of
 from web.thread import session_thread
-from web.views.session import session_for
+from web.views.session import VISITORS, session_for
 
 routes = web.RouteTableDef()
 
@@ -59,7 +59,7 @@ class RoomPage:
 async def show_waiting_room(request: web.Request) -> web.StreamResponse:
     actor = require_actor(request)
     db, now = request.app[DATABASE], request.app[CLOCK]()
-    seen = await session_for(request, Party.CLIENT, Party.GUEST, Party.PRACTITIONER)
+    seen = await session_for(request, *VISITORS, Party.PRACTITIONER)
     elsewhere = _page_of_state(seen) or await _page_before(request, actor, seen)
     if elsewhere:
         raise web.HTTPSeeOther(elsewhere)
@@ -75,7 +75,7 @@ async def show_waiting_room(request: web.Request) -> web.StreamResponse:
 async def show_session_room(request: web.Request) -> web.StreamResponse:
     actor = require_actor(request)
     db, now = request.app[DATABASE], request.app[CLOCK]()
-    seen = await session_for(request, Party.CLIENT, Party.GUEST, Party.PRACTITIONER)
+    seen = await session_for(request, *VISITORS, Party.PRACTITIONER)
     elsewhere = _page_of_state(seen) or await _page_before(request, actor, seen)
     if elsewhere:
         raise web.HTTPSeeOther(elsewhere)
@@ -101,7 +101,7 @@ def _page_of_state(seen: SessionView) -> str:
 
 async def _page_before(request: web.Request, actor: Actor, seen: SessionView) -> str:
     """The consent still to be given: without `care` nobody reaches the waiting room, recording has to be answered."""
-    if seen.party is Party.PRACTITIONER:
+    if seen.party not in VISITORS:
         return ""
     db = request.app[DATABASE]
     explanation = await waiting_room.explain(db, actor, seen.id, request.app[CLOCK]())
@@ -114,7 +114,7 @@ async def _page_before(request: web.Request, actor: Actor, seen: SessionView) ->
 
 
 async def _room_page(request: web.Request, db: Database, seen: SessionView, now: datetime) -> RoomPage:
-    is_practitioner = seen.party is Party.PRACTITIONER
+    is_practitioner, is_guest = seen.party is Party.PRACTITIONER, seen.party is Party.GUEST
     other = seen.client_name if is_practitioner else seen.practitioner_name
     facts = Facts(seen.state, seen.starts_at, seen.ends_at)
     asks = seen.recording_offered and not is_practitioner
@@ -134,7 +134,7 @@ async def _room_page(request: web.Request, db: Database, seen: SessionView, now:
         practitioner_call=words.first_name(seen.practitioner_name),
         help=await request.app[PROBLEMS].help_now(require_actor(request), seen.id),
         countries=countries(),
-        price=words.money(seen.price_minor, seen.currency) if seen.price_minor else "",
+        price=words.money(seen.price_minor, seen.currency) if seen.price_minor and not is_guest else "",
         recording_consent_url=f"/sessions/{seen.id}/recording-consent" if asks else "",
         recording_text_id=text_id,
     )

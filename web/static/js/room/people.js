@@ -96,7 +96,7 @@ function row(person, leads) {
 
 /** @param {Person & {muted: boolean}} person */
 function buttons(person) {
-  if (person.place === 'waiting') return [act(person, 'admit', 'Let in', 'check')];
+  if (person.place === 'waiting') return [act(person, 'admit', 'Admit', 'check')];
   const mute = person.muted || person.media !== 'connected' ? [] : [act(person, 'mute', 'Mute', 'mic-off')];
   return [...mute, act(person, 'remove', 'To the waiting room', 'leave')];
 }

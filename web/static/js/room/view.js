@@ -4,13 +4,17 @@
 
 import { byId, element, icon } from '../page.js';
 import { problemWords } from './devices.js';
-import { others, recordingWords, slotOf, statusWords, timers, waitingPeople } from './state.js';
+import { others, recordingWords, slotOf, statusWords, tellingQuality, timers, waitingPeople } from './state.js';
 
 /** @typedef {import('./state.js').RoomState} RoomState */
 /** @typedef {import('./peer.js').Tracks} Tracks */
 /** @typedef {import('./protocol.js').Person} Person */
 
-const QUALITY_WORDS = ['', 'Poor connection', 'Weak connection', 'Good connection', 'Excellent connection'];
+const QUALITY_MEANS = {
+  good: 'Sound and picture are as they should be.',
+  fair: 'Sound or picture may stutter now and then.',
+  poor: 'Sound may break up and the picture stand still. A place nearer to the Wi-Fi, or a cable, helps most.',
+};
 
 /** @param {Element} place @param {string} words */
 export function say(place, words) {
@@ -119,10 +123,23 @@ export class RoomView {
     sign.hidden = !words;
     sign.classList.toggle('recording--paused', state.snapshot?.recording.state === 'paused');
     say(sign, words);
+    this._drawQuality(state);
+  }
+
+  /** @param {RoomState} state */
+  _drawQuality(state) {
+    const quality = tellingQuality(state);
     const meter = byId('quality');
-    meter.hidden = !state.quality || state.media !== 'connected';
-    meter.dataset.quality = String(state.quality);
-    say(byId('quality-words'), QUALITY_WORDS[state.quality]);
+    meter.hidden = !quality;
+    if (!quality) return;
+    const other = others(state).find((person) => person.id === quality.person);
+    const word = quality.word[0].toUpperCase() + quality.word.slice(1);
+    meter.dataset.quality = quality.word;
+    say(byId('quality-words'), other ? `${callName(other.name)}: ${quality.word} connection` : `${word} connection`);
+    say(byId('quality-meaning'), QUALITY_MEANS[quality.word]);
+    const delay = quality.round_trip_ms === null ? '' : `, ${quality.round_trip_ms} ms there and back`;
+    const lost = Math.round(1000 * quality.loss) / 10;
+    say(byId('quality-numbers'), `Sound ${quality.mos.toFixed(1)} of 4.5, ${lost} % of packets lost${delay}`);
   }
 
   /** @param {RoomState} state @param {Map<string, Tracks>} tracks */
@@ -275,8 +292,10 @@ export class RoomView {
   /** @param {RoomState} state @param {Person[]} waiting */
   _drawWaiting(state, waiting) {
     const list = byId('waiting-list');
-    const mayLetIn = state.snapshot?.state === 'in_progress' && state.snapshot.can.moderate;
-    const key = waiting.map((person) => `${person.id} ${person.name} ${person.connected} ${person.since} ${mayLetIn}`).join('\n');
+    // A guest can be let in before Start too, and comes in with it.
+    const mayLetIn = (/** @type {Person} */ person) => Boolean(state.snapshot?.can.moderate
+      && (person.role === 'guest' || state.snapshot.state === 'in_progress'));
+    const key = waiting.map((person) => `${person.id} ${person.name} ${person.connected} ${person.since} ${mayLetIn(person)}`).join('\n');
     if (list.dataset.key === key) return;
     list.dataset.key = key;
     list.hidden = !waiting.length;
@@ -286,7 +305,7 @@ export class RoomView {
         element('span', { class: 'who__name' }, person.name),
         element('span', { class: 'who__sub num', 'data-waiting-since': person.since },
           person.connected ? '' : 'Lost the connection, coming back')),
-      ...(mayLetIn ? [act(person, 'admit', 'Let in', 'check')] : []))));
+      ...(mayLetIn(person) ? [act(person, 'admit', 'Admit', 'check')] : []))));
   }
 
   /** @param {number} now */
