@@ -24,11 +24,13 @@ from control.api import (
     calendars,
     chat,
     consents,
+    factors,
     files,
     guests,
     health,
     live,
     outbox,
+    people,
     practitioners,
     problems,
     ratings,
@@ -50,6 +52,7 @@ from control.keys import (
     CHAT,
     CLOCK,
     DATABASE,
+    FACTOR_RULES,
     FILES,
     HUB,
     INSTALL_KEYS,
@@ -78,6 +81,7 @@ from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.room_news import forward_news
 from control.scheduler import Scheduler
+from control.second_factor import FactorRules
 from control.session_events import forward_sign_outs, forward_to
 from control.session_watch import SessionWatch
 from control.waiting_room import WaitingRoom
@@ -91,6 +95,8 @@ log = logging.getLogger(__name__)
 
 API_NOUNS = (
     accounts,
+    factors,
+    people,
     live,
     health,
     outbox,
@@ -129,6 +135,9 @@ def create_app(
     app[CLOCK] = clock
     app[INSTALL_KEYS] = keyfiles.load(settings)
     app[DATABASE] = open_database(settings)
+    app[FACTOR_RULES] = FactorRules.from_master_key(
+        app[INSTALL_KEYS].master_key, for_staff=settings.security.second_factor, demo=settings.demo
+    )
     app[LIMITS] = Limits()
     app[LIVE] = LiveBus()
     app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock)

@@ -25,6 +25,7 @@ PAGES = (
     "availability",
     "recordings",
     "admin",
+    "staff",
     "account",
 )
 

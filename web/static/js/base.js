@@ -6,6 +6,7 @@ import { startCountdowns } from './countdown.js';
 import { refreshRegions, showWaitingToast } from './page.js';
 import { browserZone } from './time.js';
 import { onLive } from './live.js';
+import { startBell } from './bell.js';
 
 const POLL_MS = 2000;
 const A_YEAR_S = 365 * 24 * 3600;
@@ -17,6 +18,7 @@ if (!document.cookie.split('; ').some((pair) => pair.startsWith('zone='))) {
 }
 
 startForms();
+startBell();
 startCountdowns();
 showWaitingToast();
 

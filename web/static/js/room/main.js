@@ -68,6 +68,7 @@ class Room {
     everySecond((now) => {
       this._view.tick(this._call.state, now);
       this._layouts?.apply(this._call.state, now);
+      call.tellView(this._view.shownHeights());
     });
     window.addEventListener('pagehide', () => call.leave());
     // Back from the browser's page cache the call is over: begin anew.

@@ -26,6 +26,7 @@
  *   | {type: 'slots', n: number, slots: Slot[]}
  *   | {type: 'slots_needed', n: number, audio: number, video: number}
  *   | {type: 'offer_needed', n: number}
+ *   | {type: 'encodings', n: number, mid: string, rids: string[]}
  *   | {type: 'peer_lost', n: number}
  *   | {type: 'news', n: number, topic: string, body: any}
  *   | {type: 'speaking', people: string[]}
@@ -39,6 +40,7 @@
  *
  * @typedef {{type: 'offer', revision: number, sdp: string, sources: Record<string, string>}
  *   | {type: 'mute', mid: string, muted: boolean}
+ *   | {type: 'view', heights: Record<string, number>}
  *   | {type: 'playback', freezes: number, frozen_ms: number}
  *   | {type: 'leave'}} ClientMessage
  *
