@@ -215,7 +215,7 @@ async def test_withdrawn_file_is_gone_for_everybody_and_from_disk(world: World, 
 
 
 async def test_files_are_shared_while_the_room_is_open_and_fetched_afterwards(world: World, files: Files) -> None:
-    session = await world.started()
+    session = await world.confirmed()
     sent = await send(files, world, session.id)
     await appointments.cancel(world.db, world.alice, session.id, now=world.clock())
     with pytest.raises(Conflict, match="not_open"):
