@@ -24,6 +24,7 @@ PAGES = (
     "recordings",
     "admin",
     "account",
+    "messages",
 )
 
 
