@@ -31,6 +31,7 @@ from control.api import (
     practitioners,
     ratings,
     recordings,
+    session_lists,
     sessions,
     wallet,
     webhooks,
@@ -51,6 +52,7 @@ from control.keys import (
     MEDIA,
     MESSAGES,
     OUTBOX,
+    QUALITY,
     RECORDER,
     RECORDINGS,
     SCHEDULER,
@@ -64,6 +66,7 @@ from control.messages import remind_unanswered, rules_from
 from control.money.cashier import Cashier
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
+from control.quality import QualityLog
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.scheduler import Scheduler
@@ -86,6 +89,7 @@ API_NOUNS = (
     availability,
     availability_rules,
     calendars,
+    session_lists,
     sessions,
     appointments,
     reschedule_routes,
@@ -145,6 +149,7 @@ def create_app(
         ),
         clock=clock,
     )
+    app[QUALITY] = QualityLog(app[DATABASE], app[HUB], clock)
     recorder = Recorder(app[MEDIA], settings.recordings_dir, app[INSTALL_KEYS].master_key, clock)
     app[RECORDER] = recorder
     keep = timedelta(days=settings.recording.retention_days)
@@ -208,6 +213,7 @@ async def _recordings(app: web.Application) -> AsyncIterator[None]:
     yield
     await app[RECORDINGS].close()
     await app[RECORDER].close()
+    await app[QUALITY].close()
 
 
 async def _sessions(app: web.Application) -> AsyncIterator[None]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from control.money.cashier import Cashier
     from control.notices.live import LiveBus
     from control.notices.worker import OutboxWorker
+    from control.quality import QualityLog
     from control.recording_ports import RecorderPort
     from control.recordings import Recordings
     from control.scheduler import Scheduler
@@ -33,6 +34,7 @@ MEDIA: web.AppKey["MediaNode"] = web.AppKey("holdspace.media")
 HUB: web.AppKey["Hub"] = web.AppKey("holdspace.hub")
 RECORDER: web.AppKey["RecorderPort"] = web.AppKey("holdspace.recorder")
 RECORDINGS: web.AppKey["Recordings"] = web.AppKey("holdspace.recordings")
+QUALITY: web.AppKey["QualityLog"] = web.AppKey("holdspace.quality")
 MESSAGES: web.AppKey["MessageRules"] = web.AppKey("holdspace.messages")
 OUTBOX: web.AppKey["OutboxWorker"] = web.AppKey("holdspace.outbox")
 LIVE: web.AppKey["LiveBus"] = web.AppKey("holdspace.live")

@@ -9,7 +9,7 @@ import itertools
 import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from media.addresses import choose_candidates, interface_addresses
 from media.allocation import MAX_AUDIO_SLOTS
@@ -19,6 +19,7 @@ from media.dtls import CertificateStore
 from media.errors import MediaError, UnknownId
 from media.negotiation import Policy
 from media.peer import FINAL_STATES, Peer, Surroundings
+from media.quality import MEASURE_EVERY_S
 from media.room import Member, Room
 from media.types import (
     Answer,
@@ -30,6 +31,7 @@ from media.types import (
     Offer,
     OfferNeeded,
     ParticipantId,
+    QualityMeasured,
     RoomFailed,
     RoomId,
     TapEnded,
@@ -40,7 +42,7 @@ from media.types import (
 )
 
 if TYPE_CHECKING:
-    from media._forwarder import Node
+    from media._forwarder import Node, TransportStats
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +65,8 @@ class Rooms:
         self._by_transport: dict[int, Peer] = {}
         self._quiet: dict[RoomId, asyncio.TimerHandle] = {}
         self._tickets: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._measuring: dict[int, asyncio.TimerHandle] = {}
+        """By transport; each from its own start, so that they spread."""
 
     # what people do
 
@@ -169,8 +173,12 @@ class Rooms:
         return next(self._ids)
 
     def dump(self, name: RoomId) -> "asyncio.Future[dict[str, Any]]":
+        core_id = self.core_id(name)
+        return self._ask(lambda ticket: self._core.request_dump(core_id, ticket))
+
+    def _ask(self, request: Callable[[int], None]) -> "asyncio.Future[dict[str, Any]]":
         ticket = next(self._ids)
-        self._core.request_dump(self.core_id(name), ticket)
+        request(ticket)
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._tickets[ticket] = future
         future.add_done_callback(lambda _: self._tickets.pop(ticket, None))
@@ -270,6 +278,7 @@ class Rooms:
             return
         self._emit(ConnectionChanged(room.id, participant, state))
         if state is ConnectionState.connected:
+            self._measure_later(peer)
             for slot in peer.member.slots.values():
                 if slot.kind == "video" and slot.track is not None:
                     self._core.request_keyframe(room.core_id, slot.track)
@@ -283,7 +292,33 @@ class Rooms:
         peer = self._peers.pop((room.id, participant), None)
         if peer is not None:
             del self._by_transport[peer.transport]
+            if timer := self._measuring.pop(peer.transport, None):
+                timer.cancel()
             self._emit_all(peer.close())
+
+    # quality
+
+    def _measure_later(self, peer: Peer) -> None:
+        if timer := self._measuring.pop(peer.transport, None):
+            timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._measuring[peer.transport] = loop.call_later(MEASURE_EVERY_S, self._measure, peer)
+
+    def _measure(self, peer: Peer) -> None:
+        """Ask the core and go on at once: its answer may be dropped, and then only one measurement is missing."""
+        self._measure_later(peer)
+        if peer.state is not ConnectionState.connected:
+            return
+        room, transport = peer.room.core_id, peer.transport
+        answer = self._ask(lambda ticket: self._core.request_stats(room, transport, ticket))
+        answer.add_done_callback(lambda done: self._measured(peer, done))
+        asyncio.get_running_loop().call_later(MEASURE_EVERY_S, answer.cancel)
+
+    def _measured(self, peer: Peer, answer: "asyncio.Future[dict[str, Any]]") -> None:
+        if answer.cancelled() or self._by_transport.get(peer.transport) is not peer:
+            return
+        quality = peer.gauge.measure(cast("TransportStats", answer.result()))
+        self._emit(QualityMeasured(peer.room.id, peer.member.participant, quality))
 
     def _refill(self, room: Room) -> None:
         refill = room.refill()

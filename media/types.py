@@ -166,6 +166,30 @@ class Levels:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """One connection over some seconds; `media/quality.py` says how it is rated."""
+
+    loss_in: float
+    """Share of its packets that did not reach the server, before repair."""
+    loss_out: float
+    """Share of the server's packets that did not reach it, the worst of its streams, before repair."""
+    jitter_ms: float
+    round_trip_ms: float | None
+    """Between it and the server; None until its first report."""
+    mos: float
+    """Mean opinion score, 1-4.5."""
+
+
+@dataclass(frozen=True)
+class QualityMeasured:
+    """Every few seconds of a connected participant."""
+
+    room: RoomId
+    participant: ParticipantId
+    quality: Quality
+
+
+@dataclass(frozen=True)
 class RoomFailed:
     """A fault of ours ended this room: everybody in it is gone from media and may join again."""
 
@@ -200,6 +224,7 @@ MediaEvent = (
     | TrackEnded
     | TrackMuted
     | Levels
+    | QualityMeasured
     | RoomFailed
     | TapEnded
     | JournalChanged

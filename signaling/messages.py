@@ -24,6 +24,9 @@ MAX_DEPTH = 4
 MAX_SOURCES = 32
 MAX_COUNT = 2**53
 MAX_REVISION = 2**31 - 1
+MAX_FREEZES = 1_000
+MAX_FROZEN_MS = 60_000
+"""Of one report: pages report every few seconds, and a page that slept says no more than a minute."""
 
 _MID = re.compile(r"[A-Za-z0-9_-]{1,16}")
 
@@ -67,6 +70,14 @@ class Mute:
 
 
 @dataclass(frozen=True, slots=True)
+class Playback:
+    """What the page saw of the pictures it plays since it last said so."""
+
+    freezes: int
+    frozen_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     received: int
 
@@ -76,7 +87,7 @@ class Leave:
     pass
 
 
-ClientMessage: TypeAlias = Hello | Resume | OfferMessage | Mute | Ping | Leave
+ClientMessage: TypeAlias = Hello | Resume | OfferMessage | Mute | Playback | Ping | Leave
 
 
 def parse_untrusted(text: str) -> ClientMessage:
@@ -199,6 +210,10 @@ def _read_mute(body: dict[str, Any]) -> ClientMessage:
     return Mute(_mid_untrusted(_take(body, "mid")), _take_bool(body, "muted"))
 
 
+def _read_playback(body: dict[str, Any]) -> ClientMessage:
+    return Playback(_take_int(body, "freezes", 0, MAX_FREEZES), _take_int(body, "frozen_ms", 0, MAX_FROZEN_MS))
+
+
 def _read_ping(body: dict[str, Any]) -> ClientMessage:
     return Ping(_take_int(body, "received", 0, MAX_COUNT))
 
@@ -211,6 +226,7 @@ _READERS: dict[str, Callable[[dict[str, Any]], ClientMessage]] = {
     "hello": _read_hello,
     "offer": _read_offer,
     "mute": _read_mute,
+    "playback": _read_playback,
     "ping": _read_ping,
     "leave": _read_leave,
 }
@@ -319,6 +335,19 @@ class Speaking(ServerMessage):
     type = "speaking"
     numbered = False
     people: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QualityMessage(ServerMessage):
+    type = "quality"
+    numbered = False
+    person: str
+    word: str
+    mos: float
+    loss: float
+    jitter_ms: int
+    round_trip_ms: int | None
+    freezes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from media.errors import BadOffer, MediaError, UnknownId
+from media.quality import MEASURE_EVERY_S, word_for
 from media.types import (
     Answer,
     ConnectionChanged,
@@ -18,6 +19,7 @@ from media.types import (
     Offer,
     OfferNeeded,
     ParticipantId,
+    QualityMeasured,
     RoomFailed,
     RoomId,
     SlotsChanged,
@@ -26,6 +28,7 @@ from media.types import (
     TrackSource,
 )
 from signaling import messages as say
+from signaling.events import HubEvent, Measured
 from signaling.permissions import Place
 from signaling.seating import Seating
 from signaling.session import Session
@@ -50,10 +53,12 @@ class Peers:
         media: MediaRooms,
         find: Callable[[RoomId], Seating | None],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
+        tell: Callable[[HubEvent], None],
     ) -> None:
         self._media = media
         self._find = find
         self._spawn = spawn
+        self._tell = tell
         media.add_listener(self._on_media)
 
     # ------------------------------------------------------------ by the hub
@@ -144,6 +149,11 @@ class Peers:
         except MediaError:
             session.post(say.ErrorMessage("media_unavailable", "Please try again.", fatal=False))
 
+    def note_playback(self, session: Session, seen: say.Playback) -> None:
+        """Kept until the next measurement; more than a measurement can hold is not believed."""
+        session.freezes = min(session.freezes + seen.freezes, say.MAX_FREEZES)
+        session.frozen_ms = min(session.frozen_ms + seen.frozen_ms, say.MAX_FROZEN_MS)
+
     # ------------------------------------------------------------ by the media node
 
     def _on_media(self, event: MediaEvent) -> None:
@@ -158,6 +168,8 @@ class Peers:
                 self._connection_changed(event)
             case Levels():
                 self._levels(event)
+            case QualityMeasured():
+                self._measured(event)
             case RoomFailed():
                 self._room_failed(event)
             case _:
@@ -198,6 +210,17 @@ class Peers:
         for session in seating:
             if session.place is Place.admitted:
                 session.post(say.Speaking(speaking))
+
+    def _measured(self, event: QualityMeasured) -> None:
+        seating = self._find(event.room)
+        session = self._session(event.room, event.participant)
+        if seating is None or session is None:
+            return
+        freezes, frozen_ms = session.freezes, session.frozen_ms
+        session.freezes = session.frozen_ms = 0
+        word = word_for(event.quality.mos, frozen_ms / (1_000 * MEASURE_EVERY_S))
+        seating.tell_quality(session, event.quality, word, freezes)
+        self._tell(Measured(session.admission, event.quality, word, freezes, frozen_ms))
 
     def _room_failed(self, event: RoomFailed) -> None:
         seating = self._find(event.room)

@@ -14,6 +14,7 @@ from control.models import (
     outbox,
     people,
     practice,
+    quality,
     ratings,
     recordings,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "outbox",
     "people",
     "practice",
+    "quality",
     "ratings",
     "recordings",
 ]

@@ -334,6 +334,39 @@ async def test_new_session_forgets_people_and_slots_and_a_resumed_one_keeps_them
     assert left["people"] == []
 
 
+@pytest.mark.parametrize(
+    ("own", "other", "told"),
+    [
+        ("good", "good", "me"),
+        ("good", "fair", "mina"),
+        ("fair", "fair", "me"),
+        ("poor", "fair", "me"),
+        (None, "poor", None),
+    ],
+)
+async def test_bar_tells_of_one_s_own_connection_unless_the_other_s_is_worse(
+    page: Page, script: Script, own: str | None, other: str, told: str | None
+) -> None:
+    mina = {"id": "mina", "place": "admitted", "connected": True}
+    news: list[dict[str, Any]] = [
+        {"type": "heard", "message": {"type": "welcome", "person": "me", "role": "client", "place": "admitted"}},
+        {"type": "media", "media": "connected"},
+        {
+            "type": "heard",
+            "message": {"type": "people", "people": [mina]},
+        },
+        {"type": "heard", "message": {"type": "quality", "person": "mina", "word": other}},
+    ]
+    if own is not None:
+        news.append({"type": "heard", "message": {"type": "quality", "person": "me", "word": own}})
+    ask = """async (news) => {
+        const { freshState, reduce, tellingQuality } = await import('/static/js/room/state.js');
+        return tellingQuality(news.reduce(reduce, freshState()))?.person ?? null;
+    }"""
+    assert await page.evaluate(ask, news) == told
+    assert await page.evaluate(ask, [*news, {"type": "media", "media": "disconnected"}]) is None
+
+
 async def test_timers_follow_the_server_s_clock(page: Page, script: Script) -> None:
     cases = [
         ("2026-03-03T16:24:18.000Z", "24:18", "25:42", False, ""),

@@ -44,6 +44,13 @@ class FakeCore:
         self.keyframes: list[int] = []
         self.calls: list[str] = []
         self.closed = False
+        self.transport_stats = {
+            "expected_in": 0,
+            "missing_in": 0,
+            "fraction_lost_out": 0.0,
+            "jitter_in_ms": 0.0,
+            "rtt_ms": None,
+        }
         self._events: list[tuple[Any, ...]] = []
         self._lock = threading.Lock()
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -188,7 +195,8 @@ class FakeCore:
         return {"rooms": len(self.rooms), "transports": len(self.transports)}
 
     def request_stats(self, room: int, transport: int, ticket: int) -> None:
-        self.say(("stats", ticket, {}))
+        self._need(self.transports, transport)
+        self.say(("stats", ticket, self.transport_stats))
 
     def request_dump(self, room: int, ticket: int) -> None:
         self._need(self.rooms, room)

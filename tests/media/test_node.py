@@ -21,6 +21,7 @@ from media.types import (
     Offer,
     OfferNeeded,
     ParticipantId,
+    QualityMeasured,
     RoomFailed,
     RoomId,
     SlotsChanged,
@@ -372,3 +373,20 @@ async def test_a_listener_that_fails_does_not_keep_events_from_the_next(
     await world.settle()
     assert world.events
     assert "media listener failed" in caplog.text
+
+
+async def test_a_connected_person_is_measured_again_and_again_until_gone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("media.rooms.MEASURE_EVERY_S", 0.1)
+    await world.enter(ANN)
+    peer = next(iter(world.node._running()[0]._by_transport.values()))
+    world.core.transport_stats |= {"expected_in": 100, "missing_in": 20, "fraction_lost_out": 0.25}
+    peer._keyed = True
+    world.core.say(("ice", peer.room.core_id, peer.transport, "connected"))
+    first = await world.until(lambda event: isinstance(event, QualityMeasured))
+    assert isinstance(first, QualityMeasured)
+    assert (first.participant, first.quality.loss_in, first.quality.loss_out) == (ANN, 0.2, 0.25)
+    await world.until(lambda event: isinstance(event, QualityMeasured) and event.quality.loss_in == 0)
+    await world.node.leave(ROOM, ANN)
+    assert not world.node._running()[0]._measuring

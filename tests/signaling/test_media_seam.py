@@ -11,6 +11,8 @@ from media.types import (
     Levels,
     OfferNeeded,
     ParticipantId,
+    Quality,
+    QualityMeasured,
     RoomFailed,
     RoomId,
     SlotsChanged,
@@ -18,6 +20,7 @@ from media.types import (
     SlotView,
     TrackSource,
 )
+from signaling.events import Measured
 from signaling.messages import Mute, OfferMessage
 from signaling.permissions import Place, Role
 from tests.signaling.conftest import Stage, eventually
@@ -203,3 +206,55 @@ async def test_events_of_rooms_nobody_sits_in_are_ignored(stage: Stage) -> None:
         stage.media.emit(Levels(room, ((AMARA, 1, True),)))
         stage.media.emit(RoomFailed(room, "a panic"))
     assert stage.media.calls == []
+
+
+def measured(mos: float, loss: float = 0.0) -> QualityMeasured:
+    return QualityMeasured(ROOM, MINA, Quality(0.0, loss, 4.4, 31.6, mos))
+
+
+async def test_everyone_in_the_room_is_told_of_a_changed_connection_and_who_waits_is_not(stage: Stage) -> None:
+    amara, mina = await stage.join("amara"), await stage.join("mina", Role.client)
+    other = await stage.join("noor", Role.client, Place.waiting)
+    for news in (measured(4.4), measured(4.35), measured(3.0, loss=0.1)):
+        stage.media.emit(news)
+    for page in (amara, mina):
+        assert await page.until("quality") == {
+            "type": "quality",
+            "person": "mina",
+            "word": "good",
+            "mos": 4.4,
+            "loss": 0.0,
+            "jitter_ms": 4,
+            "round_trip_ms": 32,
+            "freezes": 0,
+        }
+        assert (await page.until("quality"))["word"] == "poor"
+    await other.say(type="ping", received=1)
+    assert "quality" not in await other.types_until("pong")
+
+
+async def test_what_froze_on_the_page_lowers_the_word_once_and_is_told_to_control(stage: Stage) -> None:
+    page = await stage.join("mina", Role.client)
+    await page.say(type="playback", freezes=1, frozen_ms=400)
+    await page.say(type="playback", freezes=2, frozen_ms=500)
+    await page.say(type="ping", received=1)
+    await page.until("pong")
+    stage.media.emit(measured(4.4))
+    told = await page.until("quality")
+    assert (told["word"], told["freezes"], told["mos"]) == ("poor", 3, 4.4)
+    stage.media.emit(measured(4.4))
+    assert (await page.until("quality"))["word"] == "good"
+    noted = [event for event in stage.heard if isinstance(event, Measured)]
+    assert [(one.freezes, one.frozen_ms, one.word) for one in noted] == [(3, 900, "poor"), (0, 0, "good")]
+
+
+async def test_a_page_that_exaggerates_is_believed_up_to_a_bound(stage: Stage) -> None:
+    page = await stage.join("mina", Role.client)
+    for _ in range(5):
+        await page.say(type="playback", freezes=1_000, frozen_ms=60_000)
+    await page.say(type="ping", received=1)
+    await page.until("pong")
+    stage.media.emit(measured(4.4))
+    await page.until("quality")
+    (noted,) = (event for event in stage.heard if isinstance(event, Measured))
+    assert (noted.freezes, noted.frozen_ms) == (1_000, 60_000)

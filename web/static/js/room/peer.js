@@ -7,7 +7,6 @@
 /** @typedef {'microphone'|'camera'|'screen'|'screen_audio'} Source */
 /** @typedef {{camera?: MediaStreamTrack, microphone?: MediaStreamTrack, screen?: MediaStreamTrack,
  *   screen_audio?: MediaStreamTrack}} Tracks what one person sends us */
-/** @typedef {{rttMs: number|null, lossIn: number, lossOut: number, framesPerSecond: number|null}} LineStats */
 
 /**
  * @typedef {object} PeerOptions
@@ -53,8 +52,8 @@ export class Peer {
     this._restarts = 0;
     this._restartTimer = 0;
     this._closed = false;
-    /** @type {{at: number, received: number, lost: number, frames: number} | null} */
-    this._lastStats = null;
+    /** Freezes of pictures up to the last look. */
+    this._frozen = { freezes: 0, frozenMs: 0 };
     this._pc.addEventListener('connectionstatechange', () => this._connectionChanged());
     this._pc.addEventListener('iceconnectionstatechange', () => this._connectionChanged());
   }
@@ -257,32 +256,19 @@ export class Peer {
     }, 2 * RESTART_AFTER_MS);
   }
 
-  /** Since the last call. @returns {Promise<LineStats>} */
-  async stats() {
+  /** What stood still of the pictures we play since the last call. */
+  async freezes() {
     const report = await this._pc.getStats();
-    /** @type {LineStats} */
-    const stats = { rttMs: null, lossIn: 0, lossOut: 0, framesPerSecond: null };
-    const sum = { at: performance.now(), received: 0, lost: 0, frames: 0 };
+    const sum = { freezes: 0, frozenMs: 0 };
     report.forEach((/** @type {any} */ entry) => {
-      if (entry.type === 'candidate-pair' && entry.nominated && entry.currentRoundTripTime !== undefined) {
-        stats.rttMs = entry.currentRoundTripTime * 1000;
-      } else if (entry.type === 'inbound-rtp') {
-        sum.received += entry.packetsReceived || 0;
-        sum.lost += Math.max(0, entry.packetsLost || 0);
-        if (entry.kind === 'video') sum.frames += entry.framesDecoded || 0;
-      } else if (entry.type === 'remote-inbound-rtp') {
-        stats.lossOut = Math.max(stats.lossOut, entry.fractionLost || 0);
-      }
+      if (entry.type !== 'inbound-rtp' || entry.kind !== 'video') return;
+      sum.freezes += entry.freezeCount || 0;
+      sum.frozenMs += 1000 * (entry.totalFreezesDuration || 0);
     });
-    const last = this._lastStats;
-    this._lastStats = sum;
-    if (last) {
-      const received = Math.max(0, sum.received - last.received);
-      const lost = Math.max(0, sum.lost - last.lost);
-      stats.lossIn = received + lost ? lost / (received + lost) : 0;
-      stats.framesPerSecond = ((sum.frames - last.frames) * 1000) / Math.max(1, sum.at - last.at);
-    }
-    return stats;
+    const last = this._frozen;
+    this._frozen = sum;
+    // A section that was taken away takes its counts along.
+    return { freezes: Math.max(0, sum.freezes - last.freezes), frozenMs: Math.max(0, sum.frozenMs - last.frozenMs) };
   }
 
   close() {
@@ -290,14 +276,4 @@ export class Peer {
     window.clearTimeout(this._restartTimer);
     this._pc.close();
   }
-}
-
-/** 1 poor … 4 excellent, by what is felt first: loss, then delay. @param {LineStats} stats */
-export function quality(stats) {
-  const loss = Math.max(stats.lossIn, stats.lossOut);
-  const rtt = stats.rttMs ?? 0;
-  if (loss > 0.1 || rtt > 800) return 1;
-  if (loss > 0.04 || rtt > 400) return 2;
-  if (loss > 0.01 || rtt > 180) return 3;
-  return 4;
 }
