@@ -23,11 +23,13 @@ from control.api import (
     availability_rules,
     calendars,
     consents,
+    factors,
     guests,
     health,
     live,
     messages,
     outbox,
+    people,
     practitioners,
     ratings,
     recordings,
@@ -44,6 +46,7 @@ from control.keys import (
     CASHIER,
     CLOCK,
     DATABASE,
+    FACTOR_RULES,
     HUB,
     INSTALL_KEYS,
     LIMITS,
@@ -70,6 +73,7 @@ from control.quality import QualityLog
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.scheduler import Scheduler
+from control.second_factor import FactorRules
 from control.session_events import forward_sign_outs, forward_to
 from control.session_watch import SessionWatch
 from control.waiting_room import WaitingRoom
@@ -83,6 +87,8 @@ log = logging.getLogger(__name__)
 
 API_NOUNS = (
     accounts,
+    factors,
+    people,
     live,
     health,
     outbox,
@@ -118,6 +124,9 @@ def create_app(
     app[CLOCK] = clock
     app[INSTALL_KEYS] = keyfiles.load(settings)
     app[DATABASE] = open_database(settings)
+    app[FACTOR_RULES] = FactorRules.from_master_key(
+        app[INSTALL_KEYS].master_key, for_staff=settings.security.second_factor, demo=settings.demo
+    )
     app[LIMITS] = Limits()
     app[LIVE] = LiveBus()
     app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock)

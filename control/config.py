@@ -292,6 +292,8 @@ class CalendarSettings(Section):
 class SecuritySettings(Section):
     session_secret: SecretStr | None = None
     """At least 32 characters that sign join tokens and CSRF tokens; by default made in the data folder."""
+    second_factor: bool = True
+    """Practitioners, support and admins sign in with a second step: an authenticator app or a passkey."""
     sign_in_tries_per_account: int = Field(10, ge=1)
     """Sign-in tries for one e-mail address from one network, and links sent to it, in 15 minutes."""
     sign_in_tries_per_address: int = Field(100, ge=1)

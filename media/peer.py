@@ -163,6 +163,7 @@ class Peer:
             _track_spec(section),
             lambda spec: self._core.set_track(self.room.core_id, self.transport, identity, spec),
         )
+        track.offer_rids(section.section.rids, section.section.paused)
         self.room.tracks[track.id] = track
         return [TrackPublished(track.info(self.room.id))] if fresh else []
 
@@ -246,6 +247,8 @@ class Peer:
         self.member.slots.clear()
         self.member.decodes = frozenset()
         self.member.needed = None
+        self.member.heights = {}
+        self.member.estimate_bps = None
         self.member.negotiated = False
         try:
             self._core.remove_transport(self.room.core_id, self.transport)

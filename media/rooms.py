@@ -7,7 +7,7 @@ tables from core ids to rooms, peers and tracks; the rules are in `room.py`, the
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -133,6 +133,18 @@ class Rooms:
             self._emit(TrackMuted(name, participant, track.id, muted))
             self._refill(room)
 
+    def set_view(self, name: RoomId, participant: ParticipantId, heights: Mapping[str, int]) -> None:
+        room, peer = self._find_peer(name, participant)
+        peer.member.heights = dict(heights)
+        self._relayer(room)
+
+    def add_tap(self, name: RoomId, tap: int, track: int) -> None:
+        """A recording wants the best of the track."""
+        room = self._find(name)
+        if track in room.tracks:
+            room.tracks[track].taps.add(tap)
+            self._relayer(room)
+
     def leave(self, name: RoomId, participant: ParticipantId) -> None:
         room = self._rooms.get(name)
         if room is None or participant not in room.members:
@@ -201,10 +213,13 @@ class Rooms:
                 self._codec_known(core_id, track, name, fmtp)
             case ("levels", core_id, levels):
                 self._hear(core_id, levels)
-            case ("estimate", core_id, transport, bps, is_limit):
-                log.debug("estimate room=%s transport=%s bps=%s is_limit=%s", core_id, transport, bps, is_limit)
+            case ("estimate", _, transport, bps, is_limit):
+                if peer := self._by_transport.get(transport):
+                    peer.member.estimate_bps = bps if is_limit else None
+                    self._relayer(peer.room)
             case ("tap_ended", core_id, tap, reason):
                 if room := self._by_core_id.get(core_id):
+                    self._tap_ended(room, tap)
                     self._emit(TapEnded(room.id, tap, reason))
             case ("journal", journal, state, detail):
                 self._emit(JournalChanged(journal, state, str(detail)))
@@ -248,6 +263,7 @@ class Rooms:
             for track_id, level, active in levels
             if (track := room.tracks.get(track_id)) and track.source is TrackSource.microphone
         ]
+        before = room.speakers.active()
         self._emit(Levels(room.id, room.speakers.hear(report, loop.time())))
         if timer := self._quiet.pop(room.id, None):
             timer.cancel()
@@ -255,6 +271,13 @@ class Rooms:
             self._quiet[room.id] = loop.call_later(QUIET_AFTER_S, self._hear, core_id, ())
         if sum(track.source.kind == "audio" for track in room.tracks.values()) > MAX_AUDIO_SLOTS:
             self._refill(room)
+        elif len(room.members) > 2 and room.speakers.active() != before:
+            self._relayer(room)
+
+    def _tap_ended(self, room: Room, tap: int) -> None:
+        for track in room.tracks.values():
+            track.taps.discard(tap)
+        self._relayer(room)
 
     def _room_failed(self, core_id: int, message: str) -> None:
         room = self._by_core_id.get(core_id)
@@ -325,6 +348,13 @@ class Rooms:
         for slot, track in refill.sources:
             self._core.set_slot_source(room.core_id, slot, track)
         self._emit_all(refill.events)
+        self._relayer(room)
+
+    def _relayer(self, room: Room) -> None:
+        relayer = room.relayer()
+        for slot, choice in relayer.choices:
+            self._core.set_layer(room.core_id, slot, choice.rid, choice.temporal)
+        self._emit_all(relayer.events)
 
     def _ask_for_common_codecs(self, room: Room, *, beside: ParticipantId) -> None:
         for participant in room.members:

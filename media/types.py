@@ -122,6 +122,16 @@ class OfferNeeded:
 
 
 @dataclass(frozen=True)
+class EncodingsWanted:
+    """The page is to send these simulcast encodings of section `mid` and no others; none when nobody watches."""
+
+    room: RoomId
+    participant: ParticipantId
+    mid: str
+    rids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TrackPublished:
     """A track was negotiated; its first packet has not necessarily arrived."""
 
@@ -219,6 +229,7 @@ MediaEvent = (
     | SlotsChanged
     | SlotsNeeded
     | OfferNeeded
+    | EncodingsWanted
     | TrackPublished
     | TrackCodec
     | TrackEnded

@@ -22,6 +22,7 @@ MAX_MESSAGE_BYTES = 65_536
 MAX_SDP_BYTES = 60_000
 MAX_DEPTH = 4
 MAX_SOURCES = 32
+MAX_HEIGHT = 8_192
 MAX_COUNT = 2**53
 MAX_REVISION = 2**31 - 1
 MAX_FREEZES = 1_000
@@ -70,6 +71,11 @@ class Mute:
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    heights: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Playback:
     """What the page saw of the pictures it plays since it last said so."""
 
@@ -87,7 +93,7 @@ class Leave:
     pass
 
 
-ClientMessage: TypeAlias = Hello | Resume | OfferMessage | Mute | Playback | Ping | Leave
+ClientMessage: TypeAlias = Hello | Resume | OfferMessage | Mute | View | Playback | Ping | Leave
 
 
 def parse_untrusted(text: str) -> ClientMessage:
@@ -210,6 +216,13 @@ def _read_mute(body: dict[str, Any]) -> ClientMessage:
     return Mute(_mid_untrusted(_take(body, "mid")), _take_bool(body, "muted"))
 
 
+def _read_view(body: dict[str, Any]) -> ClientMessage:
+    heights = _take(body, "heights")
+    if not isinstance(heights, dict) or len(heights) > MAX_SOURCES:
+        raise BadMessage("heights is out of bounds")
+    return View({_mid_untrusted(mid): _take_int(heights, mid, 0, MAX_HEIGHT) for mid in list(heights)})
+
+
 def _read_playback(body: dict[str, Any]) -> ClientMessage:
     return Playback(_take_int(body, "freezes", 0, MAX_FREEZES), _take_int(body, "frozen_ms", 0, MAX_FROZEN_MS))
 
@@ -226,6 +239,7 @@ _READERS: dict[str, Callable[[dict[str, Any]], ClientMessage]] = {
     "hello": _read_hello,
     "offer": _read_offer,
     "mute": _read_mute,
+    "view": _read_view,
     "playback": _read_playback,
     "ping": _read_ping,
     "leave": _read_leave,
@@ -323,6 +337,13 @@ class SlotsWanted(ServerMessage):
 @dataclass(frozen=True, slots=True)
 class OfferWanted(ServerMessage):
     type = "offer_needed"
+
+
+@dataclass(frozen=True, slots=True)
+class Encodings(ServerMessage):
+    type = "encodings"
+    mid: str
+    rids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ Called by hub.py under its rules (only the admitted have a peer). A peer lost on
 behind the page's back: the page is told, makes a new RTCPeerConnection, and its next offer joins the room again.
 """
 
+import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 from media.errors import BadOffer, MediaError, UnknownId
@@ -14,6 +15,7 @@ from media.types import (
     Answer,
     ConnectionChanged,
     ConnectionState,
+    EncodingsWanted,
     Levels,
     MediaEvent,
     Offer,
@@ -43,6 +45,7 @@ class MediaRooms(Protocol):
     async def join(self, room: RoomId, participant: ParticipantId, *, may_publish: frozenset[TrackSource]) -> None: ...
     async def negotiate(self, room: RoomId, participant: ParticipantId, offer: Offer) -> Answer: ...
     async def set_muted(self, room: RoomId, participant: ParticipantId, mid: str, muted: bool) -> None: ...
+    async def set_view(self, room: RoomId, participant: ParticipantId, heights: Mapping[str, int]) -> None: ...
     async def leave(self, room: RoomId, participant: ParticipantId) -> None: ...
     async def close_room(self, room: RoomId) -> None: ...
 
@@ -149,6 +152,12 @@ class Peers:
         except MediaError:
             session.post(say.ErrorMessage("media_unavailable", "Please try again.", fatal=False))
 
+    async def set_view(self, session: Session, view: say.View) -> None:
+        """What a page shows is a hint: one that comes too early or too late changes nothing."""
+        if _may_have_peer(session) and session.has_peer:
+            with contextlib.suppress(MediaError):
+                await self._media.set_view(session.admission.room, session.admission.participant, view.heights)
+
     def note_playback(self, session: Session, seen: say.Playback) -> None:
         """Kept until the next measurement; more than a measurement can hold is not believed."""
         session.freezes = min(session.freezes + seen.freezes, say.MAX_FREEZES)
@@ -162,6 +171,8 @@ class Peers:
                 self._post(event.room, event.participant, say.Slots(tuple(_slot(s) for s in event.slots)))
             case SlotsNeeded():
                 self._post(event.room, event.participant, say.SlotsWanted(event.audio, event.video))
+            case EncodingsWanted():
+                self._post(event.room, event.participant, say.Encodings(event.mid, event.rids))
             case OfferNeeded():
                 self._post(event.room, event.participant, say.OfferWanted())
             case ConnectionChanged():

@@ -262,6 +262,32 @@ def linked(text: str) -> Markup:
     return Markup("").join([*parts, escape(text[at:])])
 
 
+def device_words(user_agent: str) -> str:
+    """ "Chrome on Windows": a browser as its owner would call it; what can't be told is "A browser"."""
+    named = next((name for mark, name in _BROWSERS if mark in user_agent), "A browser")
+    system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
+    return f"{named} on {system}" if system else named
+
+
+# The first that fits: every browser also claims to be older ones.
+_BROWSERS = (
+    ("Edg/", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+_SYSTEMS = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("Windows", "Windows"),
+    ("Mac OS", "Mac"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+)
+
+
 FILTERS = {
     f.__name__: f
     for f in (

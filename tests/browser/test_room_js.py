@@ -232,6 +232,36 @@ async def test_retries_are_spread_and_bounded(page: Page, script: Script) -> Non
     assert rounded == [[0, 0], [150, 350], [1200, 2800], [1200, 2800], [3000, 7000], [3000, 7000]]
 
 
+@pytest.mark.parametrize(
+    ("rids", "pixels", "sent"),
+    [
+        (["f"], 640 * 480, {"f": 1}),
+        (["q"], 640 * 480, {"q": 4}),
+        (["q", "f"], 1280 * 720, {"q": 4, "f": 1}),
+        (["q", "h", "f"], 1280 * 720, {"q": 4, "h": 2, "f": 1}),
+        (["q", "h"], 640 * 480, {"q": 4, "h": 2}),
+        (["q", "f"], 640 * 480, {"q": 4, "h": 1}),
+        (["q", "h", "f"], 640 * 480, {"q": 4, "h": 1}),
+        (["q", "f"], 320 * 180, {"f": 1}),
+        ([], 1280 * 720, {}),
+    ],
+)
+async def test_encodings_fit_what_the_browser_makes_of_a_camera(
+    page: Page, script: Script, rids: list[str], pixels: int, sent: dict[str, int]
+) -> None:
+    active, again = await page.evaluate(
+        """async ([rids, pixels]) => {
+            const { cameraEncodings, encodingsFor } = await import('/static/js/room/encodings.js');
+            const wanted = encodingsFor(cameraEncodings(), rids, pixels) || cameraEncodings();
+            const active = wanted.filter((one) => one.active).map((one) => [one.rid, one.scaleResolutionDownBy]);
+            return [Object.fromEntries(active), encodingsFor(wanted, rids, pixels)];
+        }""",
+        [rids, pixels],
+    )
+    assert active == sent
+    assert again is None
+
+
 # -- the reducer
 
 SNAPSHOT = {

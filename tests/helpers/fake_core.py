@@ -31,6 +31,7 @@ class FakeItem:
     source: int | None = None
     muted: bool = False
     share: int | None = None
+    layer: tuple[str | None, int | None] = (None, None)
 
 
 class FakeCore:
@@ -151,6 +152,7 @@ class FakeCore:
 
     def set_layer(self, room: int, slot: int, rid: str | None, temporal: int | None = None) -> None:
         self._need(self.slots, slot)
+        self.slots[slot].layer = rid, temporal
 
     def set_slot_share(self, room: int, slot: int, bps: int | None) -> None:
         self._need(self.slots, slot)

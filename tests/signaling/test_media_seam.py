@@ -8,6 +8,7 @@ from media.errors import BadOffer, CoreFailed, UnknownId
 from media.types import (
     ConnectionChanged,
     ConnectionState,
+    EncodingsWanted,
     Levels,
     OfferNeeded,
     ParticipantId,
@@ -21,7 +22,7 @@ from media.types import (
     TrackSource,
 )
 from signaling.events import Measured
-from signaling.messages import Mute, OfferMessage
+from signaling.messages import Mute, OfferMessage, View
 from signaling.permissions import Place, Role
 from tests.signaling.conftest import Stage, eventually
 
@@ -112,6 +113,7 @@ async def test_late_words_of_a_replaced_device_do_not_touch_its_successor(stage:
     page = await stage.join("amara")
     stage.hub.peers.offer(older, OfferMessage(1, "v=0", {}))
     await stage.hub.peers.set_muted(older, Mute("0", True))
+    await stage.hub.peers.set_view(older, View({"0": 100}))
     await page.say(type="offer", revision=1, sdp="v=0", sources={})
     await page.until("answer")
     assert [call[0] for call in stage.media.calls] == ["join", "join", "negotiate"]
@@ -129,14 +131,27 @@ async def test_mute_reaches_the_node_for_offered_sections_only(stage: Stage) -> 
     assert stage.media.named("set_muted") == [("set_muted", ROOM, "amara", "0", True)]
 
 
+async def test_a_view_is_a_hint_and_never_an_error(stage: Stage) -> None:
+    page = await stage.join("amara")
+    await page.say(type="view", heights={"2": 480})
+    stage.media.inside[ROOM].clear()
+    await page.say(type="view", heights={"2": 240})
+    await page.say(type="ping", received=page.received)
+    assert "error" not in await page.types_until("pong")
+    assert [call[3] for call in stage.media.named("set_view")] == [{"2": 480}, {"2": 240}]
+
+
 async def test_slots_and_needs_go_to_their_subscriber_alone(stage: Stage) -> None:
     amara, mina = await stage.join("amara"), await stage.join("mina", Role.client)
     stage.media.emit(SlotsNeeded(ROOM, MINA, 2, 3))
     stage.media.emit(OfferNeeded(ROOM, MINA))
+    stage.media.emit(EncodingsWanted(ROOM, MINA, "1", ("q", "f")))
     stage.media.emit(SlotsChanged(ROOM, MINA, (SlotView("2", AMARA, TrackSource.microphone, True),)))
     needed = await mina.until("slots_needed")
     assert (needed["audio"], needed["video"]) == (2, 3)
     await mina.until("offer_needed")
+    wanted = await mina.until("encodings")
+    assert (wanted["mid"], wanted["rids"]) == ("1", ["q", "f"])
     assert (await mina.until("slots"))["slots"] == [
         {"mid": "2", "person": "amara", "source": "microphone", "muted": True}
     ]

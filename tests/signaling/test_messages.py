@@ -21,6 +21,7 @@ from signaling.messages import (
     Ping,
     Playback,
     Resume,
+    View,
     pack,
     parse_untrusted,
 )
@@ -33,6 +34,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
+FIELDS = ("version", "token", "resume", "received", "revision", "sdp", "sources", "mid", "muted", "heights", "x")
 bodies = st.fixed_dictionaries(
     {"type": st.sampled_from([*messages._READERS, "other"]) | values},
     optional={
@@ -47,6 +49,7 @@ bodies = st.fixed_dictionaries(
             "sources",
             "mid",
             "muted",
+            "heights",
             "freezes",
             "frozen_ms",
             "x",
@@ -75,7 +78,7 @@ def _message_or_bad(text: str) -> None:
         message = parse_untrusted(text)
     except BadMessage:
         return
-    assert isinstance(message, Hello | Resume | OfferMessage | Mute | Playback | Ping | Leave)
+    assert isinstance(message, Hello | Resume | OfferMessage | Mute | View | Playback | Ping | Leave)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +91,7 @@ def _message_or_bad(text: str) -> None:
             OfferMessage(7, "v=0", {"0": TrackSource.screen_audio}),
         ),
         ({"type": "mute", "mid": "a-Z_9", "muted": False}, Mute("a-Z_9", False)),
+        ({"type": "view", "heights": {"3": 0, "5": 8192}}, View({"3": 0, "5": 8192})),
         ({"type": "ping", "received": 2**53}, Ping(2**53)),
         ({"type": "playback", "freezes": 2, "frozen_ms": 60_000}, Playback(2, 60_000)),
         ({"type": "leave"}, Leave()),
@@ -109,6 +113,7 @@ def test_well_formed_messages_are_read(body: dict[str, Any], message: object) ->
         {"type": "offer", "revision": 1, "sdp": "v", "sources": {str(i): "camera" for i in range(33)}},
         {"type": "offer", "revision": 1, "sdp": "v", "sources": {"x" * 17: "camera"}},
         {"type": "offer", "revision": 1, "sdp": "v", "sources": {"": "camera"}},
+        {"type": "view", "heights": {str(i): 1 for i in range(33)}},
         {"type": "playback", "freezes": 1_001, "frozen_ms": 0},
         {"type": "playback", "freezes": 0, "frozen_ms": 60_001},
         {"type": "playback", "freezes": -1, "frozen_ms": 0},

@@ -28,6 +28,8 @@ PAGES: dict[str, str] = {
     "/privacy": "anybody",
     "/sign-in/link/some-token": "anybody",
     "/account": "alice bob charlie dana erin",
+    "/account/security": "alice bob charlie dana erin",
+    "/notices": "alice bob charlie dana erin",
     "/dashboard": "bob charlie",
     "/sessions": "bob charlie",
     "/sessions?show=past": "bob charlie",
@@ -57,6 +59,16 @@ PAGES: dict[str, str] = {
     "/admin/appointments?q=bob&state=completed": "dana",
     "/admin/appointments?id={now}": "dana",
     "/admin/outbox": "dana",
+    "/admin/outbox?state=dead": "dana",
+    "/admin/outbox?state=nonsense&cursor=nonsense": "dana",
+    "/admin/people": "dana",
+    "/admin/people?q=bob&role=client": "dana",
+    "/admin/people?q=nobody-of-that-name": "dana",
+    "/admin/audit": "dana",
+    "/admin/audit?action=appointment.&subject=appointment:{now}": "dana",
+    "/admin/audit?action=nothing&cursor=nonsense": "dana",
+    "/admin/settings": "dana",
+    "/admin/status": "dana",
 }
 PEOPLE = ("alice", "bob", "charlie", "dana", "erin")
 

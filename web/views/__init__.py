@@ -23,6 +23,7 @@ PAGES = (
     "availability",
     "recordings",
     "admin",
+    "staff",
     "account",
     "messages",
 )

@@ -7,6 +7,7 @@ import { refreshRegions, showWaitingToast } from './page.js';
 import { browserZone } from './time.js';
 import { onLive } from './live.js';
 import { startUnread } from './unread.js';
+import { startBell } from './bell.js';
 
 const POLL_MS = 2000;
 const A_YEAR_S = 365 * 24 * 3600;
@@ -19,6 +20,7 @@ if (!document.cookie.split('; ').some((pair) => pair.startsWith('zone='))) {
 
 startForms();
 startUnread();
+startBell();
 startCountdowns();
 showWaitingToast();
 

@@ -49,6 +49,8 @@ export class Call {
     /** A connection with its offer ready, made in the waiting room. @type {Peer|null} */
     this._prepared = null;
     this._peersInARow = 0;
+    /** What the server was last told of how high pictures are shown. */
+    this._view = '';
     /** @type {RTCIceServer[]} */
     this._iceServers = [];
     /** @type {Record<string, any>} */
@@ -108,6 +110,20 @@ export class Call {
   /** What each person sends us now. @returns {Map<string, Tracks>} */
   tracks() {
     return this._peer ? this._peer.tracksBySlots(this.state.slots) : new Map();
+  }
+
+  /** How high each picture is shown, in device pixels: the server sends no more than that. @param {Map<MediaStreamTrack, number>} shown */
+  tellView(shown) {
+    if (!this._peer || this.state.media !== 'connected') return;
+    /** @type {Record<string, number>} */
+    const heights = {};
+    for (const [track, height] of shown) {
+      const mid = this._peer.midOfTrack(track);
+      if (mid !== null) heights[mid] = Math.min(8192, Math.round(height));
+    }
+    const view = JSON.stringify(heights);
+    if (view === this._view) return;
+    if (this.signaling.send({ type: 'view', heights })) this._view = view;
   }
 
   // ---------------------------------------------------------------- devices
@@ -265,6 +281,9 @@ export class Call {
       case 'slots_needed':
         this._peer?.needSlots(message.audio, message.video);
         break;
+      case 'encodings':
+        this._peer?.setEncodings(message.mid, message.rids);
+        break;
       case 'offer_needed':
         void this._peer?.offer();
         break;
@@ -354,6 +373,7 @@ export class Call {
   /** @param {Peer} peer */
   _usePeer(peer) {
     this._peer = peer;
+    this._view = '';
     this._news({ type: 'media', media: 'connecting' });
   }
 

@@ -3,6 +3,8 @@
 // media/negotiation.py: m0 microphone, m1 camera, m2 and m3 receive, more receiving sections and screens behind.
 // Sections are never stopped, only made inactive. No DOM here; signaling is a `send` function.
 
+import { cameraEncodings, encodingsFor } from './encodings.js';
+
 /** @typedef {import('./protocol.js').Slot} Slot */
 /** @typedef {'microphone'|'camera'|'screen'|'screen_audio'} Source */
 /** @typedef {{camera?: MediaStreamTrack, microphone?: MediaStreamTrack, screen?: MediaStreamTrack,
@@ -42,6 +44,8 @@ export class Peer {
     this._pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle', iceServers: options.iceServers });
     /** @type {Map<Source, RTCRtpTransceiver>} */
     this._sending = new Map();
+    /** Encodings the server wants, by mid. @type {Map<string, string[]>} */
+    this._encodings = new Map();
     this._revision = 0;
     /** @type {{revision: number, sdp: string, sources: Record<string, string>} | null} the offer nobody has answered */
     this._open = null;
@@ -69,7 +73,8 @@ export class Peer {
 
   /** @param {Source} source @param {'audio'|'video'} kind @param {MediaStreamTrack|null} track */
   _addSending(source, kind, track) {
-    const transceiver = this._pc.addTransceiver(kind, { direction: 'sendonly' });
+    const sendEncodings = source === 'camera' ? { sendEncodings: cameraEncodings() } : {};
+    const transceiver = this._pc.addTransceiver(kind, { direction: 'sendonly', ...sendEncodings });
     if (kind === 'video') preferVp8(transceiver);
     // By replaceTrack, not as the transceiver's first track: a device may come later or change.
     if (track) void transceiver.sender.replaceTrack(track);
@@ -117,6 +122,7 @@ export class Peer {
     if (this._closed || this._open?.revision !== revision) return;
     await this._pc.setRemoteDescription({ type: 'answer', sdp });
     this._open = null;
+    for (const mid of this._encodings.keys()) void this._applyEncodings(mid);
     this._offerAgain();
   }
 
@@ -146,9 +152,35 @@ export class Peer {
     return this._sending.get(source)?.mid ?? null;
   }
 
+  /** Send these encodings and no others. @param {string} mid @param {string[]} rids */
+  setEncodings(mid, rids) {
+    this._encodings.set(mid, rids);
+    void this._applyEncodings(mid);
+  }
+
+  /** @param {string} mid */
+  async _applyEncodings(mid) {
+    // An answer sets them by its offer, and then they are set anew.
+    if (this._pc.signalingState !== 'stable') return;
+    const sender = [...this._sending.values()].find((one) => one.mid === mid)?.sender;
+    const rids = this._encodings.get(mid);
+    const parameters = sender?.getParameters();
+    if (!sender || !parameters || !rids || parameters.encodings.every((one) => !one.rid)) return;
+    const { width = 1280, height = 720 } = sender.track?.getSettings() || {};
+    const encodings = encodingsFor(parameters.encodings, rids, width * height);
+    if (!encodings) return;
+    try {
+      await sender.setParameters({ ...parameters, encodings });
+    } catch {
+      // Overtaken by another change: the next answer or message sets them again.
+    }
+  }
+
   /** No offer needed: the section stays. @param {Source} source @param {MediaStreamTrack|null} track */
   async setTrack(source, track) {
-    await this._sending.get(source)?.sender.replaceTrack(track);
+    const transceiver = this._sending.get(source);
+    await transceiver?.sender.replaceTrack(track);
+    if (transceiver?.mid) void this._applyEncodings(transceiver.mid);
   }
 
   /** @param {MediaStream} stream */
@@ -197,6 +229,11 @@ export class Peer {
   _receiving() {
     const sending = new Set(this._sending.values());
     return this._pc.getTransceivers().filter((transceiver) => !sending.has(transceiver));
+  }
+
+  /** @param {MediaStreamTrack} track @returns {string|null} */
+  midOfTrack(track) {
+    return this._receiving().find((transceiver) => transceiver.receiver.track === track)?.mid ?? null;
   }
 
   /** Each person's tracks as the slots say. @param {Slot[]} slots @returns {Map<string, Tracks>} */

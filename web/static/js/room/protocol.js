@@ -25,6 +25,7 @@
  *   | {type: 'slots', n: number, slots: Slot[]}
  *   | {type: 'slots_needed', n: number, audio: number, video: number}
  *   | {type: 'offer_needed', n: number}
+ *   | {type: 'encodings', n: number, mid: string, rids: string[]}
  *   | {type: 'peer_lost', n: number}
  *   | {type: 'speaking', people: string[]}
  *   | ({type: 'quality'} & Quality)
@@ -37,6 +38,7 @@
  *
  * @typedef {{type: 'offer', revision: number, sdp: string, sources: Record<string, string>}
  *   | {type: 'mute', mid: string, muted: boolean}
+ *   | {type: 'view', heights: Record<string, number>}
  *   | {type: 'playback', freezes: number, frozen_ms: number}
  *   | {type: 'leave'}} ClientMessage
  *

@@ -114,6 +114,19 @@ export class RoomView {
     this._tickWaiting(now);
   }
 
+  /** Height of each picture on the screen, in device pixels. @returns {Map<MediaStreamTrack, number>} */
+  shownHeights() {
+    /** @type {Map<MediaStreamTrack, number>} */
+    const heights = new Map();
+    for (const tile of this._tiles.values()) {
+      const [track] = tile.stream.getVideoTracks();
+      const height = tile.video.getBoundingClientRect().height * window.devicePixelRatio;
+      // In steps: a moving edge must not have every frame's size told.
+      if (track) heights.set(track, Math.ceil(height / 40) * 40);
+    }
+    return heights;
+  }
+
   // ---------------------------------------------------------------- parts
 
   /** @param {RoomState} state */
