@@ -29,6 +29,7 @@ from control.api import (
     guests,
     health,
     live,
+    messages,
     outbox,
     people,
     practitioners,
@@ -60,6 +61,7 @@ from control.keys import (
     LIVE,
     LOOP_WATCH,
     MEDIA,
+    MESSAGES,
     OUTBOX,
     PROBLEMS,
     QUALITY,
@@ -72,6 +74,7 @@ from control.keys import (
 )
 from control.limits import Limits, client_address, network_of
 from control.measures import LoopWatch
+from control.messages import remind_unanswered, rules_from
 from control.money.cashier import Cashier
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
@@ -118,6 +121,7 @@ API_NOUNS = (
     wallet,
     webhooks,
     recordings,
+    messages,
 )
 YEAR_S = 31_536_000
 
@@ -143,6 +147,7 @@ def create_app(
     app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock)
     app[MEDIA] = media if media is not None else MediaNode(settings.media)
     app[LOOP_WATCH] = LoopWatch()
+    app[MESSAGES] = rules_from(settings.messages, app[INSTALL_KEYS].master_key)
     app[CASHIER] = cashier = _cashier(settings, app[DATABASE], clock)
     read_calendars = partial(busy_times.read_due, app[DATABASE], rules=busy_times.rules_from(settings))
     expire_requests = partial(reschedules.expire_due, app[DATABASE])
@@ -151,7 +156,8 @@ def create_app(
     app[FILES] = _files(app, settings)
     forget_files = app[FILES].forget_unfinished
     paying = () if cashier is None else (cashier.run_once,)
-    errands = (read_calendars, expire_requests, escalate, forget_files, *paying)
+    remind = partial(remind_unanswered, app[DATABASE], app[MESSAGES])
+    errands = (read_calendars, expire_requests, escalate, forget_files, remind, *paying)
     app[SCHEDULER] = Scheduler(app[DATABASE], clock, errands=errands)
     app[WAITING_ROOM] = WaitingRoom(
         app[DATABASE],

@@ -107,7 +107,7 @@ class Chat:
                 seq=last + 1,
                 author_id=actor.person_id,
                 key=key,
-                sealed=self._sealer.seal(text.encode(), _context(appointment_id, last + 1, actor.person_id)),
+                sealed=self._sealer.seal(text, _context(appointment_id, last + 1, actor.person_id)),
                 created_at=now,
             )
             session.add(row)
@@ -164,7 +164,7 @@ class Chat:
 
     def _line(self, row: ChatMessage, name: str) -> Line:
         context = _context(row.appointment_id, row.seq, row.author_id)
-        text = self._sealer.unseal(row.sealed, context).decode()
+        text = self._sealer.unseal(row.sealed, context)
         return Line(row.id, row.seq, row.author_id, name, text, row.created_at)
 
 

@@ -25,7 +25,7 @@ class FileStore:
         """Again at the same place if it is sent again."""
         path = self._folder / file_id
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        sealed = self._sealer(file_id).seal(plain, f"chunk {index}")
+        sealed = self._sealer(file_id).seal_bytes(plain, f"chunk {index}")
         descriptor = os.open(path / "chunks", os.O_RDWR | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "r+b", buffering=0) as file:
             file.seek(index * (chunk_bytes + OVERHEAD_BYTES))
@@ -33,11 +33,11 @@ class FileStore:
             os.fsync(file.fileno())
 
     def read_chunk(self, file_id: str, index: int, chunk_bytes: int) -> bytes:
-        """Raises Problem("unreadable")."""
+        """Raises Unsealable."""
         with (self._folder / file_id / "chunks").open("rb") as file:
             file.seek(index * (chunk_bytes + OVERHEAD_BYTES))
             sealed = file.read(chunk_bytes + OVERHEAD_BYTES)
-        return self._sealer(file_id).unseal(sealed, f"chunk {index}")
+        return self._sealer(file_id).unseal_bytes(sealed, f"chunk {index}")
 
     def read_all(self, file_id: str, chunks: int, chunk_bytes: int) -> bytes:
         return b"".join(self._read_each(file_id, chunks, chunk_bytes))
@@ -47,11 +47,11 @@ class FileStore:
             yield self.read_chunk(file_id, index, chunk_bytes)
 
     def write_thumbnail(self, file_id: str, plain: bytes) -> None:
-        sealed = self._sealer(file_id).seal(plain, "thumbnail")
+        sealed = self._sealer(file_id).seal_bytes(plain, "thumbnail")
         (self._folder / file_id / "thumbnail").write_bytes(sealed)
 
     def read_thumbnail(self, file_id: str) -> bytes:
-        return self._sealer(file_id).unseal((self._folder / file_id / "thumbnail").read_bytes(), "thumbnail")
+        return self._sealer(file_id).unseal_bytes((self._folder / file_id / "thumbnail").read_bytes(), "thumbnail")
 
     def delete(self, file_id: str) -> None:
         """Gone already: nothing happens."""

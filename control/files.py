@@ -135,7 +135,7 @@ class Files:
                 owner_id=actor.person_id,
                 visible_to=wanted.visible_to,
                 key=key,
-                sealed_name=self._names.seal(name.encode(), file_id),
+                sealed_name=self._names.seal(name, file_id),
                 size=wanted.size,
                 chunk_bytes=self._chunk_bytes,
                 received=0,
@@ -299,7 +299,7 @@ class Files:
         return await asyncio.to_thread(self._store.read_thumbnail, file_id)
 
     def _view(self, row: SharedFile, owner_name: str) -> FileView:
-        name = self._names.unseal(row.sealed_name, row.id).decode() if row.sealed_name else ""
+        name = self._names.unseal(row.sealed_name, row.id) if row.sealed_name else ""
         return FileView(
             id=row.id,
             appointment_id=row.appointment_id,

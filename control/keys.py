@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from control.keyfiles import InstallKeys
     from control.limits import Limits
     from control.measures import LoopWatch
+    from control.messages import MessageRules
     from control.money.cashier import Cashier
     from control.notices.live import LiveBus
     from control.notices.worker import OutboxWorker
@@ -39,6 +40,7 @@ HUB: web.AppKey["Hub"] = web.AppKey("holdspace.hub")
 RECORDER: web.AppKey["RecorderPort"] = web.AppKey("holdspace.recorder")
 RECORDINGS: web.AppKey["Recordings"] = web.AppKey("holdspace.recordings")
 QUALITY: web.AppKey["QualityLog"] = web.AppKey("holdspace.quality")
+MESSAGES: web.AppKey["MessageRules"] = web.AppKey("holdspace.messages")
 OUTBOX: web.AppKey["OutboxWorker"] = web.AppKey("holdspace.outbox")
 LIVE: web.AppKey["LiveBus"] = web.AppKey("holdspace.live")
 LOOP_WATCH: web.AppKey["LoopWatch"] = web.AppKey("holdspace.loop_watch")

@@ -27,6 +27,7 @@ PAGES = (
     "admin",
     "staff",
     "account",
+    "messages",
 )
 
 
