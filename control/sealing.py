@@ -1,4 +1,4 @@
-"""Seals private texts and files, so that a stolen database tells nothing: AES-256-GCM under keys of the install's master key.
+"""Seals private texts and files, so that stolen storage tells nothing: AES-256-GCM under keys of the master key.
 
 Each purpose ("messages") has a key of its own. The context names the row, so that a sealed text moved into another
 row does not open. Losing the master key loses the texts.
