@@ -22,39 +22,50 @@ from control.api import (
     availability,
     availability_rules,
     calendars,
+    chat,
     consents,
     factors,
+    files,
     guests,
     health,
     live,
+    messages,
     outbox,
     people,
     practitioners,
+    problems,
     ratings,
     recordings,
+    room_control,
     session_lists,
     sessions,
     wallet,
     webhooks,
 )
 from control.api import reschedules as reschedule_routes
+from control.chat import Chat
 from control.config import Settings
 from control.database import Database, upgrade
+from control.files import Files
 from control.install import open_database
 from control.keys import (
     ARCHIVE,
     CASHIER,
+    CHAT,
     CLOCK,
     COMPOSER,
     DATABASE,
     FACTOR_RULES,
+    FILES,
     HUB,
     INSTALL_KEYS,
     LIMITS,
     LIVE,
     LOOP_WATCH,
     MEDIA,
+    MESSAGES,
     OUTBOX,
+    PROBLEMS,
     QUALITY,
     RECORDER,
     RECORDINGS,
@@ -65,14 +76,17 @@ from control.keys import (
 )
 from control.limits import Limits, client_address, network_of
 from control.measures import LoopWatch
+from control.messages import remind_unanswered, rules_from
 from control.money.cashier import Cashier
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
+from control.problems import Problems
 from control.quality import QualityLog
 from control.recording_archive import Archive
 from control.recording_composing import Composer
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
+from control.room_news import forward_news
 from control.scheduler import Scheduler
 from control.second_factor import FactorRules
 from control.session_events import forward_sign_outs, forward_to
@@ -101,12 +115,17 @@ API_NOUNS = (
     appointments,
     reschedule_routes,
     guests,
+    chat,
+    room_control,
+    problems,
+    files,
     consents,
     ratings,
     practitioners,
     wallet,
     webhooks,
     recordings,
+    messages,
 )
 YEAR_S = 31_536_000
 
@@ -132,10 +151,17 @@ def create_app(
     app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock)
     app[MEDIA] = media if media is not None else MediaNode(settings.media)
     app[LOOP_WATCH] = LoopWatch()
+    app[MESSAGES] = rules_from(settings.messages, app[INSTALL_KEYS].master_key)
     app[CASHIER] = cashier = _cashier(settings, app[DATABASE], clock)
     read_calendars = partial(busy_times.read_due, app[DATABASE], rules=busy_times.rules_from(settings))
     expire_requests = partial(reschedules.expire_due, app[DATABASE])
-    errands = (read_calendars, expire_requests, *(() if cashier is None else (cashier.run_once,)))
+    app[PROBLEMS] = Problems(app[DATABASE], app[INSTALL_KEYS].master_key)
+    escalate = app[PROBLEMS].escalate_due
+    app[FILES] = _files(app, settings)
+    forget_files = app[FILES].forget_unfinished
+    paying = () if cashier is None else (cashier.run_once,)
+    remind = partial(remind_unanswered, app[DATABASE], app[MESSAGES])
+    errands = (read_calendars, expire_requests, escalate, forget_files, remind, *paying)
     app[SCHEDULER] = Scheduler(app[DATABASE], clock, errands=errands)
     app[WAITING_ROOM] = WaitingRoom(
         app[DATABASE],
@@ -160,6 +186,7 @@ def create_app(
     recorder = Recorder(app[MEDIA], settings.recordings_dir, app[INSTALL_KEYS].master_key, clock)
     app[RECORDER] = recorder
     _add_recordings(app, recorder, settings, clock)
+    app[CHAT] = Chat(app[DATABASE], app[INSTALL_KEYS].master_key)
     app[SESSION_WATCH] = SessionWatch(app[DATABASE], app[HUB], app[RECORDINGS])
     app.cleanup_ctx.extend((_database, _notices, _media, _recordings, _sessions, _loop_watch))
     app.on_shutdown.append(_close_sockets)
@@ -182,6 +209,16 @@ def _add_recordings(
         composer.wake()
 
     app[RECORDINGS] = Recordings(db, recorder, app[HUB], clock, keep=keep, on_finished=finished)
+
+
+def _files(app: web.Application, settings: Settings) -> Files:
+    return Files(
+        app[DATABASE],
+        settings.server.data_dir / "files",
+        app[INSTALL_KEYS].master_key,
+        most_bytes=settings.files.most_mb * 1_000_000,
+        chunk_bytes=settings.server.max_body_bytes,
+    )
 
 
 def _cashier(settings: Settings, db: Database, clock: Callable[[], datetime]) -> Cashier | None:
@@ -241,6 +278,7 @@ async def _recordings(app: web.Application) -> AsyncIterator[None]:
 
 async def _sessions(app: web.Application) -> AsyncIterator[None]:
     forward_to(app[DATABASE], app[HUB])
+    forward_news(app[DATABASE], app[HUB])
     forward_sign_outs(app[DATABASE], app[HUB].sign_out)
     await app[SCHEDULER].start()
     await app[SESSION_WATCH].start()

@@ -6,8 +6,11 @@ No clock, no request, no HTML: `now` and the zone are arguments, escaping is Jin
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
+
+from markupsafe import Markup, escape
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _LONG_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -244,20 +247,19 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-_RECORDING_FAILURES = {
-    "disk_full": "The disk of the server was full. What was recorded until then is kept.",
-    "journal_failed": "The server could not write any more. What was recorded until then is kept.",
-    "media_gone": "The media server stopped. What was recorded until then is kept.",
-    "finish_failed": "What was stored is safe and encrypted. It is tried again when the server starts.",
-    "cut_by_damage": "Bytes on the server's disk were changed: it is shown up to there.",
-    "damaged": "Bytes on the disk were changed. Nothing of it can be trusted, so nothing is shown.",
-    "wrong_key": "The practice's master key does not open it.",
-}
+_ADDRESS = re.compile(r"https?://[^\s<>\"']{3,500}")
 
 
-def recording_failure(code: str | None) -> str:
-    """Why a recording ended early or has no files; '' where nothing went wrong."""
-    return "" if code is None else _RECORDING_FAILURES.get(code, _RECORDING_FAILURES["finish_failed"])
+def linked(text: str) -> Markup:
+    """What somebody wrote, escaped, its web addresses made links that tell the other site nothing of this one."""
+    parts: list[Markup] = []
+    at = 0
+    for found in _ADDRESS.finditer(text):
+        address = found.group().rstrip(".,;:!?)]}")
+        parts.append(escape(text[at : found.start()]))
+        parts.append(Markup('<a href="{0}" rel="noopener noreferrer nofollow" target="_blank">{0}</a>').format(address))
+        at = found.start() + len(address)
+    return Markup("").join([*parts, escape(text[at:])])
 
 
 def device_words(user_agent: str) -> str:
@@ -292,6 +294,6 @@ FILTERS = {
         money, amount, price, zone_name, zone_city, zone_offset, clock, day, iso_day, long_day, month, when, near_day,
         near, other_zone,
         minutes, clock_length, spoken_length, until, state_words, mode_words, mode_icon, size, initials, tint,
-        first_name,
+        first_name, linked,
     )
 }  # fmt: skip

@@ -16,9 +16,19 @@ from control.recording_queries import FileView, RecordingView, get_recording, li
 from web.models import ChapterMark, Recorded, Recording, RecordingFile, RecordingPart
 from web.render import render
 from web.views.staff import wanted_page
-from web.words import recording_failure
 
 routes = web.RouteTableDef()
+
+_FAILURES = {
+    "disk_full": "The disk of the server was full. What was recorded until then is kept.",
+    "journal_failed": "The server could not write any more. What was recorded until then is kept.",
+    "media_gone": "The media server stopped. What was recorded until then is kept.",
+    "finish_failed": "What was stored is safe and encrypted. It is tried again when the server starts.",
+    "cut_by_damage": "Bytes on the server's disk were changed: it is shown up to there.",
+    "damaged": "Bytes on the disk were changed. Nothing of it can be trusted, so nothing is shown.",
+    "wrong_key": "The practice's master key does not open it.",
+}
+"""Why a recording ended early, or has no files, by the code kept with it."""
 
 
 @routes.get("/therapist/recordings")
@@ -83,7 +93,7 @@ def _recording(request: web.Request, view: RecordingView) -> Recording:
         is_recovered=view.recovered_at is not None,
         stopped_at=view.stopped_at,
         erased=view.erased,
-        failure=recording_failure(view.failure),
+        failure="" if view.failure is None else _FAILURES.get(view.failure, _FAILURES["finish_failed"]),
     )
 
 
