@@ -232,8 +232,8 @@ async def _connect_all(
     participants = []
     for index, shared in enumerate(sockets):
         seat = Seat("benchmark", f"peer-{index}", shared, "127.0.0.1")
-        peer = Peer(server, seat, certificate, options.profile)
-        participants.append(await peer.connect(publishes=index == 0))
+        peer = Peer(seat, certificate, options.profile)
+        participants.append(await peer.connect(server, publishes=index == 0))
         tell(f"connected {index + 1} of {options.subscribers + 1}")
     return participants
 

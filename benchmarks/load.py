@@ -106,7 +106,7 @@ class Crowd:
             source = str(IPv4Address(FIRST_ADDRESS + number))
             seat = Seat(f"room-{number // 2}", f"person-{number % 2}", shared, source)
             async with turn:
-                found = await Peer(self._server, seat, self._certificate).connect(publishes=True)
+                found = await Peer(seat, self._certificate).connect(self._server, publishes=True)
             tell(f"connected {number + 1} of {2 * rooms}")
             return found
 

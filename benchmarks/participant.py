@@ -231,25 +231,31 @@ class Seat:
 
 
 class Peer:
-    """One participant up to its keys."""
+    """One participant up to its keys, whatever server it talks to."""
 
-    def __init__(self, server: Server, seat: Seat, certificate: RTCCertificate, profile: str | None = None) -> None:
-        self._server = server
+    def __init__(self, seat: Seat, certificate: RTCCertificate, profile: str | None = None) -> None:
         self._seat = seat
         self._certificate = certificate
         self._profile = profile
-        self._ufrag = secrets.token_hex(4)
-        self._pwd = secrets.token_hex(16)
+        self.ufrag = secrets.token_hex(4)
+        self.pwd = secrets.token_hex(16)
 
-    async def connect(self, *, publishes: bool) -> "LoadParticipant":
-        """`socket` is left for the generator's number of it."""
+    @property
+    def fingerprint(self) -> str:
+        (found,) = (f.value for f in self._certificate.getFingerprints() if f.algorithm == "sha-256")
+        return found
+
+    async def connect(self, server: Server, *, publishes: bool) -> "LoadParticipant":
+        """Into a room of ours."""
         sources = {"0": "microphone", "1": "camera"} if publishes else {}
         where = {"room": self._seat.room, "participant": self._seat.name}
-        await self._server.ask("join", **where, may_publish=list(sources.values()))
-        (fingerprint,) = (f.value for f in self._certificate.getFingerprints() if f.algorithm == "sha-256")
-        sdp = write_offer(self._ufrag, self._pwd, fingerprint, publishes=publishes)
-        reply = await self._server.ask("offer", **where, sdp=sdp, sources=sources)
-        answer = read_answer(reply["sdp"])
+        await server.ask("join", **where, may_publish=list(sources.values()))
+        sdp = write_offer(self.ufrag, self.pwd, self.fingerprint, publishes=publishes)
+        reply = await server.ask("offer", **where, sdp=sdp, sources=sources)
+        return await self.secure(read_answer(reply["sdp"]), publish_spec() if publishes else None)
+
+    async def secure(self, answer: Answer, publish: "LoadPublish | None") -> "LoadParticipant":
+        """ICE check and DTLS. `socket` is left for the generator's number of it."""
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             await self._check(answer)
         client = await self._shake_hands(answer)
@@ -257,19 +263,19 @@ class Peer:
             "socket": -1,
             "source": self._seat.source,
             "server": answer.server,
-            "ice_username": f"{answer.ice_ufrag}:{self._ufrag}",
+            "ice_username": f"{answer.ice_ufrag}:{self.ufrag}",
             "ice_password": answer.ice_pwd,
             "profile": _as_profile(client.profile),
             "send_key": client.send_key,
             "receive_key": client.receive_key,
             "streams": answer.streams,
             "transport_cc_extension": TWCC_EXTENSION,
-            "publish": publish_spec() if publishes else None,
+            "publish": publish,
         }
 
     async def _check(self, answer: Answer) -> None:
         request = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
-        request.attributes["USERNAME"] = f"{answer.ice_ufrag}:{self._ufrag}"
+        request.attributes["USERNAME"] = f"{answer.ice_ufrag}:{self.ufrag}"
         request.attributes["PRIORITY"] = 1
         request.attributes["ICE-CONTROLLING"] = 1
         request.attributes["USE-CANDIDATE"] = None
