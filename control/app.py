@@ -23,12 +23,16 @@ from control.api import (
     availability_rules,
     calendars,
     consents,
+    credits,
+    earnings,
     health,
     live,
     outbox,
+    payments,
     practitioners,
     ratings,
     recordings,
+    refunds,
     sessions,
     wallet,
     webhooks,
@@ -56,6 +60,7 @@ from control.keys import (
 from control.limits import Limits
 from control.measures import LoopWatch
 from control.money.cashier import Cashier
+from control.money.gateways.configured import gateways_of
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
 from control.recordings import Recordings
@@ -86,6 +91,10 @@ API_NOUNS = (
     ratings,
     practitioners,
     wallet,
+    credits,
+    payments,
+    refunds,
+    earnings,
     webhooks,
     recordings,
 )
@@ -110,9 +119,9 @@ def create_app(
     app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock)
     app[MEDIA] = media if media is not None else MediaNode(settings.media)
     app[LOOP_WATCH] = LoopWatch()
-    app[CASHIER] = cashier = _cashier(settings, app[DATABASE], clock)
+    app[CASHIER] = Cashier(app[DATABASE], gateways_of(settings), clock, hold=settings.booking.hold)
     read_calendars = partial(busy_times.read_due, app[DATABASE], rules=busy_times.rules_from(settings))
-    errands = (read_calendars,) if cashier is None else (read_calendars, cashier.run_once)
+    errands = (read_calendars, app[CASHIER].run_once)
     app[SCHEDULER] = Scheduler(app[DATABASE], clock, errands=errands)
     app[WAITING_ROOM] = WaitingRoom(
         app[DATABASE],
@@ -139,20 +148,6 @@ def create_app(
     app.on_response_prepare.append(_cache_static)
     _add_routes(app)
     return app
-
-
-def _cashier(settings: Settings, db: Database, clock: Callable[[], datetime]) -> Cashier | None:
-    payments = settings.payments
-    if payments.stripe_secret_key is None or payments.stripe_webhook_secret is None:
-        return None
-    from control.money.gateways.stripe import StripeGateway  # only who takes cards loads it
-
-    gateway = StripeGateway(
-        payments.stripe_secret_key.get_secret_value(),
-        payments.stripe_webhook_secret.get_secret_value(),
-        api_base=payments.stripe_api_base,
-    )
-    return Cashier(db, gateway, clock, hold=settings.booking.hold)
 
 
 def _add_routes(app: web.Application) -> None:
@@ -200,9 +195,7 @@ async def _sessions(app: web.Application) -> AsyncIterator[None]:
     yield
     await app[SESSION_WATCH].close()
     await app[SCHEDULER].close()
-    cashier = app[CASHIER]
-    if cashier is not None:
-        await cashier.close()
+    await app[CASHIER].close()
 
 
 async def _loop_watch(app: web.Application) -> AsyncIterator[None]:

@@ -32,6 +32,7 @@ from control.errors import Conflict, Forbidden, NotFound
 from control.lifecycle import Party, can_cancel, client_missed_at, due_since, ending, opens_at, start_missed_at
 from control.models.appointments import Appointment
 from control.models.people import Person
+from control.money.gateway_work import Destination
 
 __all__ = [
     "SessionView",
@@ -163,15 +164,25 @@ async def complete(
 
 
 async def cancel(
-    db: Database, actor: Actor, appointment_id: str, *, reason: str | None = None, now: datetime
+    db: Database,
+    actor: Actor,
+    appointment_id: str,
+    *,
+    reason: str | None = None,
+    refund_to: Destination = Destination.ORIGINAL,
+    now: datetime,
 ) -> SessionView:
-    """Cancel by the policy frozen at booking. Cancelled already: returned as it is."""
+    """Cancel by the policy frozen at booking. Cancelled already: returned as it is.
+
+    Where money that was taken goes back to is the client's choice only.
+    """
     async with _acting(db, actor, appointment_id, now) as (session, row, party):
         if row.state == State.CANCELLED:
             return await view(session, actor, row.id)
         if not can_cancel(facts_of(row), party, now):
             raise Conflict("not_cancellable", "This session can't be cancelled any more.", status_now=row.state)
-        await move(session, row, Event.CANCEL, actor=actor, party=party, now=now, reason=reason)
+        to = refund_to if party is Party.CLIENT else Destination.ORIGINAL
+        await move(session, row, Event.CANCEL, actor=actor, party=party, now=now, reason=reason, refund_to=to)
         return await view(session, actor, row.id)
 
 

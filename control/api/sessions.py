@@ -20,6 +20,7 @@ from control.api.shapes import (
     page_limit,
     payment_json,
     session_json,
+    ways_to_pay,
 )
 from control.appointment_states import State
 from control.booking import Terms, Wanted
@@ -69,7 +70,7 @@ async def book(request: web.Request) -> web.Response:
         "id": view.id,
         "status": view.state,
         "hold_expires_at": iso(view.hold_expires_at) if pending and view.hold_expires_at else None,
-        "payment": payment_json(view),
+        "payment": payment_json(view, ways_to_pay(request)),
     }
     return web.json_response(answer, status=201)
 
@@ -91,7 +92,9 @@ async def _page(request: web.Request, party: Party) -> web.Response:
     rows = await appointments.page_for(
         request.app[DATABASE], require_actor(request), party, after=cursor_of(request), limit=limit
     )
-    return web.json_response({"sessions": [session_json(row) for row in rows], "next_cursor": next_cursor(rows, limit)})
+    ways = ways_to_pay(request)
+    found = [session_json(row, ways) for row in rows]
+    return web.json_response({"sessions": found, "next_cursor": next_cursor(rows, limit)})
 
 
 @routes.post(f"/sessions/{{id:{ID_PATTERN}}}/generate-call-link")

@@ -16,7 +16,9 @@ from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 from control.appointment_queries import SessionView
 from control.appointment_states import State
 from control.errors import Malformed
+from control.keys import CASHIER
 from control.lifecycle import Party
+from control.money.policy import share_half_even
 from control.slots import Slot
 
 ID_PATTERN = "[0-9a-f]{32}"
@@ -62,7 +64,12 @@ def slot_json(slot: Slot) -> dict[str, Any]:
     }
 
 
-def payment_json(view: SessionView) -> dict[str, Any]:
+def ways_to_pay(request: web.Request) -> tuple[str, ...]:
+    """Every way this install takes money for a session."""
+    return ("wallet", "credits", *request.app[CASHIER].methods)
+
+
+def payment_json(view: SessionView, ways: Sequence[str]) -> dict[str, Any]:
     """What there is to pay, or was paid. The practitioner sees the breakdown, the client the total."""
     due = view.state is State.PENDING
     payment: dict[str, Any] = {
@@ -70,16 +77,22 @@ def payment_json(view: SessionView) -> dict[str, Any]:
         "method": view.payment_method,
         "amount_minor": view.price_minor,
         "currency": view.currency,
-        "methods": ["wallet"] if due else [],
+        "methods": (list(ways) if view.price_minor else ["free"]) if due else [],
         "kept_minor": view.kept_minor,
         "refund_minor": view.refund_minor,
     }
     if view.party is not Party.CLIENT:
-        payment["platform_fee_bp"] = view.platform_fee_bp
+        kept = view.price_minor if view.kept_minor is None else view.kept_minor
+        fee = share_half_even(kept, view.platform_fee_bp)
+        payment |= {
+            "platform_fee_bp": view.platform_fee_bp,
+            "platform_fee_minor": fee,
+            "practitioner_receives_minor": kept - fee,
+        }
     return payment
 
 
-def session_json(view: SessionView) -> dict[str, Any]:
+def session_json(view: SessionView, ways: Sequence[str]) -> dict[str, Any]:
     return {
         "id": view.id,
         "status": view.state,
@@ -104,7 +117,7 @@ def session_json(view: SessionView) -> dict[str, Any]:
             "late_fee_bp": view.late_fee_bp,
             "no_show_fee_bp": view.no_show_fee_bp,
         },
-        "payment": payment_json(view),
+        "payment": payment_json(view, ways),
     }
 
 

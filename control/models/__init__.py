@@ -11,6 +11,7 @@ from control.models import (
     outbox,
     people,
     practice,
+    purchases,
     ratings,
     recordings,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "outbox",
     "people",
     "practice",
+    "purchases",
     "ratings",
     "recordings",
 ]

@@ -21,10 +21,22 @@ class NoticeKind(StrEnum):
     STARTING_SOON = "starting_soon"  # the session can be joined now
     RECORDING_CONSENT_RECEIPT = "recording_consent_receipt"
     REFUND_CONFIRMED = "refund_confirmed"
+    PAYMENT_CONFIRMED = "payment_confirmed"
+    PAYMENT_FAILED = "payment_failed"
+    RECEIPT = "receipt"
+    TOP_UP_RECEIPT = "top_up_receipt"
     PAYMENT_TOO_LATE = "payment_too_late"  # money came after the hold was over, and goes back
 
 
-E_MAIL_ONLY = frozenset({NoticeKind.SIGN_IN_LINK, NoticeKind.WELCOME, NoticeKind.RECORDING_CONSENT_RECEIPT})
+E_MAIL_ONLY = frozenset(
+    {
+        NoticeKind.SIGN_IN_LINK,
+        NoticeKind.WELCOME,
+        NoticeKind.RECORDING_CONSENT_RECEIPT,
+        NoticeKind.RECEIPT,
+        NoticeKind.TOP_UP_RECEIPT,
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ The HTML says exactly what the plain text says.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from html import escape
 from typing import Any
-from zoneinfo import ZoneInfo
 
+from control.notices import money_texts
 from control.notices.kinds import NoticeKind, SessionFacts
+from control.notices.times import written_time
 
 
 @dataclass(frozen=True)
@@ -50,21 +50,16 @@ class _Letter:
 
 def mail(kind: NoticeKind, facts: Mapping[str, Any], secrets: Mapping[str, str] | None, reader: Reader) -> Mail:
     """`secrets` None sets the text for the record after sending: the link is left out."""
-    letter = _LETTERS[kind](facts, secrets, reader)
+    of_money = money_texts.letter(kind, facts, reader.time_zone)
+    letter = _Letter(*of_money) if of_money is not None else _LETTERS[kind](facts, secrets, reader)
     hidden = kind == NoticeKind.SIGN_IN_LINK and secrets is None
     return Mail(letter.subject, _as_text(letter, reader, hidden=hidden), _as_html(letter, reader, hidden=hidden))
 
 
 def in_app(kind: NoticeKind, facts: Mapping[str, Any]) -> InApp:
     """The short line for a person's open pages. Times are left to the page, which knows the reader's zone."""
-    return _LINES[kind](SessionFacts.from_json(facts["about"]))
-
-
-def written_time(at: datetime, zone: str) -> str:
-    """'Tue 3 Mar, 15:00 Lisbon time'."""
-    local = at.astimezone(ZoneInfo(zone))
-    place = "UTC" if zone == "UTC" else f"{zone.rsplit('/', 1)[-1].replace('_', ' ')} time"
-    return f"{local:%a} {local.day} {local:%b}, {local:%H:%M} {place}"
+    of_money = money_texts.line(kind, facts)
+    return InApp(*of_money) if of_money is not None else _LINES[kind](SessionFacts.from_json(facts["about"]))
 
 
 # -- letters -----------------------------------------------------------------------------------------------------
@@ -239,36 +234,6 @@ def _recording_receipt(facts: Mapping[str, Any], _secrets: Mapping[str, str] | N
     )
 
 
-def _refund_confirmed(facts: Mapping[str, Any], _secrets: Mapping[str, str] | None, reader: Reader) -> _Letter:
-    about = SessionFacts.from_json(facts["about"])
-    return _Letter(
-        f"Your refund of {about.amount}",
-        (f"{about.amount} for your session on {written_time(about.starts_at, reader.time_zone)} has been refunded.",),
-        f"/sessions/{about.appointment_id}",
-        "See the details",
-    )
-
-
-def _payment_too_late(facts: Mapping[str, Any], _secrets: Mapping[str, str] | None, reader: Reader) -> _Letter:
-    about = SessionFacts.from_json(facts["about"])
-    booked = bool(facts.get("booked"))
-    why = (
-        f"A second payment came in for your session on {written_time(about.starts_at, reader.time_zone)}, "
-        "which was paid already."
-        if booked
-        else f"Your payment for {written_time(about.starts_at, reader.time_zone)} with {about.practitioner_name} "
-        "reached us after the time was no longer held for you."
-    )
-    other = () if booked else ("We are sorry. The times that are free now are on the booking page.",)
-    free = f"/book/{facts['service_id']}" if "service_id" in facts else "/practitioners"
-    return _Letter(
-        "Sorry, we are giving your payment back",
-        (why, f"All of {about.amount} goes back to your card without you doing anything.", *other),
-        f"/sessions/{about.appointment_id}" if booked else free,
-        "See your session" if booked else "See free times",
-    )
-
-
 def _minutes(about: SessionFacts) -> int:
     return round((about.ends_at - about.starts_at).total_seconds() / 60)
 
@@ -286,8 +251,6 @@ _LETTERS: dict[NoticeKind, Callable[[Mapping[str, Any], Mapping[str, str] | None
     NoticeKind.CLIENT_NO_SHOW: _client_no_show,
     NoticeKind.STARTING_SOON: _starting_soon,
     NoticeKind.RECORDING_CONSENT_RECEIPT: _recording_receipt,
-    NoticeKind.REFUND_CONFIRMED: _refund_confirmed,
-    NoticeKind.PAYMENT_TOO_LATE: _payment_too_late,
 }
 
 # -- in-app lines ------------------------------------------------------------------------------------------------
@@ -328,14 +291,6 @@ _LINES: dict[NoticeKind, Callable[[SessionFacts], InApp]] = {
     NoticeKind.STARTING_SOON: lambda about: InApp(
         "Your session starts soon",
         f"{about.client_name} and {about.practitioner_name}",
-        f"/sessions/{about.appointment_id}",
-    ),
-    NoticeKind.REFUND_CONFIRMED: lambda about: InApp(
-        "Your refund is on its way", about.amount, f"/sessions/{about.appointment_id}"
-    ),
-    NoticeKind.PAYMENT_TOO_LATE: lambda about: InApp(
-        "Sorry, we are giving your payment back",
-        f"{about.amount} goes back to your card",
         f"/sessions/{about.appointment_id}",
     ),
 }
