@@ -16,6 +16,7 @@ help:
 	@echo "make test       everything: formatting, types, Rust, Python and browser tests"
 	@echo "make test-fast  Python and Rust tests without browser and servers"
 	@echo "make lint       formatting and types only"
+	@echo "make fuzz       arbitrary bytes against every parser and a whole room, an hour each (FUZZ_SECONDS=60 FUZZ_TARGETS=rtp)"
 	@echo "make clean      remove what was built (keeps var/, where the data is)"
 
 prerequisites:
@@ -40,11 +41,12 @@ run: $(VENV)/.installed
 
 # -- tests ----------------------------------------------------------------------------------------------------------
 
-DEBIAN_FOR_TESTS := chromium postgresql ffmpeg nodejs
+DEBIAN_FOR_TESTS := chromium postgresql ffmpeg nodejs coturn nftables iproute2 espeak-ng
 test-prerequisites: prerequisites
 	@missing=""; for p in $(DEBIAN_FOR_TESTS); do \
 	  case $$p in chromium) f=$$(command -v chromium);; ffmpeg) f=$$(command -v ffprobe);; nodejs) f=$$(command -v node);; \
-	    postgresql) f=$$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null);; esac; \
+	    postgresql) f=$$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null);; coturn) f=$$(command -v turnserver);; \
+	    espeak-ng) f=$$(command -v espeak-ng);; nftables) f=$$(PATH=$$PATH:/usr/sbin command -v nft);; iproute2) f=$$(PATH=$$PATH:/usr/sbin command -v ip);; esac; \
 	  [ -n "$$f" ] || missing="$$missing $$p"; done; \
 	command -v npm >/dev/null || missing="$$missing npm"; \
 	if [ -n "$$missing" ]; then \
@@ -83,6 +85,11 @@ test: test-prerequisites $(VENV)/.installed-test
 
 test-fast: $(VENV)/.installed-test
 	$(BIN)/pytest -q -n 2 -m "not browser and not servers"
+
+# Seconds per target; an hour each is what a change of a parser deserves.
+FUZZ_SECONDS ?= 3600
+fuzz:
+	media/native/fuzz/run $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 clean:
 	rm -rf $(VENV) web/node_modules media/native/target media/_forwarder*.so

@@ -1,23 +1,38 @@
-"""`python -m benchmarks WHAT`: a table on the terminal, or one line of JSON with `--json FILE` (`-`: stdout)."""
+"""`python -m benchmarks NAME`: a table, or JSON with `--json FILE` (`-`: stdout), and a plot with `--plot FILE`.
+
+Every benchmark is a module with SUMMARY, `add_options` and `run`; what they run on is noted here, for all alike.
+"""
 
 import argparse
-import asyncio
 import json
 import sys
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from benchmarks import forward, join, machine
-from benchmarks.peers import PROFILES
+from benchmarks import charts, forward, join, recovery
+from benchmarks.machine import Circumstances, Measuring
+from benchmarks.namespace import NoRight
+
+CANNOT_HERE: Final = 3
+"""Exit code: the machine doesn't let this benchmark run; nothing was measured."""
 
 
-class Result(Protocol):
-    """What every benchmark answers."""
-
+class Result(charts.Drawable, Protocol):
+    @property
+    def title(self) -> str: ...
     def as_json(self) -> dict[str, Any]: ...
     def rows(self) -> list[tuple[str, str]]: ...
+
+
+class Benchmark(Protocol):
+    SUMMARY: str
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None: ...
+    def run(self, options: argparse.Namespace, tell: Callable[[str], None]) -> Result: ...
+
+
+BENCHMARKS: Final[dict[str, Benchmark]] = {"forward": forward, "recovery": recovery, "join": join}
 
 
 def _tell(text: str) -> None:
@@ -27,77 +42,59 @@ def _tell(text: str) -> None:
         sys.stderr.flush()
 
 
-def _run_forward(arguments: argparse.Namespace) -> int:
-    options = forward.Options(
-        subscribers=arguments.subscribers,
-        seconds=arguments.seconds,
-        gro=arguments.gro,
-        gso=not arguments.no_gso,
-        profile=arguments.profile,
-    )
-    result = asyncio.run(forward.measure(options, _tell))
-    _report(arguments.json, f"forward, 1 → {options.subscribers}, {options.seconds:g} s", result)
-    return 0
-
-
-def _run_join(arguments: argparse.Namespace) -> int:
-    result = asyncio.run(join.measure(arguments.joins, _tell))
-    _report(arguments.json, f"join, {arguments.joins} times", result)
-    return 0
-
-
-def _report(json_file: str | None, title: str, result: Result) -> None:
-    _tell("")
-    if json_file is None:
-        _print_table(title, result.rows())
-        return
-    text = json.dumps(result.as_json()) + "\n"
-    if json_file == "-":
-        sys.stdout.write(text)
-    else:
-        Path(json_file).write_text(text, encoding="utf-8")
-
-
-def _print_table(title: str, rows: list[tuple[str, str]]) -> None:
+def _print_table(result: Result, circumstances: Circumstances) -> None:
+    rows = [*result.rows(), *circumstances.rows()]
     width = max(len(name) for name, _ in rows)
-    when = datetime.now(UTC).date().isoformat()
-    sys.stdout.write(f"{title}\n{machine.describe()}, {when}\n\n")
+    sys.stdout.write(f"{result.title}\n{circumstances.machine}, {circumstances.date}\n\n")
     for name, value in rows:
         sys.stdout.write(f"  {name:<{width}}  {value}\n")
 
 
-def _add(
-    what: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, short: str, module: ModuleType
-) -> argparse.ArgumentParser:
-    one = what.add_parser(
-        name, help=short, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    one.add_argument("--json", metavar="FILE", help="write one line of JSON instead of the table; - is standard output")
-    return one
+def _write_json(result: Result, circumstances: Circumstances, file: str) -> None:
+    text = json.dumps({**result.as_json(), **circumstances.as_json()}) + "\n"
+    if file == "-":
+        sys.stdout.write(text)
+    else:
+        Path(file).write_text(text, encoding="utf-8")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="How fast this machine runs Holdspace.")
-    what = parser.add_subparsers(required=True, metavar="WHAT")
-    one = _add(
-        what, "forward", "CPU per forwarded packet, one publisher to many subscribers, against the limit loop", forward
-    )
-    one.add_argument("--subscribers", type=int, default=50, metavar="N")
-    one.add_argument("--seconds", type=float, default=10.0, metavar="S", help="length of the measured window")
-    one.add_argument("--gro", action="store_true", help="receivers use UDP_GRO")
-    one.add_argument("--no-gso", action="store_true", help="the server sends every packet by itself")
-    one.add_argument("--profile", choices=sorted(PROFILES), help="SRTP profile (default: what both ends like best)")
-    one.set_defaults(run=_run_forward)
-    one = _add(what, "join", "from the click on join to the first decoded picture, in Chromium", join)
-    one.add_argument("--joins", type=int, default=20, metavar="N")
-    one.set_defaults(run=_run_join)
+    names = parser.add_subparsers(required=True, metavar="NAME", dest="name")
+    for name, benchmark in BENCHMARKS.items():
+        one = names.add_parser(
+            name,
+            help=benchmark.SUMMARY,
+            description=benchmark.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        one.add_argument("--json", metavar="FILE", help="write one line of JSON instead of the table; - is stdout")
+        one.add_argument("--plot", metavar="FILE", type=Path, help="draw the result into an SVG or PNG file")
+        benchmark.add_options(one)
     return parser
 
 
 def main() -> int:
-    arguments = _parser().parse_args()
-    status: int = arguments.run(arguments)
-    return status
+    options = _parser().parse_args()
+    measuring = Measuring()
+    try:
+        result = BENCHMARKS[options.name].run(options, _tell)
+    except NoRight as error:
+        sys.stderr.write(f"{error}\n")
+        return CANNOT_HERE
+    circumstances = measuring.end()
+    _tell("")
+    if options.json:
+        _write_json(result, circumstances, options.json)
+    else:
+        _print_table(result, circumstances)
+    if options.plot:
+        try:
+            charts.save(result, result.title, circumstances.caption(), options.plot)
+        except charts.NoPlots as error:
+            sys.stderr.write(f"{error}\n")
+            return CANNOT_HERE
+    return 0
 
 
 if __name__ == "__main__":

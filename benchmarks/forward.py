@@ -7,21 +7,25 @@ the publisher pauses and the limit loop, on the server's CPU, seals and sends to
 of them got: the same sizes in the same bursts at the same times (and once more as fast as it goes, for the table).
 """
 
+import argparse
 import asyncio
 import os
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from aiortc.rtcdtlstransport import RTCCertificate
 
-from benchmarks.machine import StealClock
-from benchmarks.peers import Peer
+from benchmarks import charts
+from benchmarks.participant import PROFILES, Peer
 from benchmarks.server import Server
 from media import _forwarder
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from media._forwarder import LimitResult, LoadParticipant, LoadReport
 
 WARM_UP_S: Final = 3.0
@@ -51,7 +55,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Options:
-    subscribers: int = 50
+    subscribers: int
     seconds: float = 10.0
     gro: bool = False
     gso: bool = True
@@ -60,7 +64,9 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Result:
+class Measured:
+    """With one number of subscribers."""
+
     us_per_packet: float
     limit_us_per_packet: float
     unpaced_limit_us_per_packet: float
@@ -77,8 +83,6 @@ class Result:
     mismatched: int
     checked: int
     idle_share: float
-    stolen: float
-    busy: float
     profile: str
     dropped: dict[str, int]
     """By the server in the window, by reason."""
@@ -114,11 +118,86 @@ class Result:
             ("dropped by the server", ", ".join(f"{n} {why}" for why, n in self.dropped.items()) or "nothing"),
             ("SRTP profile", self.profile),
             ("generator idle", f"{self.idle_share:.0%}"),
-            ("stolen, busy (all CPUs)", f"{self.stolen:.1%}, {self.busy:.0%}"),
         ]
 
 
-async def measure(options: Options, tell: Callable[[str], None]) -> Result:
+@dataclass(frozen=True)
+class Result:
+    by_subscribers: dict[int, Measured]
+    """Fewest first."""
+
+    @property
+    def title(self) -> str:
+        return f"forward: one publisher to {', '.join(map(str, self.by_subscribers))} subscribers"
+
+    @property
+    def _most(self) -> Measured:
+        return self.by_subscribers[max(self.by_subscribers)]
+
+    @property
+    def fit(self) -> tuple[float, float] | None:
+        """(a, b) in µs of a + b/N by least squares; None with one N only."""
+        if len(self.by_subscribers) < 2:
+            return None
+        b, a = statistics.linear_regression(
+            [1 / count for count in self.by_subscribers], [each.us_per_packet for each in self.by_subscribers.values()]
+        )
+        return a, b
+
+    def as_json(self) -> dict[str, object]:
+        whole = self._most.as_json()
+        whole["by_subscribers"] = {str(count): each.as_json() for count, each in self.by_subscribers.items()}
+        if self.fit:
+            whole["fit_us"] = {"a": round(self.fit[0], 3), "b": round(self.fit[1], 3)}
+        return whole
+
+    def rows(self) -> list[tuple[str, str]]:
+        columns = [each.rows() for each in self.by_subscribers.values()]
+        rows = [("subscribers", _in_columns(map(str, self.by_subscribers)))]
+        rows += [(each[0][0], _in_columns(value for _, value in each)) for each in zip(*columns, strict=True)]
+        if self.fit:
+            rows.append(("CPU per packet to N subscribers", f"{self.fit[0]:.2f} + {self.fit[1]:.2f} / N µs"))
+        return rows
+
+    def draw(self, figure: "Figure") -> None:
+        cost, delay = figure.subplots(1, 2, width_ratios=[3, 2])
+        names = [f"1 → {count}\n× {each.ratio:.2f}" for count, each in self.by_subscribers.items()]
+        every = self.by_subscribers.values()
+        series = {
+            "server": [each.us_per_packet for each in every],
+            "limit loop, same bursts at the same times": [each.limit_us_per_packet for each in every],
+        }
+        charts.bars(cost, names, series)
+        cost.set_ylabel("µs CPU per forwarded packet")
+        series = {"p50": [each.delay_us_p50 for each in every], "p99": [each.delay_us_p99 for each in every]}
+        charts.bars(delay, names, series, number="{:.0f}")
+        delay.set_ylabel("delay, µs")
+
+
+def _in_columns(values: Iterable[str]) -> str:
+    return "".join(f"{value:<26}" for value in values).rstrip()
+
+
+SUMMARY = "CPU per forwarded packet, one publisher to many subscribers, against the limit loop"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--subscribers", type=int, nargs="+", default=[1, 10, 50], metavar="N")
+    parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="length of each measured window")
+    parser.add_argument("--gro", action="store_true", help="receivers use UDP_GRO")
+    parser.add_argument("--no-gso", action="store_true", help="the server sends every packet by itself")
+    parser.add_argument("--profile", choices=sorted(PROFILES), help="SRTP profile (default: what both ends like best)")
+
+
+def run(options: argparse.Namespace, tell: Callable[[str], None]) -> Result:
+    measured = {}
+    for count in sorted(set(options.subscribers)):
+        one = Options(count, options.seconds, options.gro, not options.no_gso, options.profile)
+        measured[count] = asyncio.run(measure(one, tell))
+    return Result(measured)
+
+
+async def measure(options: Options, tell: Callable[[str], None]) -> Measured:
     """Raises RuntimeError when a peer cannot connect."""
     cpus = sorted(os.sched_getaffinity(0))
     server_cpu, load_cpu = (cpus[0], cpus[-1]) if len(cpus) > 1 else (None, None)
@@ -164,17 +243,15 @@ class _Window:
     after: dict[str, Any]
     report: "LoadReport"
     seconds: float
-    stolen: float
-    busy: float
 
     def _spent(self, counter: str) -> float:
         return float(self.after["stats"][counter] - self.before["stats"][counter])
 
-    def result(self, limits: "tuple[Limit, Limit]", profile: str) -> Result:
+    def result(self, limits: "tuple[Limit, Limit]", profile: str) -> Measured:
         report, (paced, unpaced) = self.report, limits
         packets = self._spent("packets_out") or 1
         threads_ns = sum(self.after["stats"]["thread_cpu_ns"]) - sum(self.before["stats"]["thread_cpu_ns"])
-        return Result(
+        return Measured(
             us_per_packet=(self.after["cpu_ns"] - self.before["cpu_ns"]) / 1000 / packets,
             thread_us_per_packet=threads_ns / 1000 / packets,
             limit_us_per_packet=paced.us_per_packet,
@@ -190,8 +267,6 @@ class _Window:
             mismatched=report["mismatched"],
             checked=report["checked"],
             idle_share=report["idle_share"],
-            stolen=self.stolen,
-            busy=self.busy,
             profile=profile,
             dropped=self._dropped(),
         )
@@ -212,17 +287,15 @@ async def _measure_server(
     tell("warming up")
     await asyncio.sleep(WARM_UP_S)
     tell(f"measuring {options.seconds:g} s")
-    steal = StealClock()
     generator.report()
     before, began = await server.ask("usage"), loop.time()
     await asyncio.sleep(options.seconds)
     after, seconds = await server.ask("usage"), loop.time() - began
-    stolen, busy = steal.read()
     report = generator.report()
     generator.publish(False)
     await asyncio.sleep(DRAIN_S)
     generator.report()
-    return _Window(before, after, report, seconds, stolen, busy)
+    return _Window(before, after, report, seconds)
 
 
 def _foreign_after_a_while(generator: "_forwarder.LoadGenerator") -> int:

@@ -1,8 +1,11 @@
-"""What a number was measured on, and how much of the time the machine was not ours."""
+"""What a number was measured on, when, and how much of the time the machine was not ours."""
 
 import os
 import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 
 def describe() -> str:
@@ -28,6 +31,48 @@ class StealClock:
         total = sum(spent) or 1
         idle = spent[3] + spent[4]
         return spent[7] / total, (total - idle) / total
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """Of one benchmark, in every table, JSON and plot."""
+
+    machine: str
+    date: str
+    stolen: float
+    busy: float
+    load_before: float
+    """One-minute load average when it began: over 1, others were at work."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "machine": self.machine,
+            "date": self.date,
+            "stolen": round(self.stolen, 4),
+            "busy": round(self.busy, 3),
+            "load_before": round(self.load_before, 2),
+        }
+
+    def rows(self) -> list[tuple[str, str]]:
+        return [
+            ("stolen, busy (all CPUs)", f"{self.stolen:.1%}, {self.busy:.0%}"),
+            ("load average before", f"{self.load_before:.2f}"),
+        ]
+
+    def caption(self) -> str:
+        return f"{self.machine}, {self.date}; stolen {self.stolen:.1%}, load average before {self.load_before:.1f}"
+
+
+class Measuring:
+    """From the benchmark's begin to its end."""
+
+    def __init__(self) -> None:
+        self._clock = StealClock()
+        self._load = os.getloadavg()[0]
+
+    def end(self) -> Circumstances:
+        stolen, busy = self._clock.read()
+        return Circumstances(describe(), datetime.now(UTC).date().isoformat(), stolen, busy, self._load)
 
 
 def _ticks() -> list[int]:

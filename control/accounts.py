@@ -21,11 +21,12 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control.database import Database
+from control.database import Database, publish
 from control.errors import Conflict, Forbidden, Invalid, NotSignedIn
 from control.keys import ACTOR
 from control.models.people import Credential, LinkPurpose, OneTimeLink, Person, PersonRole, Role, WebSession
 from control.notices.outbox import Notice, NoticeKind, enqueue
+from control.session_events import SignedOut
 
 LINK_LIFETIME = timedelta(minutes=30)  # long enough for slow mail, short enough for a mailbox left open
 SESSION_LIFETIME = timedelta(days=14)
@@ -264,7 +265,13 @@ async def sign_up(
 
 
 async def issue_link(
-    session: AsyncSession, person_id: str, purpose: LinkPurpose, *, return_path: str | None = None, now: datetime
+    session: AsyncSession,
+    person_id: str,
+    purpose: LinkPurpose,
+    *,
+    return_path: str | None = None,
+    lifetime: timedelta = LINK_LIFETIME,
+    now: datetime,
 ) -> str:
     """A one-time token for `/sign-in/link/{token}`; only its hash is stored."""
     token = secrets.token_urlsafe(32)
@@ -275,7 +282,7 @@ async def issue_link(
             token_hash=_token_hash(token),
             return_path=local_path(return_path),
             created_at=now,
-            expires_at=now + LINK_LIFETIME,
+            expires_at=now + lifetime,
         )
     )
     return token
@@ -372,7 +379,9 @@ async def _touch(db: Database, session_id: str, *, now: datetime) -> None:
 
 
 async def revoke_session(db: Database, session_id: str, *, now: datetime) -> None:
+    """What this sign-in has open in a session room ends with it."""
     async with db.transaction() as session:
+        publish(session, SignedOut(session_id))
         await session.execute(
             update(WebSession)
             .where(WebSession.id == session_id, WebSession.revoked_at.is_(None))

@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from control import busy_times, keyfiles, security
+from control import busy_times, keyfiles, reschedules, security, turn
 from control.api import (
     accounts,
     appointments,
@@ -25,6 +25,7 @@ from control.api import (
     consents,
     credits,
     earnings,
+    guests,
     health,
     live,
     outbox,
@@ -37,8 +38,10 @@ from control.api import (
     wallet,
     webhooks,
 )
+from control.api import reschedules as reschedule_routes
 from control.config import Settings
-from control.database import Database, upgrade
+from control.database import upgrade
+from control.install import open_database
 from control.keys import (
     CASHIER,
     CLOCK,
@@ -57,7 +60,7 @@ from control.keys import (
     SETTINGS,
     WAITING_ROOM,
 )
-from control.limits import Limits
+from control.limits import Limits, client_address, network_of
 from control.measures import LoopWatch
 from control.money.cashier import Cashier
 from control.money.gateways.configured import gateways_of
@@ -66,7 +69,7 @@ from control.notices.worker import OutboxWorker
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.scheduler import Scheduler
-from control.session_events import forward_to
+from control.session_events import forward_sign_outs, forward_to
 from control.session_watch import SessionWatch
 from control.waiting_room import WaitingRoom
 from media.node import MediaNode
@@ -87,6 +90,8 @@ API_NOUNS = (
     calendars,
     sessions,
     appointments,
+    reschedule_routes,
+    guests,
     consents,
     ratings,
     practitioners,
@@ -113,7 +118,7 @@ def create_app(
     app[SETTINGS] = settings
     app[CLOCK] = clock
     app[INSTALL_KEYS] = keyfiles.load(settings)
-    app[DATABASE] = Database(settings.database_url)
+    app[DATABASE] = open_database(settings)
     app[LIMITS] = Limits()
     app[LIVE] = LiveBus()
     app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock)
@@ -121,7 +126,8 @@ def create_app(
     app[LOOP_WATCH] = LoopWatch()
     app[CASHIER] = Cashier(app[DATABASE], gateways_of(settings), clock, hold=settings.booking.hold)
     read_calendars = partial(busy_times.read_due, app[DATABASE], rules=busy_times.rules_from(settings))
-    errands = (read_calendars, app[CASHIER].run_once)
+    expire_requests = partial(reschedules.expire_due, app[DATABASE])
+    errands = (read_calendars, expire_requests, app[CASHIER].run_once)
     app[SCHEDULER] = Scheduler(app[DATABASE], clock, errands=errands)
     app[WAITING_ROOM] = WaitingRoom(
         app[DATABASE],
@@ -134,7 +140,12 @@ def create_app(
     app[HUB] = Hub(
         app[MEDIA],
         app[WAITING_ROOM],
-        HubSettings(app[INSTALL_KEYS].session_secret, security.own_origins(settings.server)),
+        HubSettings(
+            app[INSTALL_KEYS].session_secret,
+            security.own_origins(settings.server),
+            ice_servers=lambda admission, now: turn.ice_servers(settings.turn, admission.person_id, now),
+            network_of=lambda request: network_of(client_address(request, settings.server.trusted_proxies)),
+        ),
         clock=clock,
     )
     recorder = Recorder(app[MEDIA], settings.recordings_dir, app[INSTALL_KEYS].master_key, clock)
@@ -190,6 +201,7 @@ async def _recordings(app: web.Application) -> AsyncIterator[None]:
 
 async def _sessions(app: web.Application) -> AsyncIterator[None]:
     forward_to(app[DATABASE], app[HUB])
+    forward_sign_outs(app[DATABASE], app[HUB].sign_out)
     await app[SCHEDULER].start()
     await app[SESSION_WATCH].start()
     yield

@@ -4,6 +4,7 @@ Everything here works on the caller's open transaction; the action functions (bo
 scheduler compose it. `move` is a conditional update on state and version: whoever loses a race changes nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -17,13 +18,13 @@ from control.audit import record
 from control.database import publish
 from control.errors import NotFound
 from control.lifecycle import Bounds, Facts, Party, Seen, due_event, due_since, was_present
-from control.models.appointments import Appointment, Presence
-from control.models.people import Person, Role
+from control.models.appointments import Appointment, Guest, Presence, RescheduleRequest
+from control.models.people import Person, PersonRole, Role
 from control.money import payments
 from control.money.gateway_work import Destination
 from control.money.policy import Outcome, Policy, is_late
 from control.money.words import money_words
-from control.notices.outbox import Notice, NoticeKind, SessionFacts, enqueue
+from control.notices.outbox import Notice, NoticeKind, SessionFacts, enqueue, plan_reminders
 from control.session_events import SessionChanged
 from control.slots import Span
 
@@ -34,6 +35,9 @@ OUTCOME_OF: dict[State, Outcome] = {
     State.EXPIRED: Outcome.RELEASED,
 }
 """A cancellation is not here: whether it is late depends on who and when."""
+
+BY_TIME = "system"
+"""Who ended an appointment that nobody ended."""
 
 INVITES = frozenset({State.SCHEDULED, State.CONFIRMED})
 """States in which people have the session in their calendars."""
@@ -46,15 +50,47 @@ async def load(session: AsyncSession, appointment_id: str) -> Appointment:
     return row
 
 
+def is_hidden(row: Appointment) -> bool:
+    """From its practitioner: a session the practice has still to activate, or never did."""
+    return row.needs_activation and row.activated_at is None
+
+
 def party_of(actor: Actor, row: Appointment) -> Party:
-    """Raises NotFound for a stranger: that the appointment exists is not theirs to know."""
-    if actor.person_id == row.practitioner_id:
+    """Raises NotFound for a stranger: that the appointment exists is not theirs to know. Guests: `party_in`."""
+    if actor.person_id == row.practitioner_id and not is_hidden(row):
         return Party.PRACTITIONER
     if actor.person_id == row.client_id:
         return Party.CLIENT
     if actor.is_any(Role.ADMIN):
         return Party.ADMIN
     raise NotFound
+
+
+async def party_in(session: AsyncSession, actor: Actor, row: Appointment) -> Party:
+    """`party_of`, and guests: for what they may do too. Raises NotFound for a stranger."""
+    try:
+        return party_of(actor, row)
+    except NotFound:
+        if await guest_of(session, row.id, actor.person_id) is None:
+            raise
+        return Party.GUEST
+
+
+async def guest_of(session: AsyncSession, appointment_id: str, person_id: str) -> Guest | None:
+    """Their invitation, unless it was taken back."""
+    found: Guest | None = await session.scalar(
+        select(Guest)
+        .where(Guest.appointment_id == appointment_id, Guest.person_id == person_id, Guest.removed_at.is_(None))
+        .execution_options(populate_existing=True)
+    )
+    return found
+
+
+async def guest_ids(session: AsyncSession, appointment_id: str) -> Sequence[str]:
+    found = await session.scalars(
+        select(Guest.person_id).where(Guest.appointment_id == appointment_id, Guest.removed_at.is_(None))
+    )
+    return found.all()
 
 
 def facts_of(row: Appointment) -> Facts:
@@ -66,11 +102,14 @@ def facts_of(row: Appointment) -> Facts:
         client_admitted=row.client_admitted_at is not None,
         practitioner_admitted=row.practitioner_admitted_at is not None,
         hold_expires_at=row.hold_expires_at,
+        awaits_activation=is_hidden(row),
+        empty_since=row.empty_since,
         bounds=Bounds(
             opens_before=timedelta(seconds=row.opens_before_s),
             no_show_after=timedelta(seconds=row.no_show_after_s),
             present_for=timedelta(seconds=row.present_for_s),
             grace=timedelta(seconds=row.grace_s),
+            left_for=timedelta(seconds=row.left_for_s),
         ),
     )
 
@@ -82,6 +121,11 @@ def policy_of(row: Appointment) -> Policy:
         no_show_fee_bp=row.no_show_fee_bp,
         platform_fee_bp=row.platform_fee_bp,
     )
+
+
+def counts_from(row: Appointment) -> datetime:
+    """From which start "late" is counted: the earlier one, where the client asked inside its late window."""
+    return row.starts_at if row.late_from is None else min(row.starts_at, row.late_from)
 
 
 _STAMPS: dict[State, str] = {
@@ -101,6 +145,7 @@ async def move(
     now: datetime,
     reason: str | None = None,
     refund_to: Destination = Destination.ORIGINAL,
+    waive_fee: bool = False,
 ) -> bool:
     """Apply `event`; False if the table knows no such step or somebody was faster. `row` is fresh either way.
 
@@ -115,9 +160,11 @@ async def move(
     if after in _STAMPS:
         values[_STAMPS[after]] = now
     else:
-        values |= {"ended_at": now, "ended_by": party or "system", "end_reason": reason}
+        values |= {"ended_at": now, "ended_by": party or BY_TIME, "end_reason": reason}
         if before in INVITES:
             values["calendar_sequence"] = row.calendar_sequence + 1
+    if waive_fee:
+        values["fee_waived_at"] = now
     started_at = now if after is State.IN_PROGRESS else row.started_at
     values["due_at"] = due_since(replace(facts_of(row), state=after, started_at=started_at))
     changed = await session.execute(
@@ -127,23 +174,35 @@ async def move(
         .execution_options(synchronize_session=False)
     )
     if cast(CursorResult[Any], changed).rowcount == 1 and after not in _STAMPS:
-        outcome = _outcome(row, before, after, party, now)
+        outcome = Outcome.RELEASED if waive_fee else _outcome(row, before, after, party, now)
         await payments.settle(session, row, outcome, policy_of(row), refund_to=refund_to, now=now)
     await session.refresh(row)
     if cast(CursorResult[Any], changed).rowcount != 1:
         return False
     if before is State.PENDING:
         await payments.abandon(session, row, now=now)
+    if before in INVITES and after not in INVITES:
+        await _close_requests(session, row.id, now)
     await _tell(session, row, before, now)
     record(session, actor, f"appointment.{event}", f"appointment:{row.id}", {"from": before, "to": after}, now=now)
     publish(session, SessionChanged(row.id, row.practitioner_id, row.client_id, after))
     return True
 
 
+async def _close_requests(session: AsyncSession, appointment_id: str, now: datetime) -> None:
+    """A session that starts or ends is not moved any more."""
+    await session.execute(
+        update(RescheduleRequest)
+        .where(RescheduleRequest.appointment_id == appointment_id, RescheduleRequest.state == "open")
+        .values(state="expired", decided_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def _outcome(row: Appointment, before: State, after: State, party: Party | None, now: datetime) -> Outcome:
     if after is not State.CANCELLED:
         return OUTCOME_OF[after]
-    late = before is not State.PENDING and is_late(row.starts_at, now, policy_of(row))
+    late = before is not State.PENDING and is_late(counts_from(row), now, policy_of(row))
     return Outcome.CANCELLED_LATE if late and party is Party.CLIENT else Outcome.RELEASED
 
 
@@ -222,6 +281,13 @@ _PRACTITIONER_HEARS: dict[State, tuple[NoticeKind, ...]] = {
 }
 
 
+_GUESTS_HEAR: dict[State, tuple[NoticeKind, ...]] = {
+    State.IN_PROGRESS: (NoticeKind.SESSION_STARTED,),
+    State.CANCELLED: (NoticeKind.SESSION_CANCELLED,),
+    State.NO_SHOW_PRACTITIONER: (NoticeKind.SESSION_CANCELLED,),
+}
+
+
 async def _tell(session: AsyncSession, row: Appointment, before: State, now: datetime) -> None:
     """Owe the notices of the state just reached. Leaving a checkout concerns nobody else."""
     state = State(row.state)
@@ -236,9 +302,24 @@ async def _tell(session: AsyncSession, row: Appointment, before: State, now: dat
     for kind in kinds:
         about = await session_facts(session, row, amount_minor=_amount_of(kind, row))
         await enqueue(session, Notice(kind, row.client_id, about), now=now)
-    for kind in _PRACTITIONER_HEARS.get(state, ()):
-        about = await session_facts(session, row)
-        await enqueue(session, Notice(kind, row.practitioner_id, about), now=now)
+    about = await session_facts(session, row)
+    if not is_hidden(row):
+        for kind in _PRACTITIONER_HEARS.get(state, ()):
+            await enqueue(session, Notice(kind, row.practitioner_id, about), now=now)
+    elif state is State.CANCELLED and row.ended_by == BY_TIME:
+        await _tell_admins(session, about, now)
+    for kind in _GUESTS_HEAR.get(state, ()):
+        for person_id in await guest_ids(session, row.id):
+            await enqueue(session, Notice(kind, person_id, about), now=now)
+    if state is State.SCHEDULED:
+        told = (row.client_id,) if is_hidden(row) else (row.client_id, row.practitioner_id)
+        await plan_reminders(session, about, told, now=now)
+
+
+async def _tell_admins(session: AsyncSession, about: SessionFacts, now: datetime) -> None:
+    admins = await session.scalars(select(PersonRole.person_id).where(PersonRole.role == Role.ADMIN))
+    for person_id in sorted(admins):
+        await enqueue(session, Notice(NoticeKind.NOT_ACTIVATED, person_id, about), now=now)
 
 
 def _amount_of(kind: NoticeKind, row: Appointment) -> int:

@@ -4,20 +4,21 @@ Changes nothing. Who may see what is decided here too: a stranger gets NotFound,
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from control.accounts import Actor
+from control.appointment_moves import guest_of, is_hidden
 from control.appointment_states import ENDED, OPEN, State
 from control.database import Database
 from control.errors import NotFound
 from control.lifecycle import Party
-from control.models.appointments import Appointment
+from control.models.appointments import Appointment, Guest
 from control.models.money import Payment
 from control.models.people import Person, Role
 from control.money.payments import LIVE
@@ -57,6 +58,11 @@ class SessionView:
     currency: str
     kept_minor: int | None
     refund_minor: int | None
+    fee_waived_at: datetime | None
+    needs_activation: bool
+    activated_at: datetime | None
+    late_from: datetime | None
+    series_id: str | None
     late_window_minutes: int
     late_fee_bp: int
     no_show_fee_bp: int
@@ -93,7 +99,7 @@ def _view(found: Row[Any], actor: Actor) -> SessionView:
     elif actor.person_id == row.client_id:
         party = Party.CLIENT
     else:
-        party = Party.ADMIN
+        party = Party.ADMIN if actor.is_any(Role.ADMIN) else Party.GUEST
     copied = {name: getattr(row, name) for name in SessionView.__dataclass_fields__ if hasattr(Appointment, name)}
     return SessionView(
         **(copied | {"state": State(row.state)}),
@@ -114,8 +120,12 @@ async def view(session: AsyncSession, actor: Actor, appointment_id: str) -> Sess
     if found is None:
         raise NotFound
     seen = _view(found, actor)
-    if seen.party is Party.ADMIN and not actor.is_any(Role.ADMIN):
+    if seen.party is Party.GUEST and await guest_of(session, appointment_id, actor.person_id) is None:
         raise NotFound
+    if seen.party is Party.PRACTITIONER and is_hidden(found[0]):
+        if not actor.is_any(Role.ADMIN):
+            raise NotFound
+        return replace(seen, party=Party.ADMIN)
     return seen
 
 
@@ -125,11 +135,21 @@ async def get_for(db: Database, actor: Actor, appointment_id: str) -> SessionVie
 
 
 def _mine(actor: Actor) -> Any:
-    """Appointments of the person; as practitioner those somebody has at least secured."""
-    paid = Appointment.state.not_in((State.PENDING, State.EXPIRED))
-    return or_(
-        Appointment.client_id == actor.person_id,
-        and_(Appointment.practitioner_id == actor.person_id, paid),
+    """Appointments of the person in any role."""
+    return or_(Appointment.client_id == actor.person_id, _led_by(actor), _guest_at(actor))
+
+
+def _guest_at(actor: Actor) -> ColumnElement[bool]:
+    invited = select(Guest.appointment_id).where(Guest.person_id == actor.person_id, Guest.removed_at.is_(None))
+    return Appointment.id.in_(invited)
+
+
+def _led_by(actor: Actor) -> ColumnElement[bool]:
+    """Appointments a practitioner knows of: secured at least, and activated where the practice asks for that."""
+    return and_(
+        Appointment.practitioner_id == actor.person_id,
+        Appointment.state.not_in((State.PENDING, State.EXPIRED)),
+        or_(Appointment.needs_activation.is_(False), Appointment.activated_at.is_not(None)),
     )
 
 

@@ -26,6 +26,7 @@ class Event(StrEnum):
     START = "start"
     COMPLETE = "complete"
     CANCEL = "cancel"
+    RESCHEDULE = "reschedule"  # both agreed on another time
     MISS_BY_PRACTITIONER = "miss_by_practitioner"
     MISS_BY_CLIENT = "miss_by_client"
 
@@ -36,8 +37,10 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.PENDING, Event.CANCEL): State.CANCELLED,
     (State.SCHEDULED, Event.CONFIRM): State.CONFIRMED,
     (State.SCHEDULED, Event.CANCEL): State.CANCELLED,
+    (State.SCHEDULED, Event.RESCHEDULE): State.SCHEDULED,
     (State.CONFIRMED, Event.START): State.IN_PROGRESS,
     (State.CONFIRMED, Event.CANCEL): State.CANCELLED,
+    (State.CONFIRMED, Event.RESCHEDULE): State.SCHEDULED,
     (State.CONFIRMED, Event.MISS_BY_PRACTITIONER): State.NO_SHOW_PRACTITIONER,
     (State.CONFIRMED, Event.MISS_BY_CLIENT): State.NO_SHOW_CLIENT,
     (State.IN_PROGRESS, Event.COMPLETE): State.COMPLETED,

@@ -1,4 +1,4 @@
-"""The actions on a booked appointment: confirm, start, complete, cancel, and what time does by itself.
+"""The actions on a booked appointment: activate, confirm, start, complete, cancel, and what time does by itself.
 
 Each is one transaction and safe to repeat: who comes second gets the appointment as it is now. The table of states
 is appointment_states.py, the bounds of time lifecycle.py, the steps of a move appointment_moves.py; booking and
@@ -7,14 +7,16 @@ paying are booking.py. Reads for pages are named here too, so that callers know 
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
+from typing import Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import CursorResult, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.accounts import Actor
-from control.appointment_moves import advance, facts_of, load, move, party_of
+from control.appointment_moves import advance, facts_of, is_hidden, load, move, party_of, session_facts
 from control.appointment_queries import (
     SessionView,
     for_admin,
@@ -27,12 +29,14 @@ from control.appointment_queries import (
 from control.appointment_states import Event, State
 from control.audit import record
 from control.booking import Wanted, book, pay
-from control.database import Database
+from control.database import Database, publish
 from control.errors import Conflict, Forbidden, NotFound
 from control.lifecycle import Party, can_cancel, client_missed_at, due_since, ending, opens_at, start_missed_at
 from control.models.appointments import Appointment
 from control.models.people import Person
 from control.money.gateway_work import Destination
+from control.notices.outbox import Notice, NoticeKind, enqueue, plan_reminders
+from control.session_events import SessionChanged
 
 __all__ = [
     "SessionView",
@@ -83,8 +87,24 @@ def _require_leader(party: Party) -> None:
         raise Forbidden("not_practitioner", "Only the practitioner starts and ends a session.")
 
 
-async def start(db: Database, actor: Actor, appointment_id: str, *, now: datetime) -> SessionView:
-    """The practitioner presses Start. Raises Conflict("another_in_progress" | "too_early" | "not_startable")."""
+async def start(
+    db: Database, actor: Actor, appointment_id: str, *, end_earlier: bool = False, now: datetime
+) -> SessionView:
+    """The practitioner presses Start. Raises Conflict("another_in_progress" | "too_early" | "not_startable").
+
+    With `end_earlier` the session that still runs is ended first, as if End were pressed; if that is refused nothing
+    is started, and a crash between the two leaves the one ended and the other to be started.
+    """
+    try:
+        return await _start(db, actor, appointment_id, now)
+    except Conflict as refusal:
+        if not end_earlier or refusal.code != "another_in_progress":
+            raise
+        await complete(db, actor, refusal.extra["other"]["id"], now=now)
+        return await _start(db, actor, appointment_id, now)
+
+
+async def _start(db: Database, actor: Actor, appointment_id: str, now: datetime) -> SessionView:
     try:
         async with _acting(db, actor, appointment_id, now) as (session, row, party):
             _require_leader(party)
@@ -131,10 +151,11 @@ async def complete(
     appointment_id: str,
     *,
     is_no_show: bool = False,
+    waive_fee: bool = False,
     reason: str | None = None,
     now: datetime,
 ) -> SessionView:
-    """End pressed, or "Mark as no-show". Ended already: returned as it is.
+    """End pressed, or "Mark as no-show", with or without its fee. Ended already: returned as it is.
 
     A session the client was never let into ends as their no-show, and only once they have had their time to come:
     before that Conflict("client_may_still_come"). Conflict("client_was_here") if they were.
@@ -159,7 +180,8 @@ async def complete(
                 "Your client has not been here and still has time to come.",
                 from_moment=until.isoformat(),
             )
-        await move(session, row, event, actor=actor, party=party, now=now, reason=reason)
+        waived = waive_fee and event is Event.MISS_BY_CLIENT
+        await move(session, row, event, actor=actor, party=party, now=now, reason=reason, waive_fee=waived)
         return await view(session, actor, row.id)
 
 
@@ -189,20 +211,30 @@ async def cancel(
 async def activate(
     db: Database, actor: Actor | None, appointment_id: str, *, force: bool = False, now: datetime
 ) -> State:
-    """Confirm a paid session that is due; with `force` outside of its five minutes, as the audit log tells.
+    """An admin lets a paid session take place; where that is due it is confirmed too.
 
-    For the command line (actor None) and admins. Raises Conflict("too_early" | "not_scheduled").
+    Where the practice asks for activation this is what shows the session to its practitioner, at any time before the
+    start. Elsewhere it only confirms what is due, and with `force` outside of its five minutes, as the audit log
+    tells. For the command line (actor None) and admins. Raises Conflict("too_early" | "not_scheduled").
     """
-    async with db.transaction() as session:
+    async with db.reading() as session:
         row = await load(session, appointment_id)
         if actor is not None and party_of(actor, row) is not Party.ADMIN:
             raise NotFound
+    await catch_up(db, appointment_id, now=now)
+    async with db.transaction() as session:
+        row = await load(session, appointment_id)
         if row.state in (State.CONFIRMED, State.IN_PROGRESS):
             return State(row.state)
         if row.state != State.SCHEDULED:
             raise Conflict("not_scheduled", "Only a paid session that lies ahead is activated.", status_now=row.state)
+        activated = is_hidden(row)
+        if activated:
+            await _show_to_practitioner(session, row, actor, now)
         early = now < opens_at(facts_of(row))
         if early and not force:
+            if activated or row.needs_activation:
+                return State(row.state)
             raise Conflict(
                 "too_early", "This session can't be activated yet.", opens_at=opens_at(facts_of(row)).isoformat()
             )
@@ -211,3 +243,22 @@ async def activate(
         if early:
             record(session, actor, "appointment.forced", f"appointment:{row.id}", now=now)
         return State(row.state)
+
+
+async def _show_to_practitioner(session: AsyncSession, row: Appointment, actor: Actor | None, now: datetime) -> None:
+    """Conditional on the version: who activates second finds it done."""
+    due_at = due_since(replace(facts_of(row), awaits_activation=False))
+    changed = await session.execute(
+        update(Appointment)
+        .where(Appointment.id == row.id, Appointment.version == row.version, Appointment.activated_at.is_(None))
+        .values(activated_at=now, version=row.version + 1, due_at=due_at)
+        .execution_options(synchronize_session=False)
+    )
+    await session.refresh(row)
+    if cast(CursorResult[Any], changed).rowcount != 1:
+        return
+    about = await session_facts(session, row)
+    await enqueue(session, Notice(NoticeKind.SESSION_ACTIVATED, row.practitioner_id, about), now=now)
+    await plan_reminders(session, about, (row.practitioner_id,), now=now)
+    record(session, actor, "appointment.activate", f"appointment:{row.id}", now=now)
+    publish(session, SessionChanged(row.id, row.practitioner_id, row.client_id, State(row.state)))

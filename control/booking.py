@@ -57,6 +57,7 @@ class Terms:
 
     bounds: Bounds = BOUNDS
     platform_fee_bp: int = PLATFORM_FEE_BP
+    needs_activation: bool = False
 
 
 TERMS = Terms()
@@ -226,6 +227,8 @@ def _new_row(actor: Actor, offer: Offer, slot: Slot, wanted: Wanted, terms: Term
         no_show_after_s=_seconds(terms.bounds.no_show_after),
         present_for_s=_seconds(terms.bounds.present_for),
         grace_s=_seconds(terms.bounds.grace),
+        left_for_s=_seconds(terms.bounds.left_for),
+        needs_activation=terms.needs_activation,
         due_at=now + terms.bounds.hold,
         hold_expires_at=now + terms.bounds.hold,
         booking_key=wanted.key,

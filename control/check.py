@@ -74,17 +74,25 @@ def _tcp_port(settings: Settings) -> Finding:
     return Finding(Level.FINE, "web port", f"{server.host}:{server.port} is free")
 
 
-def _udp_ports(settings: Settings) -> Finding:
-    first, count = settings.media.udp_port, settings.media.thread_count
-    for port in range(first, first + count):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+def _media_ports(settings: Settings) -> Finding:
+    media = settings.media
+    last = media.udp_port + media.thread_count - 1
+    wanted = [(socket.SOCK_DGRAM, port) for port in range(media.udp_port, last + 1)]
+    words = f"UDP {media.udp_port} to {last}"
+    if media.tcp:
+        wanted.append((socket.SOCK_STREAM, media.tcp_port or media.udp_port))
+        words += f" and TCP {media.tcp_port or media.udp_port}"
+    for kind, port in wanted:
+        with socket.socket(socket.AF_INET, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(kind == socket.SOCK_STREAM))
             try:
                 probe.bind(("0.0.0.0", port))  # noqa: S104  looking whether it is free everywhere
             except OSError as error:
+                name, key = ("TCP", "tcp_port") if kind == socket.SOCK_STREAM else ("UDP", "udp_port")
                 return Finding(
-                    Level.PROBLEM, "media ports", f"UDP {port} can't be used ({error.strerror}): set media.udp_port"
+                    Level.PROBLEM, "media ports", f"{name} {port} can't be used ({error.strerror}): set media.{key}"
                 )
-    return Finding(Level.FINE, "media ports", f"UDP {first} to {first + count - 1} are free; open them in the firewall")
+    return Finding(Level.FINE, "media ports", f"{words} are free; open them in the firewall")
 
 
 def _socket_buffers(settings: Settings) -> Finding:
@@ -180,7 +188,7 @@ _EXAMINATIONS: tuple[Callable[[Settings], Finding], ...] = (
     _data_dir,
     _database,
     _tcp_port,
-    _udp_ports,
+    _media_ports,
     _socket_buffers,
     _tls,
     _master_key,

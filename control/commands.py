@@ -16,6 +16,7 @@ from control import accounts, appointments, audit, demo, waiting_room
 from control.accounts import OPERATOR
 from control.config import Settings
 from control.database import Database, erase, upgrade
+from control.install import open_database
 from control.models.appointments import Appointment
 from control.models.people import LinkPurpose, Person, Role
 from control.notices.worker import OutboxWorker
@@ -28,7 +29,7 @@ def with_database(settings: Settings, work: Callable[[Database], Awaitable[T]]) 
     upgrade(settings.database_url)
 
     async def run() -> T:
-        db = Database(settings.database_url)
+        db = open_database(settings)
         await db.connect()
         try:
             return await work(db)

@@ -5,6 +5,7 @@ made from these definitions by control/config_sample.py: the sentence under a fi
 """
 
 import ipaddress
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from control.notices.kinds import NEVER_OFF, NoticeKind
 from media.config import MediaSettings
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -99,6 +101,31 @@ class PracticeSettings(Section):
     """Value-added tax contained in prices, in hundredths of a percent; 0 for exempt, nothing for receipts only."""
 
 
+def _turn_url(text: str) -> str:
+    if not re.fullmatch(r"turns?:[^\s?/@]+(\?transport=(udp|tcp))?", text):
+        raise ValueError("wanted addresses like turn:relay.example.org:3478 or turns:relay.example.org?transport=tcp")
+    return text
+
+
+class TurnSettings(Section):
+    urls: tuple[Annotated[str, AfterValidator(_turn_url)], ...] = ()
+    """Relay for people whose network lets nothing else through, such as `turn:relay.example.org:3478`."""
+    secret: SecretStr | None = None
+    """What the relay has as `static-auth-secret` (coturn with `use-auth-secret`)."""
+    lifetime_minutes: int = Field(720, ge=10, le=10_080)
+    """How long one person's credentials are good; longer than any session."""
+
+    @model_validator(mode="after")
+    def _relay_is_whole(self) -> "TurnSettings":
+        if bool(self.urls) != (self.secret is not None):
+            raise ValueError("urls and secret come together")
+        return self
+
+    @property
+    def lifetime(self) -> timedelta:
+        return timedelta(minutes=self.lifetime_minutes)
+
+
 class MailSettings(Section):
     host: str | None = None
     """SMTP server; without one, e-mails are kept on the outbox page."""
@@ -114,6 +141,59 @@ class MailSettings(Section):
     """From address of every e-mail."""
     timeout_s: float = Field(20, gt=0, le=120)
     """How long one delivery may take before it is tried again later."""
+
+
+class SmsSettings(Section):
+    gateway: Literal["none", "twilio", "http"] = "none"
+    """Who sends SMS: `twilio`, any `http` gateway by template, or `none`, which keeps them on the outbox page."""
+    sender: str = Field("", max_length=20)
+    """Number or name that SMS come from."""
+    twilio_account_sid: str | None = None
+    """Account SID of the practice's Twilio account."""
+    twilio_auth_token: SecretStr | None = None
+    """Auth token of that account."""
+    twilio_api_base: Annotated[str, AfterValidator(_origin)] | None = None
+    """Another address of Twilio's API, for tests."""
+    http_url: str | None = None
+    """Address that a generic gateway is called at by POST; `{to}`, `{text}` and `{sender}` are filled in."""
+    http_body: str = '{"to": "{to}", "from": "{sender}", "text": "{text}"}'
+    """Body of that request, with the same places to fill in."""
+    http_content_type: Literal["application/json", "application/x-www-form-urlencoded"] = "application/json"
+    """How that body is written, and so how what is filled in is escaped."""
+    http_authorization: SecretStr | None = None
+    """Authorization header of that request, such as `Bearer …`."""
+    timeout_s: float = Field(20, gt=0, le=100)
+    """How long one delivery may take before it is tried again later."""
+
+    @model_validator(mode="after")
+    def _gateway_is_whole(self) -> "SmsSettings":
+        if self.gateway == "twilio" and not (self.twilio_account_sid and self.twilio_auth_token and self.sender):
+            raise ValueError("gateway twilio needs twilio_account_sid, twilio_auth_token and sender")
+        if self.gateway == "http":
+            parts = urlsplit(self.http_url or "")
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise ValueError("gateway http needs http_url, an address like https://sms.example.org/send")
+        return self
+
+
+def _switched_off(kind: str) -> NoticeKind:
+    known = {str(one): one for one in NoticeKind}
+    if kind not in known:
+        raise ValueError(f"wanted kinds of notices: {', '.join(known)}")
+    if known[kind] in NEVER_OFF:
+        raise ValueError(f"without {kind} nobody could sign up or prove a number, so it stays on")
+    return known[kind]
+
+
+class NoticeSettings(Section):
+    off: tuple[Annotated[str, AfterValidator(_switched_off)], ...] = ()
+    """Kinds of notices nobody gets, such as `client_waiting`; all others are on."""
+    reminders_minutes: tuple[Annotated[int, Field(ge=1, le=43_200)], ...] = (1440, 15)
+    """How long before its start people are reminded of a session; a time that had passed at booking is skipped."""
+
+    @property
+    def reminders(self) -> tuple[timedelta, ...]:
+        return tuple(timedelta(minutes=minutes) for minutes in self.reminders_minutes)
 
 
 class RecordingSettings(Section):
@@ -138,6 +218,14 @@ class BookingSettings(Section):
     """How long after the booked end a session is ended by itself."""
     present_after_seconds: int = Field(30, ge=0, le=600)
     """Least connected time that counts as having been present."""
+    left_minutes: int = Field(10, ge=0, le=120)
+    """How long everybody must have left after the booked end for a session to end by itself."""
+    require_admin_activation: bool = False
+    """Keep each paid session from its practitioner until an admin activates it; not activated, it is cancelled."""
+    most_people: int = Field(25, ge=2, le=25)
+    """How many people may be in one session, guests included."""
+    series_weeks: int = Field(12, ge=2, le=52)
+    """How many weeks one series may have."""
     platform_fee_basis_points: int = Field(1000, ge=0, le=10_000)
     """The practice's part of each payment, in hundredths of a percent."""
 
@@ -227,7 +315,7 @@ class SecuritySettings(Section):
     session_secret: SecretStr | None = None
     """At least 32 characters that sign join tokens and CSRF tokens; by default made in the data folder."""
     sign_in_tries_per_account: int = Field(10, ge=1)
-    """Sign-in tries and links for one e-mail address in 15 minutes."""
+    """Sign-in tries for one e-mail address from one network, and links sent to it, in 15 minutes."""
     sign_in_tries_per_address: int = Field(100, ge=1)
     """Sign-in tries, links and sign-ups from one network address in 15 minutes."""
     writes_per_person: int = Field(240, ge=10)
@@ -241,7 +329,10 @@ class Settings(Section):
     database: DatabaseSettings = DatabaseSettings()
     practice: PracticeSettings = PracticeSettings()
     media: MediaSettings = MediaSettings()
+    turn: TurnSettings = TurnSettings()
     mail: MailSettings = MailSettings()
+    sms: SmsSettings = SmsSettings()
+    notices: NoticeSettings = NoticeSettings()
     recording: RecordingSettings = RecordingSettings()
     booking: BookingSettings = BookingSettings()
     payments: PaymentSettings = PaymentSettings()

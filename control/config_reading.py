@@ -187,11 +187,21 @@ def _unknown(path: str, value: Any, known: Mapping[str, Key], source: str) -> st
     return f"{path} = {shown}: there is no such setting (in {source}){hint}"
 
 
+_WANTED = {
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "wanted a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type"), "wanted a number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "wanted true or false"),
+    **dict.fromkeys(("tuple_type", "list_type"), "wanted a list"),
+    "string_type": "wanted text",
+}
+
+
 def _in_words(error: Any, known: Mapping[str, Key], sources: Mapping[str, str]) -> str:
     """One pydantic error as a line for people."""
     path = ".".join(str(part) for part in error["loc"][:2])
     key = known.get(path)
-    wanted = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "wanted")
+    said = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "wanted")
+    wanted = _WANTED.get(error["type"], said)
     if key is None:
         return f"{path}: {wanted}" if path else wanted
     shown = "…" if key.is_secret else repr(error["input"])

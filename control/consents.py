@@ -14,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from control.accounts import Actor
-from control.appointment_moves import load, party_of, session_facts
+from control.appointment_moves import load, party_in, session_facts
 from control.appointment_states import ENDED, State
 from control.audit import record
 from control.database import Database, new_id, publish
 from control.errors import Conflict, Forbidden, Invalid, NotFound
 from control.lifecycle import Party
-from control.models.appointments import Appointment
+from control.models.appointments import Appointment, Guest
 from control.models.consents import Consent, ConsentText
 from control.models.people import Person, Role
 from control.notices.outbox import Notice, NoticeKind, enqueue
@@ -110,7 +110,10 @@ async def standing_in(session: AsyncSession, row: Appointment) -> tuple[Given, .
         and_(
             Consent.purpose == Purpose.CARE,
             Consent.text_id == newest_care,
-            Consent.person_id.in_((row.client_id, row.practitioner_id)),
+            or_(
+                Consent.person_id.in_((row.client_id, row.practitioner_id)),
+                Consent.person_id.in_(select(Guest.person_id).where(Guest.appointment_id == row.id)),
+            ),
         ),
     )
     last = (
@@ -196,7 +199,7 @@ async def withdraw(db: Database, actor: Actor, appointment_id: str, purpose: Pur
     """Take a yes back, at any time, also during the session. Raises Conflict("nothing_to_withdraw")."""
     async with db.transaction() as session:
         row = await load(session, appointment_id)
-        if party_of(actor, row) is Party.ADMIN:
+        if await party_in(session, actor, row) is Party.ADMIN:
             raise NotFound
         before = answer_of(await standing_in(session, row), actor.person_id, purpose)
         if before is not None and before.answer is Answer.WITHDRAWN:
@@ -212,13 +215,13 @@ async def _answerable(
     session: AsyncSession, actor: Actor, appointment_id: str, purpose: Purpose, said: Answer
 ) -> Appointment:
     row = await load(session, appointment_id)
-    party = party_of(actor, row)
+    party = await party_in(session, actor, row)
     if party is Party.ADMIN:
         raise NotFound
     if row.state in ENDED or row.state == State.PENDING:
         raise Conflict("not_open", "This can't be answered now.", status_now=row.state)
     if purpose is Purpose.CARE:
-        if party is not Party.CLIENT:
+        if party not in (Party.CLIENT, Party.GUEST):
             raise Forbidden("not_client", "This consent is the client's.")
         if said is not Answer.YES:
             raise Invalid("answer_invalid", "This consent is given or not given.")
@@ -241,7 +244,7 @@ async def _keep(
     )
     session.add(consent)
     await session.flush()
-    if text.purpose is Purpose.RECORDING and actor.person_id == row.client_id:
+    if text.purpose is Purpose.RECORDING and actor.person_id != row.practitioner_id:
         about = await session_facts(session, row)
         extra = {"answer": said, "version": text.version, "consent_id": consent.id}
         await enqueue(session, Notice(NoticeKind.RECORDING_CONSENT_RECEIPT, actor.person_id, about, extra), now=now)

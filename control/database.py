@@ -7,7 +7,7 @@ commit. Rules live in the action functions, not here; the schema lives in models
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,8 +102,10 @@ def publish(session: AsyncSession, happened: object) -> None:
 class Database:
     """One pool of connections. `connect` first; `close` last."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, info: Mapping[str, Any] | None = None) -> None:
+        """`info` is in the `info` of every session: what this install has set and actions deep down need."""
         self.url = url
+        self._info = dict(info or {})
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         self._engine: AsyncEngine | None = None
         self._write: async_sessionmaker[AsyncSession] | None = None
@@ -119,8 +121,8 @@ class Database:
             _prepare_sqlite(engine)
         self._engine = engine
         writing = engine.execution_options(holdspace_begin="BEGIN IMMEDIATE")
-        self._write = async_sessionmaker(writing, expire_on_commit=False)
-        self._read = async_sessionmaker(engine, expire_on_commit=False)
+        self._write = async_sessionmaker(writing, expire_on_commit=False, info=self._info)
+        self._read = async_sessionmaker(engine, expire_on_commit=False, info=self._info)
 
     async def close(self) -> None:
         if self._engine is not None:

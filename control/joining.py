@@ -42,19 +42,25 @@ class Seat:
     recording_offered: bool
     has_care_text: bool
     given: tuple[Given, ...]
+    guest_admitted: bool = False
+
+    @property
+    def is_visitor(self) -> bool:
+        """Clients and guests: who waits outside and is asked for their consents."""
+        return self.party in (Party.CLIENT, Party.GUEST)
 
     @property
     def needs_care(self) -> bool:
-        """Clients agree to the practitioner's text first; where none was ever written there is nothing to agree to."""
-        if self.party is not Party.CLIENT or not self.has_care_text:
+        """Visitors agree to the practitioner's text first; where none was ever written there is nothing to agree to."""
+        if not self.is_visitor or not self.has_care_text:
             return False
         care = answer_of(self.given, self.person_id, Purpose.CARE)
         return care is None or care.answer is not Answer.YES
 
     @property
     def needs_recording_answer(self) -> bool:
-        """Yes or no, but an answer: asked of the client before they are let in, never standing in Start's way."""
-        if self.party is not Party.CLIENT or not self.recording_offered:
+        """Yes or no, but an answer: asked of visitors before they are let in, never standing in Start's way."""
+        if not self.is_visitor or not self.recording_offered:
             return False
         return answer_of(self.given, self.person_id, Purpose.RECORDING) is None
 
@@ -85,13 +91,15 @@ def explain_seat(seat: Seat) -> Explanation:
     if state in _ENDED:
         if state is State.NO_SHOW_CLIENT and seat.party is not Party.CLIENT:
             reasons.append(Reason("missed", "This session is over: your client did not come."))
-        elif state is State.NO_SHOW_PRACTITIONER and seat.party is not Party.CLIENT:
+        elif state is State.NO_SHOW_PRACTITIONER and not seat.is_visitor:
             reasons.append(Reason("missed", "This session is over: it was not started in time."))
         else:
             reasons.append(_ENDED[state])
         return Explanation(False, tuple(reasons), opens)
     if state is State.PENDING:
         reasons.append(Reason("not_paid", "This session is not paid yet."))
+    elif seat.facts.awaits_activation:
+        reasons.append(Reason("not_activated", "The practice has still to activate this session."))
     elif state is State.SCHEDULED:
         minutes = round(seat.facts.bounds.opens_before.total_seconds() / 60)
         reasons.append(Reason("too_early", f"The waiting room opens {minutes} minutes before the start."))
@@ -102,9 +110,12 @@ def explain_seat(seat: Seat) -> Explanation:
 
 
 def place_of(seat: Seat) -> Place:
-    """The practitioner is in from `confirmed`; the client from Start, once they have answered about recording."""
+    """The practitioner is in from `confirmed`; the client from Start, once they have answered about recording; a guest
+    besides only once the practitioner has pressed Admit."""
     if seat.party is Party.PRACTITIONER:
         return Place.admitted
+    if seat.party is Party.GUEST and not seat.guest_admitted:
+        return Place.waiting
     if seat.facts.state is State.IN_PROGRESS and not seat.needs_recording_answer:
         return Place.admitted
     return Place.waiting

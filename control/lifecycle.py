@@ -21,6 +21,7 @@ class Bounds:
     no_show_after: timedelta = timedelta(minutes=15)
     present_for: timedelta = timedelta(seconds=30)
     grace: timedelta = timedelta(minutes=10)
+    left_for: timedelta = timedelta(minutes=10)
 
 
 BOUNDS = Bounds()
@@ -32,6 +33,7 @@ class Party(StrEnum):
     CLIENT = "client"
     PRACTITIONER = "practitioner"
     ADMIN = "admin"
+    GUEST = "guest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,9 @@ class Facts:
     client_admitted: bool = False
     practitioner_admitted: bool = False
     hold_expires_at: datetime | None = None
+    awaits_activation: bool = False
+    empty_since: datetime | None = None
+    """When the last of the people in a running session left; empty while somebody is there."""
     bounds: Bounds = BOUNDS
 
 
@@ -67,8 +72,12 @@ def client_missed_at(facts: Facts) -> datetime:
     return max(facts.starts_at, facts.started_at or facts.starts_at) + facts.bounds.no_show_after
 
 
-def grace_ends_at(facts: Facts) -> datetime:
-    return facts.ends_at + facts.bounds.grace
+def ends_by_itself_at(facts: Facts) -> datetime:
+    """The end of the grace, or earlier once everybody has been gone long enough after the booked end."""
+    grace = facts.ends_at + facts.bounds.grace
+    if facts.empty_since is None:
+        return grace
+    return min(grace, max(facts.ends_at, facts.empty_since) + facts.bounds.left_for)
 
 
 def was_present(stays: Iterable[Span], facts: Facts) -> bool:
@@ -114,11 +123,11 @@ def due_since(facts: Facts) -> datetime | None:
         case State.PENDING:
             return facts.hold_expires_at
         case State.SCHEDULED:
-            return opens_at(facts)
+            return facts.starts_at if facts.awaits_activation else opens_at(facts)
         case State.CONFIRMED:
             return start_missed_at(facts)
         case State.IN_PROGRESS:
-            end = grace_ends_at(facts)
+            end = ends_by_itself_at(facts)
             return end if facts.client_admitted else min(end, client_missed_at(facts))
         case _:
             return None
@@ -130,7 +139,7 @@ def due_event(facts: Facts, seen: Seen) -> Event:
         case State.PENDING:
             return Event.EXPIRE
         case State.SCHEDULED:
-            return Event.CONFIRM
+            return Event.CANCEL if facts.awaits_activation else Event.CONFIRM
         case State.CONFIRMED:
             return missed_before_start(practitioner_present=seen.practitioner, client_present=seen.client)
         case State.IN_PROGRESS:
@@ -140,7 +149,9 @@ def due_event(facts: Facts, seen: Seen) -> Event:
 
 
 def can_cancel(facts: Facts, party: Party, now: datetime) -> bool:
-    """Before the start by anyone concerned, after it only by the practitioner. A started session ends instead."""
+    """Before the start by the two or an admin, after it by the practitioner. A started session ends instead."""
+    if party is Party.GUEST:
+        return False
     match facts.state:
         case State.PENDING:
             return party is not Party.PRACTITIONER
@@ -148,3 +159,12 @@ def can_cancel(facts: Facts, party: Party, now: datetime) -> bool:
             return now < facts.starts_at or party is Party.PRACTITIONER
         case _:
             return False
+
+
+def can_reschedule(facts: Facts, party: Party, now: datetime) -> bool:
+    """By the two who meet, until the start."""
+    return (
+        party in (Party.CLIENT, Party.PRACTITIONER)
+        and facts.state in (State.SCHEDULED, State.CONFIRMED)
+        and now < facts.starts_at
+    )

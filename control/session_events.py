@@ -6,7 +6,7 @@ the next connect.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -47,6 +47,13 @@ class PresenceChanged:
     connected: bool
 
 
+@dataclass(frozen=True, slots=True)
+class SignedOut:
+    """A browser's sign-in ended."""
+
+    web_session_id: str
+
+
 class SessionListener(Protocol):
     """What the signaling hub offers."""
 
@@ -80,5 +87,25 @@ def forward_to(db: Database, listener: SessionListener) -> None:
                 task = asyncio.create_task(tell(turns.get(appointment_id), happened))
                 turns[appointment_id] = task
                 task.add_done_callback(partial(finished, appointment_id))
+
+    db.subscribe(on_events)
+
+
+def forward_sign_outs(db: Database, sign_out: Callable[[str], Awaitable[None]]) -> None:
+    """From now on call `sign_out` with the id of each sign-in that ended."""
+    running: set[asyncio.Task[None]] = set()
+
+    async def tell(web_session_id: str) -> None:
+        try:
+            await sign_out(web_session_id)
+        except Exception:
+            log.exception("sign-out did not reach the session rooms")
+
+    def on_events(events: Sequence[object]) -> None:
+        for happened in events:
+            if isinstance(happened, SignedOut):
+                task = asyncio.create_task(tell(happened.web_session_id))
+                running.add(task)
+                task.add_done_callback(running.discard)
 
     db.subscribe(on_events)

@@ -6,7 +6,7 @@ is used once. What the log says decides no-shows, so it is written here and nowh
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ from sqlalchemy import CursorResult, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.accounts import Actor
-from control.appointment_moves import facts_of, load, party_of, session_facts
+from control.appointment_moves import facts_of, guest_of, load, party_in, session_facts
 from control.appointment_states import ENDED, State
 from control.appointments import catch_up
 from control.consents import Purpose, standing_in
@@ -22,7 +22,7 @@ from control.database import Database, publish
 from control.errors import Conflict, Forbidden, NotFound
 from control.joining import Explanation, Seat, explain_seat, may_publish, place_of
 from control.lifecycle import Party, due_since
-from control.models.appointments import Appointment, JoinToken, Presence
+from control.models.appointments import Appointment, Guest, JoinToken, Presence
 from control.models.consents import ConsentText
 from control.models.people import Person
 from control.notices.outbox import Notice, NoticeKind, enqueue
@@ -44,7 +44,7 @@ def room_of(appointment_id: str) -> RoomId:
     return RoomId(f"session_{appointment_id}")
 
 
-_ROLES = {Party.PRACTITIONER: Role.practitioner, Party.CLIENT: Role.client}
+_ROLES = {Party.PRACTITIONER: Role.practitioner, Party.CLIENT: Role.client, Party.GUEST: Role.guest}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ async def explain(db: Database, actor: Actor, appointment_id: str, now: datetime
     await catch_up(db, appointment_id, now=now)
     async with db.reading() as session:
         row = await load(session, appointment_id)
-        party = party_of(actor, row)
+        party = await party_in(session, actor, row)
         person_id = row.client_id if party is Party.ADMIN else actor.person_id
         seat = await _seat(session, row, person_id)
     return explain_seat(seat)
@@ -90,22 +90,27 @@ async def explain_to_operator(db: Database, appointment_id: str, now: datetime) 
 
 async def _stranger_is_refused(db: Database, actor: Actor, appointment_id: str) -> None:
     async with db.reading() as session:
-        party_of(actor, await load(session, appointment_id))
+        await party_in(session, actor, await load(session, appointment_id))
 
 
 async def _seat(session: AsyncSession, row: Appointment, person_id: str) -> Seat:
     has_care_text = await session.scalar(
         select(exists().where(ConsentText.purpose == Purpose.CARE, ConsentText.owner == row.practitioner_id))
     )
+    guest = None
+    party = Party.PRACTITIONER if person_id == row.practitioner_id else Party.CLIENT
+    if person_id not in (row.practitioner_id, row.client_id):
+        guest, party = await guest_of(session, row.id, person_id), Party.GUEST
     return Seat(
         appointment_id=row.id,
         person_id=person_id,
-        party=Party.PRACTITIONER if person_id == row.practitioner_id else Party.CLIENT,
+        party=party,
         facts=facts_of(row),
         mode=row.mode,
         recording_offered=row.recording_offered,
         has_care_text=bool(has_care_text),
         given=await standing_in(session, row),
+        guest_admitted=guest is not None and guest.admitted_at is not None,
     )
 
 
@@ -130,20 +135,20 @@ class WaitingRoom:
     # -- call link -----------------------------------------------------------------------------------------------
 
     async def generate_call_link(
-        self, actor: Actor, appointment_id: str, *, ice_servers: Sequence[Mapping[str, Any]] = ()
+        self, actor: Actor, appointment_id: str, *, login: str = "", ice_servers: Sequence[Mapping[str, Any]] = ()
     ) -> CallLink:
         """A fresh token for this person. Raises Conflict("consent_required" | "not_joinable") with the reasons."""
         now = self._clock()
         explanation = await explain(self._db, actor, appointment_id, now)
         async with self._db.transaction() as session:
             row = await load(session, appointment_id)
-            party = party_of(actor, row)
+            party = await party_in(session, actor, row)
             if party is Party.ADMIN:
                 raise Forbidden("not_in_session", "Only who takes part in this session can join it.")
             if not explanation.can_join:
                 raise _not_joinable(explanation)
             role = _ROLES[party]
-            claims = new_join_claims(row.id, actor.person_id, role, now)
+            claims = new_join_claims(row.id, actor.person_id, role, now, login=login)
             session.add(
                 JoinToken(
                     jti=claims.jti,
@@ -198,6 +203,7 @@ class WaitingRoom:
             display_name=name or "",
             place=place_of(seat),
             may_publish=may_publish(seat.mode),
+            login=claims.login,
         )
 
     async def place(self, appointment_id: str, person_id: str) -> Place:
@@ -206,7 +212,7 @@ class WaitingRoom:
             seat = await self._seat_of(session, appointment_id, person_id)
         place = place_of(seat)
         noted = seat.facts.client_admitted if seat.party is Party.CLIENT else seat.facts.practitioner_admitted
-        if place is Place.admitted and not noted:
+        if place is Place.admitted and not noted and seat.party is not Party.GUEST:
             await self._note_admitted(seat)
         return place
 
@@ -226,6 +232,8 @@ class WaitingRoom:
             )
             if admission.role is Role.client and admission.place is Place.waiting:
                 await _announce(session, row, now)
+            if row.empty_since is not None:
+                await _set_empty_since(session, row, None)
             publish(session, PresenceChanged(row.id, row.practitioner_id, admission.person_id, connected=True))
 
     async def disconnected(self, admission: Admission, reason: str) -> None:
@@ -247,13 +255,17 @@ class WaitingRoom:
                 return
             stay.disconnected_at = now
             stay.reason = reason[:24]
+            await session.flush()
+            if row.state == State.IN_PROGRESS and not await _anybody_there(session, row.id):
+                await _set_empty_since(session, row, now)
             publish(session, PresenceChanged(row.id, row.practitioner_id, admission.person_id, connected=False))
 
     async def snapshot(self, appointment_id: str, person_id: str) -> Snapshot:
         """The session as this person may see it; signaling/PROTOCOL.md, "Snapshot"."""
         async with self._db.reading() as session:
             row = await load(session, appointment_id)
-            if person_id not in (row.practitioner_id, row.client_id):
+            others = await _guests_in(session, row.id)
+            if person_id not in (row.practitioner_id, row.client_id, *others):
                 raise Refused("not_in_session", "You have no place in this session.")
             seat = await _seat(session, row, person_id)
             about = await session_facts(session, row)
@@ -262,6 +274,7 @@ class WaitingRoom:
         people = [
             {"id": row.practitioner_id, "name": about.practitioner_name, "role": Role.practitioner},
             {"id": row.client_id, "name": about.client_name, "role": Role.client},
+            *({"id": one, "name": name, "role": Role.guest} for one, name in others.items()),
         ]
         return {
             "state": row.state,
@@ -294,7 +307,8 @@ class WaitingRoom:
             row = await load(session, appointment_id)
         except NotFound:
             raise Refused("not_joinable", "This session does not exist.") from None
-        if person_id not in (row.practitioner_id, row.client_id):
+        known = person_id in (row.practitioner_id, row.client_id)
+        if not known and await guest_of(session, row.id, person_id) is None:
             raise Refused("not_in_session", "You have no place in this session.")
         seat = await _seat(session, row, person_id)
         explanation = explain_seat(seat)
@@ -338,6 +352,31 @@ class WaitingRoom:
                 .values(admitted_at=now)
                 .execution_options(synchronize_session=False)
             )
+
+
+async def _guests_in(session: AsyncSession, appointment_id: str) -> dict[str, str]:
+    found = await session.execute(
+        select(Person.id, Person.name)
+        .join(Guest, Guest.person_id == Person.id)
+        .where(Guest.appointment_id == appointment_id, Guest.removed_at.is_(None))
+        .order_by(Guest.created_at)
+    )
+    return {row.id: row.name for row in found}
+
+
+async def _anybody_there(session: AsyncSession, appointment_id: str) -> bool:
+    there = select(exists().where(Presence.appointment_id == appointment_id, Presence.disconnected_at.is_(None)))
+    return bool(await session.scalar(there))
+
+
+async def _set_empty_since(session: AsyncSession, row: Appointment, moment: datetime | None) -> None:
+    """From when nobody is there: it may end the session before its grace does."""
+    await session.execute(
+        update(Appointment)
+        .where(Appointment.id == row.id, Appointment.state == State.IN_PROGRESS)
+        .values(empty_since=moment, due_at=due_since(replace(facts_of(row), empty_since=moment)))
+        .execution_options(synchronize_session=False)
+    )
 
 
 async def _announce(session: AsyncSession, row: Appointment, now: datetime) -> None:

@@ -83,6 +83,8 @@ class NodeOptions(TypedDict):
     bind: tuple[str, ...]
     """Addresses to bind, v4 and v6; every one gets its own socket on each thread."""
     udp_port: int
+    tcp_port: int | None
+    """Where ICE-TCP listens, for all threads; None: nowhere, 0: on `udp_port`."""
     gso: bool
     cache_ms: int
     """How long a publisher's packets are kept for retransmission."""
@@ -139,6 +141,9 @@ class NodeStats(TypedDict):
     gso_refused: int
     socket_overflow: int
     """SO_RXQ_OVFL: datagrams the kernel dropped because we were late."""
+    tcp_connections: int
+    tcp_refused: int
+    """ICE-TCP connections over a bound, or closed before they said whose they are."""
     dropped: dict[str, int]
     repeat_refused: int
     """Packets the encryptor refused because their (SSRC, index) had been used."""
@@ -154,6 +159,10 @@ class NodeStats(TypedDict):
 #   ("track", room, transport, track, state)          state: "live" (first packet) | "silent" (none for 2 s)
 #   ("codec", room, transport, track, name, fmtp)     the codec in use became known or changed
 #   ("levels", room, ((track, level_dbov, active), …))  every 200 ms while anything was heard; level 0 (loud) … 127
+#   ("estimate", room, transport, bps, is_limit)      what the path to this subscriber carries, sound included: at once
+#                                                     when it falls, at most every 200 ms while it grows. is_limit:
+#                                                     the network showed it; else only lack of traffic kept it from
+#                                                     growing, and it must not be used as a cap
 #   ("tap_ended", room, tap, reason)                  reason: "removed" | "grant_revoked" | "track_gone" |
 #                                                     "journal_failed"
 #   ("journal", journal, state, detail)               state: "synced" (detail: bytes on disk) | "failed" (why)
@@ -175,6 +184,8 @@ class Node:
     def event_fd(self) -> int:
         """Readable when `drain` has something; owned by the node."""
     def local_addresses(self) -> list[LocalAddress]: ...
+    def tcp_addresses(self) -> list[tuple[str, int]]:
+        """Where ICE-TCP listens: a connection finds its room's thread by its first check."""
     def drain(self) -> list[Event]:
         """All waiting events, in order per room; clears the eventfd."""
     def close(self) -> None:
@@ -208,6 +219,11 @@ class Node:
         """Which track fills the slot; None empties it. Asks the publisher for a keyframe when a video slot changes."""
     def set_layer(self, room: int, slot: int, rid: str | None) -> None:
         """Wanted simulcast encoding (None: the first); the switch happens at that layer's next keyframe."""
+    def set_slot_share(self, room: int, slot: int, bps: int | None) -> None:
+        """What a video slot may use of its subscriber's estimate; None: no limit is known.
+
+        0 pauses it: nothing is sent, and what follows a share above 0 begins at a keyframe. Layers are chosen by it.
+        """
     def set_track_muted(self, room: int, track: int, muted: bool) -> None:
         """Muted: packets of the track are authenticated and dropped, subscribers and taps get none."""
     def request_keyframe(self, room: int, track: int) -> None: ...

@@ -5,14 +5,10 @@ Pure but for `interface_addresses`. Loopback and link-local addresses are left o
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 import ifaddr
 
 from media.answer import Candidate
-
-if TYPE_CHECKING:
-    from media._forwarder import LocalAddress
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -27,32 +23,30 @@ def interface_addresses() -> tuple[IpAddress, ...]:
 
 
 def choose_candidates(
-    bound: Iterable["LocalAddress"],
-    thread: int,
+    bound: Iterable[tuple[str, int]],
     interfaces: Iterable[IpAddress],
     *,
     advertise: Mapping[str, str],
     development: bool,
+    tcp: bool = False,
 ) -> tuple[Candidate, ...]:
-    """The candidates of one runtime thread, preferred first: public, then v4 before v6, then loopback.
+    """The candidates of the sockets bound to (ip, port), preferred first: public, then v4 before v6, then loopback.
 
     `advertise` replaces a bound address (also a wildcard: then it stands for its whole family) by the public one.
     """
     interfaces = tuple(interfaces)
     public: list[Candidate] = []
     local: list[tuple[IpAddress, int]] = []
-    for socket in bound:
-        if socket["thread"] != thread:
-            continue
-        address = ipaddress.ip_address(socket["ip"])
-        if socket["ip"] in advertise:
-            public.append(Candidate(advertise[socket["ip"]], socket["port"]))
+    for ip, port in bound:
+        address = ipaddress.ip_address(ip)
+        if ip in advertise:
+            public.append(Candidate(advertise[ip], port, tcp))
             continue
         family = [one for one in interfaces if one.version == address.version] if address.is_unspecified else [address]
         for one in family:
             if str(one) in advertise:
-                public.append(Candidate(advertise[str(one)], socket["port"]))
+                public.append(Candidate(advertise[str(one)], port, tcp))
             elif not one.is_link_local and (development or not one.is_loopback):
-                local.append((one, socket["port"]))
+                local.append((one, port))
     local.sort(key=lambda pair: (pair[0].is_loopback, pair[0].version))
-    return tuple(dict.fromkeys([*public, *(Candidate(str(one), port) for one, port in local)]))
+    return tuple(dict.fromkeys([*public, *(Candidate(str(one), port, tcp) for one, port in local)]))

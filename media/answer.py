@@ -29,6 +29,8 @@ path is noticed by transport-wide feedback within the first round trips."""
 class Candidate:
     ip: str
     port: int
+    tcp: bool = False
+    """The browser connects to us (`tcptype passive`); tried after UDP."""
 
 
 @dataclass(frozen=True)
@@ -137,10 +139,13 @@ def _streams(plan: SectionPlan, cname: str) -> Iterator[str]:
 
 
 def candidate_lines(candidates: Sequence[Candidate]) -> Iterator[str]:
-    """Host candidates of component 1 (RFC 8839, 5.1), priority falling in the order given."""
+    """Host candidates of component 1 (RFC 8839, 5.1; RFC 6544, 4.5), priority falling in the order given."""
     for position, candidate in enumerate(candidates):
-        # RFC 8445, 5.1.2.1: type preference 126 for host candidates.
-        priority = (126 << 24) | ((65_535 - position) << 8) | 255
+        # RFC 8445, 5.1.2.1: type preference 126 for host candidates; RFC 6544, 4.2 wants TCP under every UDP one.
+        preference = 90 if candidate.tcp else 126
+        priority = (preference << 24) | ((65_535 - position) << 8) | 255
+        transport, suffix = ("tcp", " tcptype passive") if candidate.tcp else ("udp", "")
         address = ipaddress.ip_address(candidate.ip)
-        yield f"a=candidate:{position + 1} 1 udp {priority} {address} {candidate.port} typ host"
+        head = f"a=candidate:{position + 1} 1 {transport} {priority} {address} {candidate.port}"
+        yield f"{head} typ host{suffix}"
     yield "a=end-of-candidates"

@@ -25,12 +25,20 @@ class MediaSettings:
     """Local addresses; a wildcard stands for every address of its family."""
     udp_port: int = 46000
     """0 takes any free port for each thread (tests)."""
+    tcp: bool = True
+    """Also take media by TCP (ICE-TCP), for networks that let no UDP through."""
+    tcp_port: int = 0
+    """Its port, one for all threads; 443 is what strict networks let through. 0 takes the number of `udp_port`."""
+    advertise_tcp_port: int = 0
+    """TCP port behind which `tcp_port` is reached from outside; 0: the same."""
     advertise: Mapping[str, str] = field(default_factory=dict)
     """Bound address → the public address behind which it is reached."""
     gso: bool = True
+    """Hand the kernel several packets at once (UDP GSO); where it can't, that is noticed and it is switched off."""
     cache_ms: int = 1000
     """How long packets are kept for retransmission; memory grows with it."""
     socket_buffer_bytes: int = 8 * MEBIBYTE
+    """Buffer asked for each way of each UDP socket; `holdspace check` says what the kernel allows."""
     development: bool = False
     """Also advertise loopback addresses, last."""
     video_codecs: tuple[str, ...] = ("vp8",)
@@ -38,13 +46,17 @@ class MediaSettings:
     audio_red: bool = False
     """Prefer RED (RFC 2198) around Opus where a publisher offers it."""
     max_transports_per_room: int = 64
+    """Connections in one room, people who reconnect counted twice for a moment."""
     max_tracks_per_transport: int = 16
+    """Tracks that one person may publish."""
     max_handshakes: int = 64
     """DTLS handshakes under way at once; more wait their turn."""
 
     def __post_init__(self) -> None:
         _check(0 <= self.threads <= 256, "threads", self.threads, "0 to 256")
         _check(0 <= self.udp_port <= 65_535 - self.thread_count, "udp_port", self.udp_port, "0 to 65535 less threads")
+        _check(0 <= self.tcp_port <= 65_535, "tcp_port", self.tcp_port, "0 to 65535")
+        _check(0 <= self.advertise_tcp_port <= 65_535, "advertise_tcp_port", self.advertise_tcp_port, "0 to 65535")
         _check(bool(self.bind), "bind", self.bind, "at least one address")
         for address in (*self.bind, *self.advertise.keys(), *self.advertise.values()):
             _check(_is_address(address), "bind and advertise", address, "IP addresses")

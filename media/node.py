@@ -171,6 +171,7 @@ class MediaNode:
                 "threads": settings.thread_count,
                 "bind": settings.bind,
                 "udp_port": settings.udp_port,
+                "tcp_port": settings.tcp_port if settings.tcp else None,
                 "gso": settings.gso,
                 "cache_ms": settings.cache_ms,
                 "socket_buffer_bytes": settings.socket_buffer_bytes,
@@ -183,6 +184,8 @@ class MediaNode:
         asyncio.get_running_loop().add_reader(core.event_fd, self._drain)
         for address in core.local_addresses():
             log.info("listening ip=%s port=%d thread=%d", address["ip"], address["port"], address["thread"])
+        for ip, port in core.tcp_addresses():
+            log.info("listening for ICE-TCP ip=%s port=%d", ip, port)
 
     async def _shut(self, loop: asyncio.AbstractEventLoop) -> None:
         core, rooms, self._core, self._rooms = self._core, self._rooms, None, None

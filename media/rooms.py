@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from media.addresses import choose_candidates, interface_addresses
 from media.allocation import MAX_AUDIO_SLOTS
+from media.answer import Candidate
 from media.config import MediaSettings
 from media.dtls import CertificateStore
 from media.errors import MediaError, UnknownId
@@ -79,19 +80,24 @@ class Rooms:
             core=self._core,
             next_id=self._ids.__next__,
             certificate=self._certificates.current(datetime.now(UTC)),
-            candidates=choose_candidates(
-                self._core.local_addresses(),
-                room.thread,
-                interface_addresses(),
-                advertise=self._settings.advertise,
-                development=self._settings.development,
-            ),
+            candidates=self._candidates(room.thread),
             handshakes=self._handshakes,
             max_tracks=self._settings.max_tracks_per_transport,
         )
         peer = Peer(room, member, surroundings, self._peer_changed)
         self._peers[name, participant] = self._by_transport[peer.transport] = peer
         self._refill(room)
+
+    def _candidates(self, thread: int) -> tuple[Candidate, ...]:
+        settings = self._settings
+        interfaces = interface_addresses()
+        udp = [(each["ip"], each["port"]) for each in self._core.local_addresses() if each["thread"] == thread]
+        tcp = [(ip, settings.advertise_tcp_port or port) for ip, port in self._core.tcp_addresses()]
+        advertise, development = settings.advertise, settings.development
+        return (
+            *choose_candidates(udp, interfaces, advertise=advertise, development=development),
+            *choose_candidates(tcp, interfaces, advertise=advertise, development=development, tcp=True),
+        )
 
     def negotiate(self, name: RoomId, participant: ParticipantId, offer: Offer) -> Answer:
         room, peer = self._find_peer(name, participant)
@@ -187,6 +193,8 @@ class Rooms:
                 self._codec_known(core_id, track, name, fmtp)
             case ("levels", core_id, levels):
                 self._hear(core_id, levels)
+            case ("estimate", core_id, transport, bps, is_limit):
+                log.debug("estimate room=%s transport=%s bps=%s is_limit=%s", core_id, transport, bps, is_limit)
             case ("tap_ended", core_id, tap, reason):
                 if room := self._by_core_id.get(core_id):
                     self._emit(TapEnded(room.id, tap, reason))

@@ -15,7 +15,7 @@ from aiohttp import WSMsgType, web
 from signaling import messages as say
 from signaling.outbox import TOO_SLOW, Closing, Outbox
 from signaling.permissions import Refused
-from signaling.rates import RateBound
+from signaling.rates import Newcomer, RateBound
 from signaling.session import Session
 
 if TYPE_CHECKING:
@@ -62,14 +62,20 @@ class Fatal(Exception):
 async def serve(hub: "Hub", request: web.Request) -> web.WebSocketResponse:
     if not origin_allowed(request.headers.get("Origin"), request.host, hub.settings.origins):
         raise web.HTTPForbidden(text="This page may not connect here.")
+    newcomer = hub.newcomers.enter(hub.settings.network_of(request))
+    if newcomer is None:
+        raise web.HTTPTooManyRequests(text="Too many connections at once. Please try again in a moment.")
     ws = web.WebSocketResponse(
         compress=False,  # zlib contexts would cost 100 kB per socket
         heartbeat=hub.settings.heartbeat_s,
         timeout=CLOSE_TIMEOUT_S,
         max_msg_size=say.MAX_MESSAGE_BYTES,
     )
-    await ws.prepare(request)
-    await _Socket(hub, ws).run()
+    try:
+        await ws.prepare(request)
+        await _Socket(hub, ws, newcomer).run()
+    finally:
+        newcomer.leave()
     return ws
 
 
@@ -85,9 +91,10 @@ def origin_allowed(origin_untrusted: str | None, host: str, allowed: frozenset[s
 
 
 class _Socket:
-    def __init__(self, hub: "Hub", ws: web.WebSocketResponse) -> None:
+    def __init__(self, hub: "Hub", ws: web.WebSocketResponse, newcomer: Newcomer) -> None:
         self._hub = hub
         self._ws = ws
+        self._newcomer = newcomer
         self._outbox = Outbox()
         self._session: Session | None = None
         self._bad = 0
@@ -141,6 +148,7 @@ class _Socket:
         if text is None:
             return
         session = self._session = await self._first(self._parse(text))
+        self._newcomer.leave()
         while (text := await self._receive()) is not None:
             try:
                 message = self._parse(text)

@@ -27,6 +27,7 @@ from signaling.outbox import Outbox
 from signaling.peers import MediaRooms, Peers
 from signaling.permissions import Admission, Gatekeeper, Place, Refused
 from signaling.placement import InProcess, Placement
+from signaling.rates import Newcomers
 from signaling.seating import Seating
 from signaling.session import Link, Session, Turn
 from signaling.settings import HubSettings
@@ -53,6 +54,7 @@ class Hub:
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.settings = settings
+        self.newcomers = Newcomers(settings.max_silent_per_network, settings.max_silent)
         self.peers = Peers(media, self._by_room, self._spawn)
         self._gatekeeper = gatekeeper
         self._placement = placement or InProcess()
@@ -123,13 +125,22 @@ class Hub:
     async def remove(self, appointment_id: str, person_id: str, reason: str, detail: str = "") -> None:
         """One person has no place any more; `reason` is the stable code the page is told."""
         seating = self._seatings.get(appointment_id)
-        if seating is None:
-            return
+        if seating is not None:
+            await self._remove_where(seating, lambda s: s.admission.person_id == person_id, Refused(reason, detail))
+
+    async def sign_out(self, login: str) -> None:
+        """Whoever came in with this sign-in has none any more. An empty one is nobody's."""
+        refused = Refused("signed_out", "You have signed out.")
+        for seating in tuple(self._seatings.values()):
+            if login and any(session.admission.login == login for session in seating):
+                await self._remove_where(seating, lambda s: s.admission.login == login, refused)
+
+    async def _remove_where(self, seating: Seating, fits: Callable[[Session], bool], refused: Refused) -> None:
         news: list[events.HubEvent] = []
         async with self._alone(seating):
-            session = seating.sessions.get(person_id)
-            if session is not None:
-                news.append(await self._remove(session, Refused(reason, detail)))
+            for session in filter(fits, seating):
+                news.append(await self._remove(session, refused))
+            if news:
                 seating.tell_people()
         await self._tell_control(news)
 

@@ -40,6 +40,8 @@ class Admission:
     display_name: str
     place: Place
     may_publish: frozenset[TrackSource]
+    login: str = ""
+    """The sign-in the person came in with: when it ends, so does what it opened."""
 
 
 class Refused(Exception):

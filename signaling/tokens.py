@@ -37,6 +37,8 @@ class JoinClaims:
     """Unix seconds."""
     jti: str
     """Random, unguessable; control stores it and consumes it once."""
+    login: str = ""
+    """Id of the sign-in it was made for (no secret); empty for a person without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,16 @@ class ResumeClaims:
 
 
 def new_join_claims(
-    appointment_id: str, person_id: str, role: Role, now: datetime, lifetime: timedelta = JOIN_LIFETIME
+    appointment_id: str,
+    person_id: str,
+    role: Role,
+    now: datetime,
+    lifetime: timedelta = JOIN_LIFETIME,
+    *,
+    login: str = "",
 ) -> JoinClaims:
     expires_at = int((now + min(lifetime, JOIN_LIFETIME)).timestamp())
-    return JoinClaims(appointment_id, person_id, role, expires_at, secrets.token_hex(16))
+    return JoinClaims(appointment_id, person_id, role, expires_at, secrets.token_hex(16), login)
 
 
 def sign_join(secret: bytes, claims: JoinClaims) -> str:

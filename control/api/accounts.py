@@ -13,7 +13,7 @@ from control.accounts import SignedIn, local_path
 from control.api.bodies import Body, EmptyBody, read
 from control.errors import Forbidden
 from control.keys import CLOCK, DATABASE, LIMITS, SESSION_ID, SETTINGS
-from control.limits import Rule, client_address
+from control.limits import Rule, client_address, network_of
 
 routes = web.RouteTableDef()
 
@@ -152,7 +152,7 @@ def _count_address(request: web.Request) -> None:
     settings = request.app[SETTINGS]
     rule = Rule("sign_in_address", settings.security.sign_in_tries_per_address, timedelta(minutes=15))
     address = client_address(request, settings.server.trusted_proxies)
-    request.app[LIMITS].count(rule, address, request.app[CLOCK]())
+    request.app[LIMITS].count(rule, network_of(address), request.app[CLOCK]())
 
 
 def _device(request: web.Request) -> str:

@@ -28,9 +28,16 @@ class PaymentBody(Body):
     """A gateway's token for a card; the wallet needs none."""
 
 
+class StartBody(Body):
+    endEarlier: bool = False
+    """End the session that still runs first."""
+
+
 class CompleteBody(Body):
     isNoShow: bool = False
     noShowReason: Reason | None = None
+    waiveFee: bool = False
+    """With isNoShow: the client gets everything back."""
 
 
 class CancelBody(Body):
@@ -95,9 +102,13 @@ async def _pay_by_gateway(request: web.Request, actor: Actor, appointment_id: st
 @idempotent()
 async def start(request: web.Request) -> web.Response:
     actor, appointment_id = _which(request)
-    await read(request, EmptyBody)
-    started = await appointments.start(request.app[DATABASE], actor, appointment_id, now=request.app[CLOCK]())
-    return _answer(request, started)
+    body = await read(request, StartBody)
+    return _answer(
+        request,
+        await appointments.start(
+            request.app[DATABASE], actor, appointment_id, end_earlier=body.endEarlier, now=request.app[CLOCK]()
+        ),
+    )
 
 
 @routes.post(f"{ONE}/complete-session")
@@ -112,6 +123,7 @@ async def complete(request: web.Request) -> web.Response:
             actor,
             appointment_id,
             is_no_show=body.isNoShow,
+            waive_fee=body.waiveFee,
             reason=body.noShowReason,
             now=request.app[CLOCK](),
         ),

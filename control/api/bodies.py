@@ -1,10 +1,14 @@
-"""Reads request bodies: JSON into a pydantic model that refuses unknown fields. Raises Malformed or Invalid only."""
+"""Reads what a request says into pydantic models that refuse unknown names: the JSON body, the query of the address.
 
-from typing import Any, TypeVar
+A handler names the model it reads; control/api/openapi.py documents the route from that very model.
+"""
+
+from typing import Annotated, Any, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from control import paging
 from control.errors import Invalid, Malformed
 
 
@@ -16,6 +20,23 @@ class Body(BaseModel):
 
 class EmptyBody(Body):
     """For actions that need no words."""
+
+
+class Query(BaseModel):
+    """The parent of what may stand behind the `?` of an address: text, so it is read leniently ("25" is a number)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class NoQuery(Query):
+    """For addresses that take none."""
+
+
+class PageQuery(Query):
+    """One page of a list (control/paging.py)."""
+
+    limit: Annotated[int, Field(ge=1, le=paging.MOST_PAGE)] = paging.DEFAULT_PAGE
+    cursor: Annotated[str, Field(max_length=paging.MOST_CURSOR_LENGTH)] | None = None
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -33,6 +54,25 @@ async def read(request: web.Request, model: type[M]) -> M:
     if any(problem["type"] == "json_invalid" for problem in problems):
         raise Malformed("json_malformed", "The body is not JSON.")
     raise Invalid("body_invalid", "Some fields are not right.", errors=[_in_words(problem) for problem in problems])
+
+
+Q = TypeVar("Q", bound=Query)
+
+
+def read_query(request: web.Request, model: type[Q]) -> Q:
+    """The query as `model`. Raises Malformed("query_invalid"), also for a name that stands there twice."""
+    names = list(request.query.keys())
+    if len(names) != len(set(names)):
+        raise Malformed("query_invalid", "A name stands in the address twice.")
+    if any("\x00" in text for pair in request.query.items() for text in pair):
+        raise Malformed("query_invalid", "The address holds a character that no text has.")
+    try:
+        return model.model_validate(dict(request.query))
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False, include_context=False)
+    raise Malformed(
+        "query_invalid", "Something in the address is not right.", errors=[_in_words(problem) for problem in problems]
+    )
 
 
 def _in_words(problem: Any) -> dict[str, str]:

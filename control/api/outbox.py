@@ -6,7 +6,7 @@ from control import audit
 from control.accounts import require_actor
 from control.keys import CLOCK, DATABASE
 from control.models.people import Role
-from control.notices.outbox import SentMail, recent
+from control.notices.sent import SentMail, recent
 
 routes = web.RouteTableDef()
 

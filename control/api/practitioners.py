@@ -1,13 +1,12 @@
 """The public directory and profiles, and the slots of a service by day."""
 
-from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
 from control import availability, practitioners, ratings
-from control.api.shapes import ID_PATTERN, iso, slot_json
+from control.api.shapes import ID_PATTERN, day_of_query, iso, slot_json
 from control.errors import Malformed
 from control.keys import CLOCK, DATABASE
 from control.practitioners import ProfileView, ServiceView
@@ -67,20 +66,10 @@ async def slots(request: web.Request) -> web.Response:
     days = await availability.month_of_slots(
         request.app[DATABASE],
         request.match_info["id"],
-        _day(request, "first"),
-        _day(request, "last"),
+        day_of_query(request, "first"),
+        day_of_query(request, "last"),
         zone,
         request.app[CLOCK](),
     )
     by_day = {day.isoformat(): [slot_json(slot) for slot in found] for day, found in days.items()}
     return web.json_response({"time_zone": zone.key, "days": by_day})
-
-
-def _day(request: web.Request, name: str) -> date:
-    try:
-        day = date.fromisoformat(request.query.get(name, "")[:11])
-    except ValueError as error:
-        raise Malformed("date_invalid", f"{name} is a day: YYYY-MM-DD.") from error
-    if not 2000 <= day.year <= 9000:
-        raise Malformed("date_invalid", f"{name} is out of range.")
-    return day

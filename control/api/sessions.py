@@ -6,7 +6,7 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field
 
-from control import appointments, waiting_room
+from control import appointments, turn, waiting_room
 from control.accounts import require_actor
 from control.api.bodies import Body, EmptyBody, read
 from control.api.idempotency import idempotent, key_of
@@ -25,7 +25,7 @@ from control.api.shapes import (
 from control.appointment_states import State
 from control.booking import Terms, Wanted
 from control.config import BookingSettings
-from control.keys import CLOCK, DATABASE, SETTINGS, WAITING_ROOM
+from control.keys import CLOCK, DATABASE, SESSION_ID, SETTINGS, WAITING_ROOM
 from control.lifecycle import Bounds, Party
 from control.models.people import Role
 from control.slots import zone_named_untrusted
@@ -47,8 +47,10 @@ def terms_of(booking: BookingSettings) -> Terms:
             no_show_after=booking.no_show_after,
             present_for=timedelta(seconds=booking.present_after_seconds),
             grace=booking.grace,
+            left_for=timedelta(minutes=booking.left_minutes),
         ),
         booking.platform_fee_basis_points,
+        booking.require_admin_activation,
     )
 
 
@@ -102,7 +104,12 @@ async def generate_call_link(request: web.Request) -> web.Response:
     """Not kept under an Idempotency-Key: each token is single-use, so a repeat wants a new one."""
     actor = require_actor(request)
     await read(request, EmptyBody)
-    link = await request.app[WAITING_ROOM].generate_call_link(actor, request.match_info["id"])
+    link = await request.app[WAITING_ROOM].generate_call_link(
+        actor,
+        request.match_info["id"],
+        login=request[SESSION_ID] or "",
+        ice_servers=turn.ice_servers(request.app[SETTINGS].turn, actor.person_id, request.app[CLOCK]()),
+    )
     answer = web.json_response(link.as_json())
     answer.headers["Cache-Control"] = "no-store"
     return answer

@@ -7,7 +7,7 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Protocol
 
 from aiohttp import web
@@ -93,7 +93,8 @@ def payment_json(view: SessionView, ways: Sequence[str]) -> dict[str, Any]:
 
 
 def session_json(view: SessionView, ways: Sequence[str]) -> dict[str, Any]:
-    return {
+    """A guest is told nothing of money."""
+    shown: dict[str, Any] = {
         "id": view.id,
         "status": view.state,
         "my_role": view.party,
@@ -106,6 +107,7 @@ def session_json(view: SessionView, ways: Sequence[str]) -> dict[str, Any]:
         "client": {"id": view.client_id, "name": view.client_name, "time_zone": view.client_time_zone},
         "start": iso(view.starts_at),
         "end": iso(view.ends_at),
+        "series_id": view.series_id,
         "recording_offered": view.recording_offered,
         "hold_expires_at": maybe_iso(view.hold_expires_at) if view.state is State.PENDING else None,
         "started_at": maybe_iso(view.started_at),
@@ -119,6 +121,22 @@ def session_json(view: SessionView, ways: Sequence[str]) -> dict[str, Any]:
         },
         "payment": payment_json(view, ways),
     }
+    if view.party is Party.GUEST:
+        del shown["policy"], shown["payment"]
+    if view.party is Party.ADMIN:
+        shown["activation"] = {"required": view.needs_activation, "activated_at": maybe_iso(view.activated_at)}
+    return shown
+
+
+def day_of_query(request: web.Request, name: str) -> date:
+    """`?name=YYYY-MM-DD`."""
+    try:
+        day = date.fromisoformat(request.query.get(name, "")[:11])
+    except ValueError as error:
+        raise Malformed("date_invalid", f"{name} is a day: YYYY-MM-DD.") from error
+    if not 2000 <= day.year <= 9000:
+        raise Malformed("date_invalid", f"{name} is out of range.")
+    return day
 
 
 # -- paging ------------------------------------------------------------------------------------------------------

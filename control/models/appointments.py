@@ -1,4 +1,4 @@
-"""Appointments, who was connected when, join tokens by their number, and the scheduler's lease.
+"""Appointments, requests to move them, guests, who was connected when, join tokens, and the scheduler's lease.
 
 The database itself refuses two appointments that keep overlapping time of one practitioner, and a second one in
 progress (migration 0002); `busy_from` and `busy_until` are the span with buffers. Only the action functions
@@ -42,12 +42,15 @@ class Appointment(WithId, Base):
     no_show_after_s: Mapped[int]
     present_for_s: Mapped[int]
     grace_s: Mapped[int]
+    left_for_s: Mapped[int] = mapped_column(default=600)
+    needs_activation: Mapped[bool] = mapped_column(default=False)  # hidden from the practitioner until an admin acts
 
     due_at: Mapped[datetime | None]  # when time alone moves it on (lifecycle.due_since); the scheduler's one index
     hold_expires_at: Mapped[datetime | None]
     booking_key: Mapped[str | None] = mapped_column(String(200))  # the Idempotency-Key it was booked under
     created_at: Mapped[datetime]
     scheduled_at: Mapped[datetime | None]
+    activated_at: Mapped[datetime | None]
     confirmed_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
@@ -55,7 +58,11 @@ class Appointment(WithId, Base):
     end_reason: Mapped[str | None] = mapped_column(Text)
     kept_minor: Mapped[int | None]
     refund_minor: Mapped[int | None]
+    fee_waived_at: Mapped[datetime | None]
+    late_from: Mapped[datetime | None]  # the earlier start that still counts after a late reschedule
+    series_id: Mapped[str | None] = mapped_column(String(32), index=True)
 
+    empty_since: Mapped[datetime | None]  # of a running session that everybody has left
     client_waiting_told_at: Mapped[datetime | None]
     client_admitted_at: Mapped[datetime | None]
     practitioner_admitted_at: Mapped[datetime | None]
@@ -82,6 +89,52 @@ class Appointment(WithId, Base):
         Index("ix_appointments_client_start", "client_id", "starts_at"),
         Index("ix_appointments_due", "due_at"),
     )
+
+
+class RescheduleRequest(WithId, Base):
+    """A proposal of one of the two to move an appointment. At most one is open."""
+
+    __tablename__ = "reschedule_requests"
+
+    appointment_id: Mapped[str] = mapped_column(ForeignKey("appointments.id", ondelete="CASCADE"), index=True)
+    state: Mapped[str] = mapped_column(String(16))
+    asked_by: Mapped[str] = mapped_column(ForeignKey("people.id"))
+    asked_role: Mapped[str] = mapped_column(String(16))
+    asked_late: Mapped[bool]  # inside the late window of the start as it was
+    old_starts_at: Mapped[datetime]
+    old_ends_at: Mapped[datetime]
+    new_starts_at: Mapped[datetime]
+    new_ends_at: Mapped[datetime]
+    reason: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[datetime]
+    decided_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint("state IN ('open', 'accepted', 'rejected', 'withdrawn', 'expired')", name="known_state"),
+        CheckConstraint("new_starts_at < new_ends_at", name="not_empty"),
+        Index(
+            "uq_reschedule_requests_one_open",
+            "appointment_id",
+            unique=True,
+            sqlite_where=text("state = 'open'"),
+            postgresql_where=text("state = 'open'"),
+        ),
+        Index("ix_reschedule_requests_open", "state", "old_starts_at"),
+    )
+
+
+class Guest(WithId, Base):
+    """Somebody the practitioner has invited to one appointment. Removed ones stay, for what they answered."""
+
+    __tablename__ = "guests"
+
+    appointment_id: Mapped[str] = mapped_column(ForeignKey("appointments.id", ondelete="CASCADE"))
+    person_id: Mapped[str] = mapped_column(ForeignKey("people.id"), index=True)
+    created_at: Mapped[datetime]
+    admitted_at: Mapped[datetime | None]  # the practitioner pressed Admit
+    removed_at: Mapped[datetime | None]
+
+    __table_args__ = (UniqueConstraint("appointment_id", "person_id"),)
 
 
 class Presence(WithId, Base):

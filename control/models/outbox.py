@@ -1,4 +1,4 @@
-"""The outbox: one row per e-mail that a stored change owes somebody, with what became of it."""
+"""The outbox: one row per e-mail or SMS that a stored change owes somebody, with what became of it."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -14,20 +14,27 @@ class OutboxState(StrEnum):
     WAITING = "waiting"  # due at next_attempt_at
     SENDING = "sending"  # a worker has it until claimed_until
     SENT = "sent"
-    KEPT = "kept"  # no mail server configured: to be read on the outbox page
+    KEPT = "kept"  # no gateway configured: to be read on the outbox page
     DROPPED = "dropped"  # its reason was gone when its turn came
     DEAD = "dead"  # given up; an admin sees it
+
+
+class OutboxChannel(StrEnum):
+    EMAIL = "email"
+    SMS = "sms"
+    PLANNED = "planned"  # at its time it becomes what the kind's channels are then
 
 
 class OutboxRow(WithId, Base):
     __tablename__ = "outbox"
 
     kind: Mapped[str] = mapped_column(String(40))
-    channel: Mapped[str] = mapped_column(String(8), default="email")
+    channel: Mapped[str] = mapped_column(String(8), default=OutboxChannel.EMAIL)
     person_id: Mapped[str] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"), index=True)
     subject_id: Mapped[str | None] = mapped_column(String(32), index=True)
     facts: Mapped[dict[str, Any]]
     secrets: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # one-time links; erased once sent
+    had_secrets: Mapped[bool] = mapped_column(default=False)
     state: Mapped[str] = mapped_column(String(8), default=OutboxState.WAITING)
     attempts: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(index=True)

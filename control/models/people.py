@@ -1,7 +1,7 @@
-"""People and how they prove who they are: roles, passwords, one-time links, web sessions.
+"""People and how they prove who they are: roles, passwords, one-time links, sessions of browsers and apps.
 
 Secrets are here only as hashes: Argon2id for passwords, SHA-256 for links and cookies (those are 256 random bits).
-control/accounts.py is the only writer.
+Second factors and codes are in models/factors.py. control/accounts.py and the files beside it are the only writers.
 """
 
 from datetime import datetime
@@ -37,6 +37,13 @@ class Person(WithId, Base):
     created_at: Mapped[datetime]
     last_notice_seq: Mapped[int] = mapped_column(default=0)  # raised by control/notices/outbox.py under the row's lock
     is_demo: Mapped[bool] = mapped_column(default=False)
+    language: Mapped[str] = mapped_column(String(12), default="en-GB")  # BCP 47; all texts are English yet
+    country: Mapped[str | None] = mapped_column(String(2))  # ISO 3166-1, for help numbers
+    phone: Mapped[str | None] = mapped_column(String(16))  # E.164; nothing is sent to it before phone_proven_at
+    phone_proven_at: Mapped[datetime | None]
+    wants_sms: Mapped[bool] = mapped_column(default=True)
+    wants_testimonial_reminders: Mapped[bool] = mapped_column(default=True)
+    second_factor_at: Mapped[datetime | None]  # when the first factor was confirmed; none: there is none
 
     roles: Mapped[list["PersonRole"]] = relationship(lazy="selectin", cascade="all, delete-orphan")
 
@@ -58,7 +65,7 @@ class Credential(WithId, Base):
     __tablename__ = "credentials"
 
     person_id: Mapped[str] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"))
-    kind: Mapped[str] = mapped_column(String(16))  # "password"; TOTP and passkeys will stand beside it
+    kind: Mapped[str] = mapped_column(String(16))  # "password"
     secret_hash: Mapped[str] = mapped_column(String(255))
     created_at: Mapped[datetime]
 
@@ -77,6 +84,11 @@ class OneTimeLink(WithId, Base):
     used_at: Mapped[datetime | None]
 
 
+class SessionKind(StrEnum):
+    BROWSER = "browser"  # by cookie
+    APP = "app"  # by bearer token, until it is revoked
+
+
 class WebSession(WithId, Base):
     __tablename__ = "web_sessions"
 
@@ -87,3 +99,8 @@ class WebSession(WithId, Base):
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
     device: Mapped[str] = mapped_column(String(200), default="")  # the User-Agent, shortened, for the list of devices
+    kind: Mapped[str] = mapped_column(String(8), default=SessionKind.BROWSER)
+    second_factor_at: Mapped[datetime | None]  # none: not given yet, or not needed
+    factor_tries: Mapped[int] = mapped_column(default=0)  # wrong codes in this session
+    challenge: Mapped[str | None] = mapped_column(String(100))  # of the passkey ceremony under way, base64url
+    challenge_until: Mapped[datetime | None]

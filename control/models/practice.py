@@ -6,7 +6,7 @@ moments it meant, so a page shows what the practitioner typed.
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control.database import Base, WithId
@@ -45,6 +45,7 @@ class Service(WithId, Base):
     description: Mapped[str] = mapped_column(Text, default="")
     mode: Mapped[str] = mapped_column(String(8), default="video")
     length_minutes: Mapped[int] = mapped_column(default=60)
+    other_lengths: Mapped[list[int]] = mapped_column(JSON, default=list)  # minutes a session may be moved to instead
     price_minor: Mapped[int]
     currency: Mapped[str] = mapped_column(String(3))
     buffer_before_minutes: Mapped[int] = mapped_column(default=0)
@@ -111,12 +112,13 @@ class AvailabilityRule(WithId, Base):
 
 
 class AvailabilityException(WithId, Base):
-    """Time that is not offered whatever rules and windows say: a day, or part of one (then with wall times)."""
+    """Time that is not offered whatever rules and windows say: a day or several, or part of one (with wall times)."""
 
     __tablename__ = "availability_exceptions"
 
     practitioner_id: Mapped[str] = mapped_column(ForeignKey("practitioner_profiles.person_id", ondelete="CASCADE"))
     local_date: Mapped[str] = mapped_column(String(10))
+    local_until: Mapped[str | None] = mapped_column(String(10))  # the last day of several, included
     local_start: Mapped[str | None] = mapped_column(String(5))
     local_end: Mapped[str | None] = mapped_column(String(5))
     time_zone: Mapped[str] = mapped_column(String(64))

@@ -35,6 +35,7 @@ from control.money.purchases import PurchaseView
 log = logging.getLogger(__name__)
 
 MANUAL_CAPTURE_WITHIN = timedelta(days=6)  # a card's authorisation lasts 7 days; later starts are captured at once
+AUTHORISED_FOR = timedelta(days=6, hours=12)  # and half a day to spare
 PAYER_ASKS_FOR = timedelta(seconds=40)  # meanwhile the poller leaves a new attempt to the request that made it
 
 
@@ -286,6 +287,39 @@ class Cashier:
         if gateway is None:
             raise NotFound
         gateway.verify_return(order_ref, payment_ref, signature)
+
+    async def keep_until(self, appointment_id: str, until: datetime) -> None:
+        """Before a session moves: an authorisation that would lapse before `until` is captured into escrow now.
+
+        Raises Conflict("payment_would_lapse") if the bank refuses; what it has taken meanwhile is in escrow anyway.
+        """
+        async with self._db.transaction() as session:
+            payment = await session.scalar(
+                select(Payment).where(
+                    Payment.appointment_id == appointment_id,
+                    Payment.state == PaymentState.HELD,
+                    Payment.manual_capture.is_(True),
+                    Payment.captured_minor.is_(None),
+                )
+            )
+            if payment is None or until <= payment.created_at + AUTHORISED_FOR:
+                return
+            await plan_call(session, payment, CallKind.CAPTURE, payment.amount_minor, now=self._clock())
+            call_id = await session.scalar(
+                select(GatewayCall.id).where(GatewayCall.payment_id == payment.id, GatewayCall.kind == CallKind.CAPTURE)
+            )
+            payment_id = payment.id
+        try:
+            if call_id is not None:
+                await self.calls.do(call_id)
+        except Unreachable as error:
+            log.warning("capture before a move failed payment=%s code=%s", payment_id[:8], error.code)
+        async with self._db.reading() as session:
+            if (await session.get_one(Payment, payment_id)).captured_minor is None:
+                detail = (
+                    "The card's bank has not agreed to hold the money so long. The client is asked to pay another way."
+                )
+                raise Conflict("payment_would_lapse", detail)
 
     # -- webhooks ------------------------------------------------------------------------------------------------
 

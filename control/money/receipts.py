@@ -24,8 +24,8 @@ from control.models.purchases import Purchase, Receipt
 from control.money.gateway_work import RefundState
 from control.money.policy import BASIS_POINTS
 from control.money.words import money_words
+from control.notices.letters import written_time
 from control.notices.outbox import Notice, NoticeKind, enqueue
-from control.notices.times import written_time
 
 _NUMBER_LOCK = 7_271_844  # any fixed number: receipts of two processes are numbered one after the other
 _OWED = "holdspace_receipts"
@@ -70,7 +70,12 @@ async def _issue(session: AsyncSession, waiting: list[_Owed], now: datetime) -> 
         receipt = Receipt(id=new_id(), number=number, payment_id=one.payment_id, person_id=one.person_id, issued_at=now)
         session.add(receipt)
         kind = NoticeKind.TOP_UP_RECEIPT if one.top_up else NoticeKind.RECEIPT
-        facts = {"receipt_id": receipt.id, "number": number, "amount": one.amount}
+        facts = {
+            "number": printed_number(receipt),
+            "amount": one.amount,
+            "path": f"/receipts/{receipt.id}",
+            "receipt_id": receipt.id,
+        }
         await enqueue(session, Notice(kind, one.person_id, None, facts), now=now)
     await session.flush()
 
@@ -156,6 +161,10 @@ _METHOD_WORDS = {
 }
 
 
+def printed_number(receipt: Receipt) -> str:
+    return f"{receipt.issued_at.year}-{receipt.number:06d}"
+
+
 async def _keep_issuer(db: Database, receipt_id: str, practice: PracticeSettings) -> dict[str, Any]:
     async with db.transaction() as session:
         receipt = await session.get_one(Receipt, receipt_id, with_for_update=True, populate_existing=True)
@@ -202,7 +211,7 @@ def _paper(
     is_invoice = bool(issuer.get("address") and issuer.get("tax_number") and issuer.get("vat_bp") is not None)
     return Paper(
         id=receipt.id,
-        number=f"{receipt.issued_at.year}-{receipt.number:06d}",
+        number=printed_number(receipt),
         is_invoice=is_invoice,
         issuer_name=issuer["name"],
         issuer_address=issuer.get("address") or "",

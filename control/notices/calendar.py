@@ -46,7 +46,7 @@ def _calendar(
     event.add("status", "CANCELLED" if method == "CANCEL" else "CONFIRMED")
     event.add("class", "PRIVATE")
     event["organizer"] = _address(organizer, practice_name)
-    event.add("attendee", _address(attendee, ""), encode=False)
+    event.add("attendee", _invited(attendee), encode=False)
     if method == "REQUEST":
         alarm = Alarm()
         alarm.add("action", "DISPLAY")
@@ -58,6 +58,7 @@ def _calendar(
     calendar.add("version", "2.0")
     calendar.add("method", method)
     calendar.add_component(event)
+    # RFC 5546 §1.4: the method tells the reading program what to do with the entry of this UID.
     text: str = calendar.to_ical().decode("utf-8")
     return text
 
@@ -66,4 +67,13 @@ def _address(email: str, name: str) -> vCalAddress:
     address = vCalAddress(f"mailto:{email}")
     if name:
         address.params["CN"] = vText(name)
+    return address
+
+
+def _invited(email: str) -> vCalAddress:
+    """Nobody reads replies by e-mail here: booking was the answer."""
+    address = _address(email, "")
+    address.params["ROLE"] = vText("REQ-PARTICIPANT")
+    address.params["PARTSTAT"] = vText("ACCEPTED")
+    address.params["RSVP"] = vText("FALSE")
     return address

@@ -35,7 +35,7 @@ class Letter:
 
 
 def put_together(letter: Letter, sender: str) -> EmailMessage:
-    """text/plain and text/html as alternatives, the invite both beside them and attached as a file."""
+    """text/plain and text/html as alternatives; an invite is a third one (iMIP, RFC 6047), and attached as a file."""
     message = EmailMessage()
     message["From"] = formataddr((letter.from_name, sender))
     message["To"] = formataddr((letter.to_name, letter.to_address))
@@ -47,13 +47,9 @@ def put_together(letter: Letter, sender: str) -> EmailMessage:
     message.add_alternative(letter.html, subtype="html")
     if letter.calendar is not None:
         raw = letter.calendar.encode("utf-8")
-        message.add_attachment(
-            raw,
-            maintype="text",
-            subtype="calendar",
-            filename="session.ics",
-            params={"method": letter.calendar_method, "charset": "utf-8"},
-        )
+        params = {"method": letter.calendar_method, "charset": "utf-8"}
+        message.add_alternative(raw, maintype="text", subtype="calendar", params=params, cte="base64")
+        message.add_attachment(raw, maintype="application", subtype="ics", filename="session.ics")
     return message
 
 

@@ -1,28 +1,32 @@
 """The outbox: what a change owes people is written beside the change, and leaves after it.
 
-    action's transaction ── enqueue ──▶ outbox row (e-mail)  ──▶ OutboxWorker (worker.py) ──▶ SMTP, or kept readable
-                                   └──▶ notice row (in-app)  ──▶ LiveBus (live.py) ──▶ the person's open pages
+    action's transaction ── enqueue ──▶ outbox rows (e-mail, SMS) ──▶ OutboxWorker (worker.py) ──▶ gateways, or kept
+                                   └──▶ notice row (in-app)        ──▶ LiveBus (live.py) ──▶ the person's open pages
+                         └─ plan_reminders ──▶ outbox rows that are enqueued when their time comes
 
-This file writes rows and reads them for the outbox page. It renders nothing and sends nothing.
+Which channels a kind has is the table in kinds.py. This file writes rows and reads them for the pages. It renders
+nothing and sends nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.database import Database, before_commit, publish
 from control.models.notices import NoticeRow
-from control.models.outbox import OutboxRow, OutboxState
+from control.models.outbox import OutboxChannel, OutboxRow, OutboxState
 from control.models.people import Person
 from control.notices import texts
-from control.notices.kinds import E_MAIL_ONLY, NoticeKind, SessionFacts
+from control.notices.kinds import CHANNELS, Channel, NoticeKind, SessionFacts
 
-__all__ = ["Notice", "NoticeKind", "SessionFacts", "enqueue", "notices_after", "recent"]
+__all__ = ["RULES", "Notice", "NoticeKind", "NoticeRules", "SessionFacts", "enqueue", "notices_after", "plan_reminders"]
 
+RULES = "holdspace_notice_rules"
+"""Under this name a database's session info (control/database.py) has the install's NoticeRules."""
 
 _WAITING = "holdspace_in_app"
 
@@ -60,27 +64,79 @@ class OutboxFilled:
     """Published after the commit: the worker has something to do."""
 
 
+@dataclass(frozen=True)
+class NoticeRules:
+    """What this install has set."""
+
+    off: frozenset[str] = frozenset()
+    reminders: tuple[timedelta, ...] = (timedelta(hours=24), timedelta(minutes=15))
+
+
+def rules_of(session: AsyncSession) -> NoticeRules:
+    rules: NoticeRules = session.info.get(RULES, NoticeRules())
+    return rules
+
+
 async def enqueue(session: AsyncSession, notice: Notice, *, now: datetime) -> None:
-    """Owe `notice` to its person: part of the caller's transaction."""
+    """Owe `notice` to its person in every channel of its kind: part of the caller's transaction."""
+    if notice.kind in rules_of(session).off:
+        return
+    channels = CHANNELS[notice.kind]
+    if Channel.EMAIL in channels:
+        session.add(_row(notice, OutboxChannel.EMAIL, now, now))
+    if Channel.SMS in channels and await _takes_sms(session, notice):
+        session.add(_row(notice, OutboxChannel.SMS, now, now))
+    publish(session, OutboxFilled())
+    if Channel.IN_APP in channels:
+        _add_in_app(session, notice, _facts(notice), now)
+
+
+async def plan_reminders(
+    session: AsyncSession, about: SessionFacts, person_ids: Iterable[str], *, now: datetime
+) -> None:
+    """Remind these people of the session before its start; a time that has passed is skipped.
+
+    Also when it is moved: what was planned for the earlier start finds another start at its time and is dropped.
+    """
+    for before in rules_of(session).reminders:
+        due = about.starts_at - before
+        if due > now:
+            session.add_all(
+                _row(Notice(NoticeKind.REMINDER, person_id, about), OutboxChannel.PLANNED, now, due)
+                for person_id in person_ids
+            )
+
+
+def _row(notice: Notice, channel: OutboxChannel, now: datetime, due: datetime) -> OutboxRow:
+    return OutboxRow(
+        kind=notice.kind,
+        channel=channel,
+        person_id=notice.person_id,
+        subject_id=notice.about.appointment_id if notice.about is not None else None,
+        facts=_facts(notice),
+        secrets=dict(notice.secrets) or None,
+        had_secrets=bool(notice.secrets),
+        state=OutboxState.WAITING,
+        created_at=now,
+        next_attempt_at=due,
+    )
+
+
+def _facts(notice: Notice) -> dict[str, Any]:
     facts = dict(notice.extra)
     if notice.about is not None:
         facts["about"] = notice.about.as_json()
-    subject_id = notice.about.appointment_id if notice.about is not None else None
-    session.add(
-        OutboxRow(
-            kind=notice.kind,
-            person_id=notice.person_id,
-            subject_id=subject_id,
-            facts=facts,
-            secrets=dict(notice.secrets) or None,
-            state=OutboxState.WAITING,
-            created_at=now,
-            next_attempt_at=now,
-        )
+    return facts
+
+
+async def _takes_sms(session: AsyncSession, notice: Notice) -> bool:
+    """A code goes to the number it is to prove (in the facts); everything else only to a proven one, if wanted."""
+    if notice.kind is NoticeKind.PHONE_CODE:
+        return True
+    wants = select(Person.id).where(
+        Person.id == notice.person_id, Person.phone_proven_at.is_not(None), Person.wants_sms.is_(True)
     )
-    publish(session, OutboxFilled())
-    if notice.kind not in E_MAIL_ONLY:
-        _add_in_app(session, notice, facts, now)
+    return await session.scalar(wants) is not None
 
 
 def _add_in_app(session: AsyncSession, notice: Notice, facts: dict[str, Any], now: datetime) -> None:
@@ -125,53 +181,6 @@ async def _number_in_app(session: AsyncSession) -> None:
         )
 
 
-# -- the outbox page ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class SentMail:
-    """One outbox row as the outbox page shows it."""
-
-    id: str
-    kind: str
-    state: OutboxState
-    to_address: str | None
-    subject_line: str | None
-    body_text: str | None
-    body_html: str | None
-    calendar: str | None
-    created_at: datetime
-    sent_at: datetime | None
-    next_attempt_at: datetime
-    attempts: int
-    last_error: str | None
-
-
-async def recent(db: Database, limit: int = 100) -> tuple[SentMail, ...]:
-    """The newest rows, newest first."""
-    async with db.reading() as session:
-        rows = await session.scalars(select(OutboxRow).order_by(OutboxRow.created_at.desc()).limit(limit))
-        return tuple(_as_sent_mail(row) for row in rows)
-
-
-def _as_sent_mail(row: OutboxRow) -> SentMail:
-    return SentMail(
-        id=row.id,
-        kind=row.kind,
-        state=OutboxState(row.state),
-        to_address=row.to_address,
-        subject_line=row.subject_line,
-        body_text=row.body_text,
-        body_html=row.body_html,
-        calendar=row.calendar,
-        created_at=row.created_at,
-        sent_at=row.sent_at,
-        next_attempt_at=row.next_attempt_at,
-        attempts=row.attempts,
-        last_error=row.last_error,
-    )
-
-
 async def notices_after(db: Database, person_id: str, seq: int, *, limit: int = 200) -> tuple[NoticeStored, ...]:
     """A person's in-app notices after number `seq`, oldest first: what a page missed."""
     async with db.reading() as session:
@@ -181,7 +190,34 @@ async def notices_after(db: Database, person_id: str, seq: int, *, limit: int = 
             .order_by(NoticeRow.seq)
             .limit(limit)
         )
-        return tuple(
-            NoticeStored(row.person_id, row.seq, row.kind, row.title, row.body, row.path, row.facts, row.created_at)
-            for row in rows
+        return tuple(_stored(row) for row in rows)
+
+
+async def newest_notices(db: Database, person_id: str, *, limit: int = 30) -> tuple[tuple[NoticeStored, bool], ...]:
+    """The newest in-app notices of a person, newest first, each with whether it was read."""
+    async with db.reading() as session:
+        rows = await session.scalars(
+            select(NoticeRow).where(NoticeRow.person_id == person_id).order_by(NoticeRow.seq.desc()).limit(limit)
         )
+        return tuple((_stored(row), row.read_at is not None) for row in rows)
+
+
+async def unread_count(db: Database, person_id: str, *, most: int = 100) -> int:
+    """How many are unread, counted no further than `most`."""
+    unread = select(NoticeRow.id).where(NoticeRow.person_id == person_id, NoticeRow.read_at.is_(None)).limit(most)
+    async with db.reading() as session:
+        return await session.scalar(select(func.count()).select_from(unread.subquery())) or 0
+
+
+async def mark_read(db: Database, person_id: str, up_to: int, *, now: datetime) -> None:
+    """Every notice of this person up to number `up_to` has been seen."""
+    async with db.transaction() as session:
+        await session.execute(
+            update(NoticeRow)
+            .where(NoticeRow.person_id == person_id, NoticeRow.seq <= up_to, NoticeRow.read_at.is_(None))
+            .values(read_at=now)
+        )
+
+
+def _stored(row: NoticeRow) -> NoticeStored:
+    return NoticeStored(row.person_id, row.seq, row.kind, row.title, row.body, row.path, row.facts, row.created_at)

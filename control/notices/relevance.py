@@ -22,6 +22,10 @@ _COMING = frozenset({State.SCHEDULED, State.CONFIRMED, State.IN_PROGRESS})
 _STATES = {
     NoticeKind.BOOKING_CONFIRMED: _COMING,
     NoticeKind.NEW_BOOKING: _COMING,
+    NoticeKind.SESSION_ACTIVATED: _COMING,
+    NoticeKind.RESCHEDULE_REQUESTED: frozenset({State.SCHEDULED, State.CONFIRMED}),
+    NoticeKind.RESCHEDULE_ACCEPTED: _COMING,
+    NoticeKind.GUEST_INVITED: _COMING,
     NoticeKind.CLIENT_WAITING: _COMING,
     NoticeKind.STARTING_SOON: frozenset({State.CONFIRMED}),
     NoticeKind.SESSION_STARTED: frozenset({State.IN_PROGRESS}),
@@ -38,4 +42,21 @@ def _only_in(states: frozenset[State]) -> StillWanted:
     return wanted
 
 
-STILL_WANTED: Mapping[NoticeKind, StillWanted] = {kind: _only_in(states) for kind, states in _STATES.items()}
+async def _reminder(session: AsyncSession, appointment_id: str | None, facts: Mapping[str, Any], now: datetime) -> bool:
+    """Of the start it was planned for, and only before it."""
+    found = (
+        await session.execute(select(Appointment.state, Appointment.starts_at).where(Appointment.id == appointment_id))
+    ).one_or_none()
+    planned_for = datetime.fromisoformat(facts["about"]["starts_at"])
+    return (
+        found is not None
+        and found.state in (State.SCHEDULED, State.CONFIRMED)
+        and found.starts_at == planned_for
+        and now < planned_for
+    )
+
+
+STILL_WANTED: Mapping[NoticeKind, StillWanted] = {
+    **{kind: _only_in(states) for kind, states in _STATES.items()},
+    NoticeKind.REMINDER: _reminder,
+}

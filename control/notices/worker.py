@@ -1,11 +1,12 @@
-"""The outbox worker: takes due rows, asks whether they are still wanted, writes the e-mail, sends or keeps it.
+"""The outbox worker: takes due rows, asks whether they are still wanted, writes the e-mail or SMS, sends or keeps it.
 
     waiting ──claim──▶ sending ──▶ sent | kept | dropped
        ▲                  │
        └── back-off ──────┴──▶ dead (refused for good, or tried MOST_ATTEMPTS times)
 
 A claim is a conditional update with a lease, so any number of processes may run a worker. A crash between the mail
-server's "taken" and our commit sends a letter twice, with the same Message-ID: never zero times.
+server's "taken" and our commit sends a letter twice, with the same Message-ID: never zero times. What was planned
+for its time (a reminder) is not sent but enqueued then, in all channels its kind has.
 """
 
 import asyncio
@@ -13,23 +14,23 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import CursorResult, and_, func, or_, select, update
 
 from control.config import Settings
 from control.database import Database
-from control.models.outbox import OutboxRow, OutboxState
+from control.models.outbox import OutboxChannel, OutboxRow, OutboxState
 from control.models.people import Person
-from control.notices import calendar, email, texts
-from control.notices.kinds import NoticeKind, SessionFacts
-from control.notices.outbox import OutboxFilled
+from control.notices import calendar, email, sms, texts
+from control.notices.kinds import CANCELLATIONS, INVITES, NoticeKind, SessionFacts
+from control.notices.outbox import Notice, OutboxFilled, enqueue
 from control.notices.relevance import STILL_WANTED, StillWanted
 
 log = logging.getLogger(__name__)
 
 BATCH = 20
-LEASE = timedelta(minutes=2)  # longer than the longest delivery (mail.timeout_s ≤ 120 s)
+LEASE = timedelta(minutes=3)  # longer than the longest delivery (mail.timeout_s ≤ 120 s)
 FIRST_BACK_OFF = timedelta(seconds=30)
 LONGEST_BACK_OFF = timedelta(hours=2)
 MOST_ATTEMPTS = 9  # 30 s doubling to 2 h: about 6 h in all
@@ -37,8 +38,7 @@ POLL_S = 5.0  # for retries and for rows of other processes; new rows of this on
 
 Deliver = Callable[[email.Letter], Awaitable[None]]
 
-_INVITES = frozenset({NoticeKind.BOOKING_CONFIRMED, NoticeKind.NEW_BOOKING})
-_CANCELLATIONS = frozenset({NoticeKind.SESSION_CANCELLED, NoticeKind.SORRY_CANCELLED})
+DeliverSms = Callable[[sms.Sms], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,22 @@ class _Outcome:
     state: OutboxState
     error: str | None = None
     retry_at: datetime | None = None
-    letter: email.Letter | None = None
-    without_secrets: texts.Mail | None = None
+    written: "_Written | None" = None
+    then: Notice | None = None
+    """What a planned row becomes."""
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A row's words: what is sent, and what stays on the outbox page once it was sent."""
+
+    address: str
+    subject: str
+    text: str
+    html: str | None
+    calendar: str | None
+    send: Callable[[], Awaitable[None]]
+    without_secrets: tuple[str, str | None]
 
 
 class OutboxWorker:
@@ -72,7 +86,10 @@ class OutboxWorker:
         self._settings = settings
         self._clock = clock
         self._deliver = deliver or self._by_smtp
-        self._has_gateway = deliver is not None or settings.mail.host is not None
+        self._gateways = {
+            OutboxChannel.EMAIL: deliver is not None or settings.mail.host is not None,
+            OutboxChannel.SMS: settings.sms.gateway != "none",
+        }
         self._still_wanted = still_wanted
         self._filled = asyncio.Event()
         self._closing = False
@@ -153,30 +170,40 @@ class OutboxWorker:
 
     async def _try(self, row: OutboxRow) -> _Outcome:
         now = self._clock()
-        kind = NoticeKind(row.kind)
+        kind, channel = NoticeKind(row.kind), OutboxChannel(row.channel)
         async with self._db.reading() as session:
             person = await session.get(Person, row.person_id)
             hook = self._still_wanted.get(kind)
             if person is None:
                 return _Outcome(OutboxState.DROPPED, "the person is gone")
+            if kind in self._settings.notices.off:
+                return _Outcome(OutboxState.DROPPED, "this kind of notice is switched off")
             if hook is not None and not await hook(session, row.subject_id, row.facts, now):
                 return _Outcome(OutboxState.DROPPED, "no longer wanted")
-        letter, without_secrets = self._write(row, kind, person)
-        if not self._has_gateway:
-            return _Outcome(OutboxState.KEPT, letter=letter)
+        if channel is OutboxChannel.PLANNED:
+            about = SessionFacts.from_json(row.facts["about"])
+            return _Outcome(OutboxState.SENT, then=Notice(kind, person.id, about))
+        written = self._mail(row, kind, person) if channel is OutboxChannel.EMAIL else self._sms(row, kind, person)
+        if written is None:
+            return _Outcome(OutboxState.DROPPED, "no proven number, or SMS are not wanted any more")
+        if not self._gateways[channel]:
+            return _Outcome(OutboxState.KEPT, written=written)
         try:
-            await self._deliver(letter)
+            await written.send()
         except email.NotDelivered as error:
-            log.info("mail not delivered row=%s attempt=%d reason=%s", row.id[:8], row.attempts, error)
+            log.info("not delivered row=%s channel=%s attempt=%d reason=%s", row.id[:8], channel, row.attempts, error)
             if error.permanent or row.attempts >= MOST_ATTEMPTS:
-                return _Outcome(OutboxState.DEAD, str(error), letter=letter, without_secrets=without_secrets)
+                return _Outcome(OutboxState.DEAD, str(error), written=written)
             return _Outcome(OutboxState.WAITING, str(error), retry_at=now + back_off(row.attempts))
-        return _Outcome(OutboxState.SENT, letter=letter, without_secrets=without_secrets)
+        return _Outcome(OutboxState.SENT, written=written)
 
-    def _write(self, row: OutboxRow, kind: NoticeKind, person: Person) -> tuple[email.Letter, texts.Mail]:
-        reader = texts.Reader(
+    def _reader(self, person: Person) -> texts.Reader:
+        return texts.Reader(
             person.name, person.time_zone, self._settings.practice.name, self._settings.server.public_url
         )
+
+    def _mail(self, row: OutboxRow, kind: NoticeKind, person: Person) -> _Written:
+        reader = self._reader(person)
         mail = texts.mail(kind, row.facts, row.secrets or {}, reader)
         ics, method = self._invite(row, kind, person)
         letter = email.Letter(
@@ -191,12 +218,32 @@ class OutboxWorker:
             calendar=ics,
             calendar_method=method,
         )
-        return letter, texts.mail(kind, row.facts, None, reader)
+        record = texts.mail(kind, row.facts, None, reader)
+
+        async def send() -> None:
+            await self._deliver(letter)
+
+        return _Written(person.email, mail.subject, mail.text, mail.html, ics, send, (record.text, record.html))
+
+    def _sms(self, row: OutboxRow, kind: NoticeKind, person: Person) -> _Written | None:
+        """To the number in the facts (a code proves it), else to the proven one, if it still is."""
+        proven = person.phone if person.phone_proven_at is not None and person.wants_sms else None
+        number = row.facts.get("to_number") or proven
+        if number is None:
+            return None
+        reader = self._reader(person)
+        text = texts.sms(kind, row.facts, row.secrets, reader)
+
+        async def send() -> None:
+            await sms.deliver(sms.Sms(number, text), self._settings.sms)
+
+        kept = texts.sms(kind, row.facts, None, reader)
+        return _Written(number, f"SMS: {kind.replace('_', ' ')}", text, None, None, send, (kept, None))
 
     def _invite(self, row: OutboxRow, kind: NoticeKind, person: Person) -> tuple[str | None, str]:
-        if kind not in _INVITES | _CANCELLATIONS:
+        if kind not in INVITES | CANCELLATIONS:
             return None, "REQUEST"
-        make, method = (calendar.invite, "REQUEST") if kind in _INVITES else (calendar.cancellation, "CANCEL")
+        make, method = (calendar.invite, "REQUEST") if kind in INVITES else (calendar.cancellation, "CANCEL")
         ics = make(
             SessionFacts.from_json(row.facts["about"]),
             practice_name=self._settings.practice.name,
@@ -215,19 +262,22 @@ class OutboxWorker:
             values["next_attempt_at"] = outcome.retry_at
         if outcome.state in {OutboxState.SENT, OutboxState.KEPT}:
             values["sent_at"] = now
-        if outcome.letter is not None:
-            kept = outcome.without_secrets or outcome.letter
+        written = outcome.written
+        if written is not None:
+            # Kept to be read, it needs its link; once it left (or never will), the link has no business here.
+            kept = outcome.state is OutboxState.KEPT
+            text, html = (written.text, written.html) if kept else written.without_secrets
             values |= {
-                "to_address": outcome.letter.to_address,
-                "subject_line": outcome.letter.subject[:200],
-                "body_text": kept.text,
-                "body_html": kept.html,
-                "calendar": outcome.letter.calendar,
+                "to_address": written.address,
+                "subject_line": written.subject[:200],
+                "body_text": text,
+                "body_html": html,
+                "calendar": written.calendar,
             }
         if outcome.state is not OutboxState.WAITING:
             values["secrets"] = None  # a kept letter's text holds the link already; nothing else needs it
         async with self._db.transaction() as session:
-            await session.execute(
+            settled = await session.execute(
                 update(OutboxRow)
                 .where(
                     OutboxRow.id == row.id,
@@ -236,8 +286,10 @@ class OutboxWorker:
                 )
                 .values(**values)
             )
+            if outcome.then is not None and cast(CursorResult[Any], settled).rowcount == 1:
+                await enqueue(session, outcome.then, now=now)
         if outcome.state is OutboxState.DEAD:
-            log.warning("mail given up row=%s kind=%s reason=%s", row.id[:8], row.kind, outcome.error)
+            log.warning("given up row=%s kind=%s reason=%s", row.id[:8], row.kind, outcome.error)
 
     async def _by_smtp(self, letter: email.Letter) -> None:
         settings = self._settings.mail

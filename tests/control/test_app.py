@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestServer
 
 from control.config import Settings
 from control.keys import DATABASE, OUTBOX
-from control.limits import Limits, Rule, client_address
+from control.limits import Limits, Rule, client_address, network_of
 from control.measures import as_text, counter, gauge, media_measures
 from control.models.people import Role
 from control.security import content_security_policy, own_origins, session_cookie_name
@@ -243,6 +243,21 @@ def test_an_address_is_believed_only_from_a_trusted_proxy(
         headers = {"X-Forwarded-For": forwarded} if forwarded else {}
 
     assert client_address(Request(), trusted) == wanted  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_a_subscriber_s_whole_ipv6_network_counts_as_one(address: str, network: str) -> None:
+    assert network_of(address) == network
 
 
 # -- operators' machines -----------------------------------------------------------------------------------------

@@ -8,10 +8,11 @@ from control.appointment_states import ENDED, OPEN, SLOT_HOLDING, TRANSITIONS, E
 
 SAID = {
     "pending": {"secure": "scheduled", "expire": "expired", "cancel": "cancelled"},
-    "scheduled": {"confirm": "confirmed", "cancel": "cancelled"},
+    "scheduled": {"confirm": "confirmed", "cancel": "cancelled", "reschedule": "scheduled"},
     "confirmed": {
         "start": "in_progress",
         "cancel": "cancelled",
+        "reschedule": "scheduled",
         "miss_by_practitioner": "no_show_practitioner",
         "miss_by_client": "no_show_client",
     },

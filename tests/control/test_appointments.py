@@ -9,6 +9,7 @@ from sqlalchemy import func, select, update
 
 from control import appointments, waiting_room
 from control.appointment_moves import load, move
+from control.appointment_queries import SessionView
 from control.appointment_states import TRANSITIONS, Event, State
 from control.consents import Purpose
 from control.database import Database
@@ -426,3 +427,29 @@ async def test_forced_activation_is_written_down(world: World) -> None:
             select(func.count()).select_from(AuditEntry).where(AuditEntry.action == "appointment.forced")
         )
     assert forced == 1
+
+
+async def test_starting_the_next_session_ends_the_earlier_one_first_if_asked(world: World) -> None:
+    earlier = await world.started()
+    await _both_were_there(world, earlier.id)
+    world.clock.now = earlier.starts_at + timedelta(minutes=55)
+    later = await _next_session(world)
+    with pytest.raises(Conflict, match="another_in_progress") as refusal:
+        await appointments.start(world.db, world.alice, later.id, now=world.clock())
+    assert refusal.value.extra["other"]["client_name"] == "Bob Client"
+    begun = await appointments.start(world.db, world.alice, later.id, end_earlier=True, now=world.clock())
+    assert begun.state is State.IN_PROGRESS
+    assert (await appointments.get_for(world.db, world.bob, earlier.id)).state is State.COMPLETED
+
+
+async def _next_session(world: World) -> SessionView:
+    now, world.clock.now = world.clock.now, MONDAY
+    later = await world.scheduled(start=world.first_start + timedelta(hours=1))
+    world.clock.now = now
+    return later
+
+
+async def _both_were_there(world: World, appointment_id: str) -> None:
+    async with world.db.transaction() as session:
+        row = await session.get_one(Appointment, appointment_id)
+        row.client_admitted_at = row.practitioner_admitted_at = world.clock()

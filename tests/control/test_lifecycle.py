@@ -6,10 +6,12 @@ import pytest
 
 from control.appointment_states import ENDED, Event, State
 from control.lifecycle import (
+    Bounds,
     Facts,
     Party,
     Seen,
     can_cancel,
+    can_reschedule,
     due_event,
     due_since,
     ending,
@@ -121,3 +123,37 @@ def test_cancelling_is_for_both_before_the_start_and_for_the_practitioner_after_
 
 def test_at_the_very_start_the_client_can_no_longer_cancel() -> None:
     assert not can_cancel(facts(), Party.CLIENT, START)
+
+
+@pytest.mark.parametrize(
+    ("left_at", "ends_at"),
+    [
+        (None, 90),  # the end of a grace of 40 minutes
+        (10, 60),  # gone before the booked end: counted from that
+        (55, 65),
+        (85, 90),  # never later than the grace
+    ],
+)
+def test_session_everybody_has_left_ends_ten_minutes_after_the_booked_end(left_at: int | None, ends_at: int) -> None:
+    told = facts(
+        State.IN_PROGRESS,
+        started_at=START,
+        client_admitted=True,
+        empty_since=None if left_at is None else START + left_at * MINUTE,
+        bounds=Bounds(grace=40 * MINUTE),
+    )
+    assert due_since(told) == START + ends_at * MINUTE
+
+
+def test_session_that_awaits_activation_is_due_at_its_start_and_then_cancelled() -> None:
+    told = facts(State.SCHEDULED, awaits_activation=True)
+    assert due_since(told) == START
+    assert due_event(told, Seen(practitioner=False, client=False)) is Event.CANCEL
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("party", Party)
+@pytest.mark.parametrize("minutes", [-1, 0, 1])
+def test_moving_is_for_the_two_who_meet_until_the_start(state: State, party: Party, minutes: int) -> None:
+    allowed = state in {State.SCHEDULED, State.CONFIRMED} and party in {Party.CLIENT, Party.PRACTITIONER}
+    assert can_reschedule(facts(state), party, START + minutes * MINUTE) is (allowed and minutes < 0)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,8 +25,9 @@ from control.models.outbox import OutboxRow, OutboxState
 from control.models.people import Role
 from control.notices import calendar, texts
 from control.notices.email import Letter, NotDelivered, deliver, put_together
-from control.notices.kinds import E_MAIL_ONLY, NoticeKind, SessionFacts
-from control.notices.outbox import Notice, enqueue, notices_after, recent
+from control.notices.kinds import CHANNELS, NOT_CAUSED_YET, Channel, NoticeKind, SessionFacts
+from control.notices.outbox import Notice, enqueue, notices_after
+from control.notices.sent import recent
 from control.notices.worker import (
     FIRST_BACK_OFF,
     LEASE,
@@ -120,28 +122,100 @@ async def mina(add_someone: AddSomeone) -> Someone:
 # -- texts -------------------------------------------------------------------------------------------------------
 
 READER = texts.Reader("Mina <b>", "Europe/Oslo", "Test Row", "https://x.example")
-FACTS: Mapping[str, Any] = {"about": ABOUT.as_json(), "minutes": 30, "answer": "yes", "version": 4}
+FACTS: Mapping[str, Any] = {
+    "about": ABOUT.as_json(),
+    "minutes": 30,
+    "answer": "yes",
+    "version": 4,
+    "from_name": "Elio",
+    "number": "2026-7",
+    "rows": [["Session", "€65.00"], ["VAT", "€0.00"]],
+    "amount": "€65.00",
+    "path": "/receipts/1",
+    "count": 2,
+}
+PRIVATE = ("Individual session", "Mina", "Amara", "Elio")
+ROOT = Path(__file__).parents[2]
+AWAITED = {
+    *(NoticeKind.RECEIPT, NoticeKind.TOP_UP_RECEIPT, NoticeKind.PAYMENT_CONFIRMED, NoticeKind.PAYMENT_FAILED),
+    *(NoticeKind.ACCOUNT_CHANGED, NoticeKind.PHONE_CODE),
+}
+"""Other work under way causes these; each leaves this list with it."""
 
 
-@pytest.mark.parametrize("kind", list(NoticeKind))
-def test_every_kind_of_notice_has_its_words_in_text_and_html(kind: NoticeKind) -> None:
+KINDS_OF = {channel: [kind for kind in NoticeKind if channel in CHANNELS[kind]] for channel in Channel}
+
+# PRODUCT.md §8, row by row, and beside it what other parts of it ask for.
+EVERYWHERE = {"booking_confirmed", "reminder", "session_cancelled", "sorry_cancelled"}
+E_MAIL_ONLY = {
+    *("sign_in_link", "welcome", "receipt", "top_up_receipt", "recording_consent_receipt", "testimonial_reminder"),
+    *("enquiry_answered", "guest_invited", "account_changed"),
+}
+PAGES_AND_E_MAIL = {
+    *("new_booking", "session_activated", "client_waiting", "starting_soon", "session_started", "session_completed"),
+    *("client_no_show", "refund_confirmed", "reschedule_requested", "reschedule_accepted", "reschedule_rejected"),
+    *("payment_confirmed", "payment_failed", "new_message", "new_enquiry", "unanswered_messages", "file_shared"),
+    *("recording_ready", "recording_deleted_soon", "problem_alert", "not_activated", "payment_too_late"),
+}
+
+
+def test_every_kind_goes_by_the_channels_the_product_names() -> None:
+    def having(*channels: Channel) -> set[str]:
+        return {str(kind) for kind in NoticeKind if CHANNELS[kind] == set(channels)}
+
+    assert having(*Channel) == EVERYWHERE
+    assert having(Channel.EMAIL) == E_MAIL_ONLY
+    assert having(Channel.IN_APP, Channel.EMAIL) == PAGES_AND_E_MAIL
+    assert having(Channel.SMS) == {"phone_code"}
+
+
+def test_every_kind_has_words_for_its_channels_and_for_no_other() -> None:
+    for kind in NoticeKind:
+        words = texts.WORDS[kind]
+        there = {Channel.EMAIL: words.letter, Channel.IN_APP: words.line, Channel.SMS: words.sms}
+        assert {channel for channel, write in there.items() if write is not None} == CHANNELS[kind], kind
+
+
+def test_a_kind_is_caused_by_something_or_said_not_to_be_yet() -> None:
+    sources = (ROOT / "control").rglob("*.py")
+    code = "\n".join(path.read_text() for path in sources if "notices" not in path.parts)
+    caused = {kind for kind in NoticeKind if f"NoticeKind.{kind.name}" in code} | {NoticeKind.REMINDER}
+    assert caused & NOT_CAUSED_YET == set()
+    assert set(NoticeKind) - caused - NOT_CAUSED_YET <= AWAITED
+
+
+@pytest.mark.parametrize("kind", KINDS_OF[Channel.EMAIL])
+def test_every_letter_says_the_same_as_text_and_as_html(kind: NoticeKind) -> None:
     mail = texts.mail(kind, FACTS, {"path": "/sign-in/link/x"}, READER)
     assert 5 < len(mail.subject) < 120
     assert "Mina <b>" in mail.text
     assert "Mina &lt;b&gt;" in mail.html
     assert "https://x.example/" in mail.text
-    assert "https://x.example/" in mail.html
-    if kind not in E_MAIL_ONLY:
-        line = texts.in_app(kind, FACTS)
-        assert line.title
-        assert line.path is not None
-        assert line.path.startswith("/")
+    words = mail.text.replace("https://x.example", "").split()
+    shown = mail.html.replace("&#x27;", "'").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    assert [word for word in words if word.strip(":.,") not in shown] == []
 
 
-@pytest.mark.parametrize("kind", list(NoticeKind))
+@pytest.mark.parametrize("kind", KINDS_OF[Channel.IN_APP])
+def test_every_line_on_pages_leads_somewhere_on_this_site(kind: NoticeKind) -> None:
+    line = texts.in_app(kind, FACTS)
+    assert line.title
+    assert line.path is not None
+    assert line.path.startswith("/")
+
+
+@pytest.mark.parametrize("kind", KINDS_OF[Channel.SMS])
+def test_an_sms_is_short_and_tells_no_health_detail(kind: NoticeKind) -> None:
+    text = texts.sms(kind, FACTS, {"code": "123456"}, READER)
+    assert 20 < len(text) <= 320
+    for private in PRIVATE:
+        assert private not in text
+
+
+@pytest.mark.parametrize("kind", KINDS_OF[Channel.EMAIL])
 def test_no_subject_tells_what_a_session_is_for_or_with_whom(kind: NoticeKind) -> None:
     subject = texts.mail(kind, FACTS, {"path": "/x"}, READER).subject
-    for private in ("Individual session", "Mina", "Amara"):
+    for private in PRIVATE:
         assert private not in subject
 
 
@@ -219,8 +293,10 @@ async def test_a_booking_goes_out_once_by_smtp_with_its_invite(
     assert "Individual session with Dr. Amara Okafor" in body.get_content()
     assert message.get_body(("html",)) is not None
     (attached,) = message.iter_attachments()
-    assert attached.get_content_type() == "text/calendar"
-    assert attached.get_param("method") == "REQUEST"
+    assert attached.get_content_type() == "application/ics"
+    (invite,) = [part for part in message.walk() if part.get_content_type() == "text/calendar"]
+    assert invite.get_param("method") == "REQUEST"
+    assert invite.get_payload(decode=True) == attached.get_payload(decode=True)
     assert (await _rows(db))[0].state == OutboxState.SENT
 
 

@@ -1,5 +1,7 @@
 """One session through the JSON API: from the directory to a rating, by the people who may, in the order they do it."""
 
+import asyncio
+
 from control.keys import WAITING_ROOM
 from tests.helpers.practice import Site
 
@@ -48,6 +50,7 @@ async def test_session_from_directory_to_rating(site: Site) -> None:
     gatekeeper = site.app[WAITING_ROOM]
     admission = await gatekeeper.redeem(link["access_token"])
     assert admission.display_name == "Bob Client"
+    assert admission.login
     status, recording = await bob.get(f"{one}/consents/recording")
     assert status == 200
     status, _ = await bob.post(f"{one}/consents/recording", {"answer": "no", "text_id": recording["text"]["id"]})
@@ -68,3 +71,32 @@ async def test_session_from_directory_to_rating(site: Site) -> None:
     assert profile["reviews"][0]["author"] == "Bob"
     assert (await bob.get("/sessions/my-bookings"))[1]["sessions"][0]["id"] == booked["id"]
     assert (await alice.get("/professional/sessions"))[1]["sessions"][0]["id"] == booked["id"]
+
+
+async def test_signing_out_leaves_the_session_that_this_sign_in_opened(site: Site) -> None:
+    world = site.world
+    bob, alice = await site.hand_of(world.bob), await site.hand_of(world.alice)
+    start = "2026-03-02T14:00:00Z"
+    _, booked = await bob.post(
+        "/sessions/book", {"serviceId": world.free_service_id, "start": start, "timeZone": "Europe/Oslo"}
+    )
+    one = f"/api/appointments/{booked['id']}"
+    _, care = await bob.get(f"{one}/consents/care")
+    await bob.post(f"{one}/consents/care", {"answer": "yes", "text_id": care["text"]["id"]})
+    world.clock.forward(hours=4, minutes=55)
+    sockets = {}
+    for name, hand in (("alice", alice), ("bob", bob)):
+        status, link = await hand.post(f"/sessions/{booked['id']}/generate-call-link")
+        assert status == 200, link
+        sockets[name] = await hand.browser.client.ws_connect("/signaling")
+        await sockets[name].send_json({"type": "hello", "version": 1, "token": link["access_token"]})
+        assert (await sockets[name].receive_json(timeout=5))["type"] == "welcome"
+    assert (await bob.post("/api/sign-out"))[0] == 200
+    async with asyncio.timeout(5):
+        while (said := await sockets["bob"].receive_json())["type"] != "removed":
+            pass
+    assert said["code"] == "signed_out"
+    await sockets["alice"].send_json({"type": "ping", "received": 0})
+    async with asyncio.timeout(5):
+        while (await sockets["alice"].receive_json())["type"] != "pong":
+            pass

@@ -18,6 +18,7 @@ class FakeTransport:
     participant: str
     credentials: list[tuple[str, str]]
     extensions: dict[str, int] = field(default_factory=dict)
+    cap: int | None = None
     srtp: tuple[str, bytes, bytes] | None = None
     sent: list[tuple[list[bytes], bool]] = field(default_factory=list)
 
@@ -29,6 +30,7 @@ class FakeItem:
     spec: Any
     source: int | None = None
     muted: bool = False
+    share: int | None = None
 
 
 class FakeCore:
@@ -68,6 +70,9 @@ class FakeCore:
 
     def local_addresses(self) -> list[dict[str, Any]]:
         return [{"thread": 0, "ip": "192.0.2.7", "port": 46000, "receive_buffer_bytes": 1 << 22}]
+
+    def tcp_addresses(self) -> list[tuple[str, int]]:
+        return [("192.0.2.7", 46000)]
 
     def _need(self, table: Any, key: Any) -> None:
         if key not in table:
@@ -140,6 +145,10 @@ class FakeCore:
     def set_layer(self, room: int, slot: int, rid: str | None) -> None:
         self._need(self.slots, slot)
 
+    def set_slot_share(self, room: int, slot: int, bps: int | None) -> None:
+        self._need(self.slots, slot)
+        self.slots[slot].share = bps
+
     def set_track_muted(self, room: int, track: int, muted: bool) -> None:
         self._need(self.tracks, track)
         self.tracks[track].muted = muted
@@ -150,6 +159,7 @@ class FakeCore:
 
     def set_max_bitrate(self, room: int, transport: int, bps: int | None) -> None:
         self._need(self.transports, transport)
+        self.transports[transport].cap = bps
 
     def open_journal(self, journal: int, path: str, key: bytes, header: bytes) -> None:
         self.calls.append("open_journal")

@@ -159,18 +159,18 @@ class Hand:
     """One signed-in person's requests, as their pages send them: (status, body) back."""
 
     def __init__(self, browser: Browser) -> None:
-        self._browser = browser
+        self.browser = browser
 
     async def get(self, path: str) -> tuple[int, Any]:
-        return _both(await self._browser.get(path))
+        return _both(await self.browser.get(path))
 
     async def delete(self, path: str) -> tuple[int, Any]:
-        return _both(await self._browser.delete(path))
+        return _both(await self.browser.delete(path))
 
     async def post(self, path: str, body: Any = None, *, key: str | None = "fresh") -> tuple[int, Any]:
         """`key` "fresh" makes a new Idempotency-Key, None sends none."""
         sent = {} if key is None else {"Idempotency_Key": uuid4().hex if key == "fresh" else key}
-        return _both(await self._browser.post(path, body, **sent))
+        return _both(await self.browser.post(path, body, **sent))
 
 
 def _both(answer: Answer) -> tuple[int, Any]:

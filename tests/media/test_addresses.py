@@ -1,7 +1,6 @@
 """Which addresses an answer names."""
 
 import ipaddress
-from typing import Any
 
 from media.addresses import choose_candidates, interface_addresses
 from media.answer import Candidate
@@ -13,13 +12,13 @@ INTERFACES = tuple(
 ANY = str(ipaddress.IPv4Address(0))
 
 
-def bound(ip: str, port: int = 46000, thread: int = 0) -> Any:
-    return {"thread": thread, "ip": ip, "port": port, "receive_buffer_bytes": 0}
+def bound(ip: str, port: int = 46000) -> tuple[str, int]:
+    return ip, port
 
 
-def chosen(*sockets: Any, development: bool = False, **advertise: str) -> list[str]:
+def chosen(*sockets: tuple[str, int], development: bool = False, **advertise: str) -> list[str]:
     mapping = {key.replace("_", ".").removeprefix("a"): value for key, value in advertise.items()}
-    found = choose_candidates(sockets, 0, INTERFACES, advertise=mapping, development=development)
+    found = choose_candidates(sockets, INTERFACES, advertise=mapping, development=development)
     return [candidate.ip for candidate in found]
 
 
@@ -39,11 +38,10 @@ def test_an_advertised_address_comes_first_and_hides_the_one_it_stands_for() -> 
     assert chosen(bound(ANY), a0_0_0_0="203.0.113.9") == ["203.0.113.9"]
 
 
-def test_only_the_rooms_thread_is_named_with_its_own_port() -> None:
-    sockets = [bound("192.0.2.2", 46000, 0), bound("192.0.2.2", 46001, 1)]
-    assert choose_candidates(sockets, 1, INTERFACES, advertise={}, development=False) == (
-        Candidate("192.0.2.2", 46001),
-    )
+def test_candidates_of_tcp_are_marked() -> None:
+    sockets = [bound("192.0.2.2", 443)]
+    found = choose_candidates(sockets, INTERFACES, advertise={}, development=False, tcp=True)
+    assert found == (Candidate("192.0.2.2", 443, tcp=True),)
 
 
 def test_this_machine_has_a_loopback_address() -> None:

@@ -128,17 +128,21 @@ def make_server(node: MediaNode) -> web.Application:
 
 
 @asynccontextmanager
-async def open_stage(folder: Path, settings: MediaSettings, link: BadLink) -> AsyncIterator[Stage]:
+async def open_stage(
+    folder: Path, settings: MediaSettings, link: BadLink, *, host: str = "127.0.0.1", chromium: str = CHROMIUM
+) -> AsyncIterator[Stage]:
+    """`host`: where the page is served; a page may use cameras there although it is not HTTPS."""
     write_noise(folder / "noise.y4m")
     node = MediaNode(settings)
     events: list[MediaEvent] = []
     node.add_listener(events.append)
     await node.start()
-    server = TestServer(make_server(node))
+    server = TestServer(make_server(node), host=host)
     await server.start_server()
-    flags = [*FLAGS, f"--use-file-for-fake-video-capture={folder / 'noise.y4m'}"]
+    secure = f"--unsafely-treat-insecure-origin-as-secure={str(server.make_url('/')).rstrip('/')}"
+    flags = [*FLAGS, secure, f"--use-file-for-fake-video-capture={folder / 'noise.y4m'}"]
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        browser = await playwright.chromium.launch(executable_path=chromium, args=flags)
 
         async def new_page() -> Page:
             context = await browser.new_context(permissions=["camera", "microphone"])

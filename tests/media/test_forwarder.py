@@ -28,6 +28,7 @@ def options(**changes: object) -> NodeOptions:
         "threads": 2,
         "bind": ("127.0.0.1",),
         "udp_port": 0,
+        "tcp_port": None,
         "gso": True,
         "cache_ms": 1000,
         "socket_buffer_bytes": 1 << 18,

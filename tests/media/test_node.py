@@ -126,6 +126,7 @@ async def test_the_core_is_told_what_was_answered(world: World) -> None:
     assert len(ufrag) >= 8
     assert len(pwd) >= 24
     assert "a=candidate:1 1 udp 2130706431 192.0.2.7 46000 typ host" in answer.sdp
+    assert "a=candidate:2 1 tcp 1526726399 192.0.2.7 46000 typ host tcptype passive" in answer.sdp
     assert transport.extensions["mid"] == 4
     (camera,) = (t.spec for t in world.core.tracks.values() if t.spec["kind"] == "video")
     assert camera["ssrcs"] == ((13489378, 1456641731),)

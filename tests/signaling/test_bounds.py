@@ -1,14 +1,18 @@
 """What hostile or broken clients send: every refusal has its code, and nothing but that socket suffers."""
 
 import json
+from dataclasses import replace
 
+import aiohttp
 import pytest
 
 from media.types import Levels, ParticipantId, RoomId, SlotsChanged, SlotView
 from signaling.handler import MAX_BAD_MESSAGES, MESSAGES_BURST, OFFERS_BURST
 from signaling.messages import MAX_MESSAGE_BYTES
 from signaling.outbox import MAX_WAITING_MESSAGES
-from signaling.rates import RateBound
+from signaling.permissions import Role
+from signaling.rates import Newcomers, RateBound
+from signaling.settings import HubSettings
 from tests.signaling.conftest import Stage
 
 ROOM = RoomId("session_a1")
@@ -156,3 +160,37 @@ def test_rate_bound_lets_a_burst_through_and_then_the_rate() -> None:
     assert bound.take(10.4) is False
     assert bound.take(10.5) is True
     assert [bound.take(1000.0) for _ in range(4)] == [True, True, True, False]
+
+
+class TestNewcomers:
+    @pytest.fixture
+    def hub_settings(self, hub_settings: HubSettings) -> HubSettings:
+        return replace(hub_settings, max_silent_per_network=3)
+
+    async def test_silent_sockets_of_one_network_are_bounded_and_who_said_hello_is_not_counted(
+        self, stage: Stage
+    ) -> None:
+        await stage.join("amara")
+        silent = [await stage.open() for _ in range(3)]
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await stage.open()
+        assert refused.value.status == 429
+        await silent[0].ws.close()
+        await stage.join("mina", Role.client)
+
+    async def test_refused_first_word_gives_its_place_back(self, stage: Stage) -> None:
+        for _ in range(5):
+            page = await stage.open()
+            await page.ws.send_str("nonsense")
+            assert await page.closed() == 4400
+        await stage.join("amara")
+
+
+def test_newcomers_are_bounded_in_all_and_leave_once() -> None:
+    newcomers = Newcomers(most_per_network=2, most=3)
+    first = newcomers.enter("a")
+    assert first is not None
+    assert [newcomers.enter(network) is not None for network in ("a", "a", "b", "c")] == [True, False, True, False]
+    first.leave()
+    first.leave()
+    assert [newcomers.enter(network) is not None for network in ("c", "c")] == [True, False]

@@ -291,3 +291,22 @@ class TestVanished:
         await eventually(lambda: not any(one.connected for one in stage.hub.present("a1")))
         assert len(stage.hub.present("a1")) == 1, "the session waits for a resume"
         await ws.close()
+
+
+async def test_sign_out_ends_what_that_sign_in_opened_and_nothing_else(stage: Stage) -> None:
+    tokens = {}
+    for person, role, login in (("amara", Role.practitioner, "laptop"), ("mina", Role.client, "phone")):
+        token = tokens[person] = stage.gatekeeper.admit(person, role, Place.admitted)
+        stage.gatekeeper.tokens[token] = replace(stage.gatekeeper.tokens[token], login=login)
+    pages = {person: await stage.open() for person in tokens}
+    for person, page in pages.items():
+        await page.say(type="hello", version=1, token=tokens[person])
+        await page.until("people")
+    await stage.hub.sign_out("")
+    await stage.hub.sign_out("another phone")
+    await stage.hub.sign_out("phone")
+    removed = await pages["mina"].until("removed")
+    assert (removed["code"], await pages["mina"].closed()) == ("signed_out", 4403)
+    assert stage.media.inside[ROOM] == {"amara"}
+    await pages["amara"].say(type="ping", received=0)
+    await pages["amara"].until("pong")

@@ -17,7 +17,7 @@ from control.database import Database
 from control.errors import NotFound
 from control.keys import CLOCK, DATABASE, SETTINGS
 from control.models.people import Role
-from control.notices.outbox import SentMail, recent
+from control.notices.sent import SentMail, recent
 from control.security import content_security_policy
 from web.models import Letter
 from web.render import render

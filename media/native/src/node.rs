@@ -4,9 +4,10 @@
 //! the order in which they were allowed. No call waits for a runtime thread or the journal's, except `close`; what the
 //! journal's full queue refuses has changed nothing.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use holdspace_engine::{Command, Event, ExtensionIds, SlotId, SlotSpec, TapId, TrackId, TrackSpec, TransportId};
 use holdspace_journal::{JournalError, MAX_RECORD_BYTES};
@@ -31,7 +32,7 @@ const ROOM_WEIGHT: u64 = 50;
 
 pub struct Node {
     runtime: Runtime,
-    registry: Mutex<Registry>,
+    registry: Arc<Mutex<Registry>>,
     is_closed: AtomicBool,
 }
 
@@ -58,11 +59,10 @@ impl Node {
             slots_per_transport: options.engine.max_slots_per_transport,
             taps_per_room: options.engine.max_taps,
         };
-        Ok(Self {
-            runtime: Runtime::start(options)?,
-            registry: Mutex::new(Registry::new(limits)),
-            is_closed: AtomicBool::new(false),
-        })
+        let registry = Arc::new(Mutex::new(Registry::new(limits)));
+        let fragments = registry.clone();
+        let find = move |ufrag: &str| fragments.lock().unwrap_or_else(PoisonError::into_inner).thread_of_ufrag(ufrag);
+        Ok(Self { runtime: Runtime::start(options, Box::new(find))?, registry, is_closed: AtomicBool::new(false) })
     }
 
     fn open(&self) -> Result<MutexGuard<'_, Registry>, CoreError> {
@@ -89,6 +89,15 @@ impl Node {
 
     pub fn addresses(&self) -> &[BoundAddress] {
         self.runtime.addresses()
+    }
+
+    pub fn tcp_addresses(&self) -> &[SocketAddr] {
+        self.runtime.tcp_addresses()
+    }
+
+    /// ICE-TCP connections, and how many were refused.
+    pub fn tcp_counts(&self) -> (usize, u64) {
+        self.runtime.tcp_counts()
     }
 
     pub fn counts(&self) -> Vec<ThreadCounts> {
@@ -254,6 +263,12 @@ impl Node {
         self.tell(thread, room, Command::SetLayer { slot: SlotId(slot), rid })
     }
 
+    pub fn set_slot_share(&self, room: u64, slot: u64, bps: Option<u64>) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        let thread = registry.check_slot(room, slot)?;
+        self.tell(thread, room, Command::SetSlotShare { slot: SlotId(slot), bps })
+    }
+
     pub fn set_track_muted(&self, room: u64, track: u64, muted: bool) -> Result<(), CoreError> {
         let mut registry = self.open()?;
         let thread = registry.check_track(room, track)?;
@@ -388,6 +403,7 @@ mod tests {
             threads: 1,
             bind: vec!["127.0.0.1".parse().unwrap()],
             udp_port: 0,
+            tcp_port: None,
             gso: true,
             socket_buffer_bytes: 1 << 18,
             engine: EngineConfig::default(),

@@ -4,7 +4,7 @@
 
 use crate::arena::Arena;
 use crate::cache::PacketMeta;
-use crate::command::{ExtensionIds, TrackId};
+use crate::command::{ExtensionIds, Kind, TrackId};
 use crate::output::{Outputs, Path, Run, MAX_SEGMENTS, MAX_SEND_BYTES};
 use crate::slot::{Form, OutCodec, Sent, Slot};
 use crate::time::Time;
@@ -274,6 +274,7 @@ fn send_run(
         if !sent.empty {
             arrival = arrival.min(source.meta.arrival);
         }
+        slot.sent_end = slot.sent_end.max(sent.ext_seq + 1);
         slot.packets_sent += 1;
         slot.bytes_sent += source.payload.len() as u64;
         len += written;
@@ -286,7 +287,8 @@ fn send_run(
     transport.counters.bytes_out += len as u64;
     let segment_bytes = if segments == 1 { len } else { segment_bytes };
     let media_packets = segments as u32;
-    out.commit(Run { path, segment_bytes, segments, arrival: Some(arrival), media_packets }, len);
+    let is_video = slot.spec.kind == Kind::Video;
+    out.commit(Run { path, segment_bytes, segments, arrival: Some(arrival), media_packets, is_video }, len);
 }
 
 /// One repeat: as RTX, or as the identical ciphertext for a peer without RTX, or not at all.
@@ -316,7 +318,7 @@ fn resend(
     let bytes = plain_bytes(&transport.extensions, slot, &source) + 2;
     let space = out.space(bytes + MAX_OVERHEAD + MAX_PACKET_BYTES);
     if let Some(len) = write_packet(space, slot, transport, &source, numbering, bytes, now) {
-        out.commit_one(path, len);
+        out.commit_one(path, len, slot.spec.kind == Kind::Video);
         count_resent(transport, len);
     }
 }

@@ -120,6 +120,10 @@ pub enum Command {
         slot: SlotId,
         rid: Option<String>,
     },
+    SetSlotShare {
+        slot: SlotId,
+        bps: Option<u64>,
+    },
     SetTrackMuted {
         track: TrackId,
         muted: bool,
@@ -167,6 +171,7 @@ impl Command {
             Command::SetSlot { slot, .. } => ("set_slot", Some(slot.0)),
             Command::SetSlotSource { slot, .. } => ("set_slot_source", Some(slot.0)),
             Command::SetLayer { slot, .. } => ("set_layer", Some(slot.0)),
+            Command::SetSlotShare { slot, .. } => ("set_slot_share", Some(slot.0)),
             Command::SetTrackMuted { track, .. } => ("set_track_muted", Some(track.0)),
             Command::RequestKeyframe { track } => ("request_keyframe", Some(track.0)),
             Command::SetMaxBitrate { transport, .. } => ("set_max_bitrate", Some(transport.0)),

@@ -57,6 +57,7 @@ impl Engine {
             C::SetSlot { transport, slot, spec } => self.set_slot(transport, slot, spec),
             C::SetSlotSource { slot, track } => self.set_slot_source(slot, track, now),
             C::SetLayer { slot, rid } => self.set_layer(slot, rid, now),
+            C::SetSlotShare { slot, bps } => self.set_slot_share(slot, bps, now),
             C::SetTrackMuted { track, muted } => self.set_track_muted(track, muted, now),
             C::RequestKeyframe { track } => {
                 let at = self.tracks.index_of(track).ok_or(EngineError::UnknownId)?;
@@ -379,6 +380,21 @@ impl Engine {
             slot.wanted_layer = wanted_layer(slot, track);
             let layers = 1 << slot.wanted_layer.min(63);
             self.want_keyframes(track_at, layers, now);
+        }
+        Ok(())
+    }
+
+    fn set_slot_share(&mut self, id: SlotId, bps: Option<u64>, now: Time) -> Done {
+        let slot = self.slots.by_id_mut(id).ok_or(EngineError::UnknownId)?;
+        refuse_unless(!slot.is_audio() || bps.is_none(), "sound has no share: it always goes first")?;
+        let was_paused = slot.is_paused();
+        slot.share_bps = bps;
+        let (is_paused, source, wanted) = (slot.is_paused(), slot.source, slot.wanted_layer);
+        if is_paused && !was_paused {
+            slot.drop_queue();
+        }
+        if let Some(track_at) = source.filter(|_| was_paused && !is_paused) {
+            self.want_keyframe_of(track_at, wanted, now);
         }
         Ok(())
     }

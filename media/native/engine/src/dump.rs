@@ -128,6 +128,7 @@ impl Engine {
             ("open", Value::Bool(slot.open)),
             ("source", source.map_or(Value::Null, |track| int(track.id.0))),
             ("wanted_rid", slot.wanted_rid.as_deref().map_or(Value::Null, text)),
+            ("share_bps", slot.share_bps.map_or(Value::Null, int)),
             ("layer", layer.map_or(Value::Null, |layer| int(layer as u64))),
             ("next_seq", int(slot.timeline.next_seq())),
             ("packets", int(slot.packets_sent)),

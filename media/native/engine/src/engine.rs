@@ -135,9 +135,8 @@ impl Engine {
             let Some(slot) = self.slots.get_mut(*slot) else { continue };
             if slot.open != open {
                 slot.open = open;
-                slot.queue.clear();
+                slot.drop_queue();
                 slot.resend.clear();
-                slot.timeline.detach();
                 sources.extend(slot.source.filter(|_| open).map(|track_at| (track_at, slot.wanted_layer)));
             }
         }

@@ -27,6 +27,13 @@ pub enum Event {
     },
     /// Every 200 ms while anything was heard.
     Levels(Vec<SpokenLevel>),
+    /// What the path to a subscriber carries, at once when it falls, at most every 200 ms while it grows.
+    Estimate {
+        transport: TransportId,
+        bps: u64,
+        /// The network showed this limit; otherwise only lack of traffic kept the estimate from growing.
+        is_limit: bool,
+    },
     TapEnded {
         tap: TapId,
         reason: TapEnd,

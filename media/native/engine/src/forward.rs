@@ -134,7 +134,7 @@ fn inbound_of(stream_key: u64, meta: &PacketMeta, now: Time) -> Inbound {
 }
 
 fn offer(slot: &mut Slot, track: &Track, track_at: usize, media: &MediaIn<'_>, inbound: &Inbound) -> Outcome {
-    if !slot.open {
+    if !slot.open || slot.is_paused() {
         return Outcome::Ignored;
     }
     let layer = media.binding.layer;

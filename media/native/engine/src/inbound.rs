@@ -100,7 +100,7 @@ impl Engine {
             Refusal::Unauthenticated => DropReason::Unauthenticated,
             Refusal::NoRoom => DropReason::Bound,
         })?;
-        out.commit_one(path, len);
+        out.commit_one(path, len, false);
         if let Some(path) = change.learned {
             self.take_from_others(index, path);
         }

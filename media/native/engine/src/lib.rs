@@ -52,7 +52,7 @@ pub use command::{CodecSpec, Command, ExtensionIds, Kind, SlotId, SlotSpec, TapI
 pub use config::EngineConfig;
 pub use engine::Engine;
 pub use event::{Event, IceState, SpokenLevel, TapEnd, TrackState};
-pub use output::{Local, Outputs, Path, Route, TapKind, TapRecord, Transmit};
+pub use output::{Local, Outputs, Path, Route, TapKind, TapRecord, Transmit, STREAM};
 pub use stats::{DelayHistogram, DropCounts, DropReason, RoomTotals, TransportStats, Value};
 pub use tap::{tap_payload_type, TAP_ORIENTATION_ID};
 pub use time::Time;

@@ -9,16 +9,26 @@ use std::net::{IpAddr, SocketAddr};
 /// The runtime's handle for where a datagram arrived; handed back unchanged for what is sent there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Local {
-    /// A socket of this thread (later also an ICE-TCP connection).
+    /// A socket of this thread, or an ICE-TCP connection ([`STREAM`] is set).
     pub socket: u32,
     /// The destination address of the datagram, for IP_PKTINFO; the unspecified address where the socket has one only.
     pub ip: IpAddr,
 }
 
+/// Marks the socket number of a byte stream.
+pub const STREAM: u32 = 1 << 31;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path {
     pub local: Local,
     pub remote: SocketAddr,
+}
+
+impl Path {
+    /// ICE-TCP: nothing is lost on the way, a full path shows as delay only.
+    pub fn is_stream(&self) -> bool {
+        self.local.socket & STREAM != 0
+    }
 }
 
 /// A change of the runtime's demux tables.
@@ -54,6 +64,8 @@ pub struct Transmit {
     pub arrival: Option<Time>,
     /// Forwarded media packets in it: the weight of this send in the delay histogram.
     pub media_packets: u32,
+    /// First to go when a stream's reader is slow.
+    pub is_video: bool,
     start: usize,
     len: usize,
 }
@@ -65,6 +77,7 @@ pub(crate) struct Run {
     pub(crate) segments: usize,
     pub(crate) arrival: Option<Time>,
     pub(crate) media_packets: u32,
+    pub(crate) is_video: bool,
 }
 
 pub const MAX_SEGMENTS: usize = 64;
@@ -157,20 +170,20 @@ impl Outputs {
 
     /// The first `len` bytes of the space are one send.
     pub(crate) fn commit(&mut self, run: Run, len: usize) {
-        let Run { path, segment_bytes, segments, arrival, media_packets } = run;
+        let Run { path, segment_bytes, segments, arrival, media_packets, is_video } = run;
         let start = self.used;
-        self.transmits.push(Transmit { path, segment_bytes, segments, arrival, media_packets, start, len });
+        self.transmits.push(Transmit { path, segment_bytes, segments, arrival, media_packets, is_video, start, len });
         self.used += len;
     }
 
     /// One datagram that is not media.
     pub(crate) fn send_one(&mut self, path: Path, bytes: &[u8]) {
         self.space(bytes.len())[..bytes.len()].copy_from_slice(bytes);
-        self.commit_one(path, bytes.len());
+        self.commit_one(path, bytes.len(), false);
     }
 
-    pub(crate) fn commit_one(&mut self, path: Path, len: usize) {
-        let run = Run { path, segment_bytes: len, segments: 1, arrival: None, media_packets: 0 };
+    pub(crate) fn commit_one(&mut self, path: Path, len: usize, is_video: bool) {
+        let run = Run { path, segment_bytes: len, segments: 1, arrival: None, media_packets: 0, is_video };
         self.commit(run, len);
     }
 

@@ -87,6 +87,11 @@ impl Timeline {
         Some(rtp_ts.wrapping_add(source.ts_delta))
     }
 
+    /// Numbers from `next_seq` on were never sent and are given out again.
+    pub(crate) fn rewind(&mut self, next_seq: u64) {
+        self.next_seq = self.next_seq.min(next_seq);
+    }
+
     /// What follows is another stream, or the same after a pause.
     pub(crate) fn detach(&mut self) {
         self.source = None;

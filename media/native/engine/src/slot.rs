@@ -112,6 +112,8 @@ pub(crate) struct Slot {
     pub(crate) wanted_rid: Option<String>,
     pub(crate) wanted_layer: usize,
     pub(crate) codec_map: Vec<Option<OutCodec>>,
+    /// What it may use of the subscriber's estimate; None: no limit is known. 0: paused.
+    pub(crate) share_bps: Option<u64>,
     /// The subscriber is connected and has keys.
     pub(crate) open: bool,
     pub(crate) timeline: Timeline,
@@ -119,6 +121,8 @@ pub(crate) struct Slot {
     pub(crate) queue: VecDeque<u64>,
     pub(crate) resend: VecDeque<u64>,
     pub(crate) rtx_next: u64,
+    /// One past the newest number that was encrypted.
+    pub(crate) sent_end: u64,
     kept: VecDeque<(u64, Vec<u8>)>,
     pub(crate) packets_sent: u64,
     pub(crate) bytes_sent: u64,
@@ -145,12 +149,14 @@ impl Slot {
             wanted_rid: None,
             wanted_layer: 0,
             codec_map: Vec::new(),
+            share_bps: None,
             open: false,
             timeline: Timeline::new(first_seq, (random >> 32) as u32, clock_hz),
             ring: Vec::new(),
             queue: VecDeque::new(),
             resend: VecDeque::new(),
             rtx_next,
+            sent_end: first_seq,
             kept: VecDeque::new(),
             packets_sent: 0,
             bytes_sent: 0,
@@ -163,6 +169,20 @@ impl Slot {
 
     pub(crate) fn is_audio(&self) -> bool {
         self.spec.kind == Kind::Audio
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.share_bps == Some(0)
+    }
+
+    /// Lets go of all that waits; what follows begins at a keyframe, without a gap in the numbers: nothing of it was
+    /// encrypted, so its indexes are not spent.
+    pub(crate) fn drop_queue(&mut self) -> usize {
+        let dropped = self.queue.len();
+        self.queue.clear();
+        self.timeline.rewind(self.sent_end);
+        self.timeline.detach();
+        dropped
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -222,7 +242,7 @@ impl Slot {
 
     /// A NACK: queues the repeat unless one is under way. True: something was queued.
     pub(crate) fn ask_resend(&mut self, ext_seq: u64, now: Time, rtt_us: Option<u64>) -> bool {
-        if self.ring.is_empty() || self.resend.len() >= MAX_QUEUED {
+        if self.ring.is_empty() || ext_seq >= self.sent_end || self.resend.len() >= MAX_QUEUED {
             return false;
         }
         let at = ext_seq as usize & (self.ring.len() - 1);

@@ -36,6 +36,7 @@ fn room_event(py: Python<'_>, room: u64, event: &Event) -> PyResult<Object> {
             let each = levels.iter().map(|one| (one.track.0, one.level_dbov, one.active));
             ("levels", room, PyTuple::new(py, each.collect::<Vec<_>>())?).into_py_any(py)
         }
+        Event::Estimate { transport, bps, is_limit } => ("estimate", room, transport.0, bps, is_limit).into_py_any(py),
         Event::TapEnded { tap, reason } => ("tap_ended", room, tap.0, reason.name()).into_py_any(py),
     }
 }
@@ -101,7 +102,7 @@ fn value(py: Python<'_>, plain: &Value) -> PyResult<Object> {
     }
 }
 
-pub(super) fn node_stats(py: Python<'_>, threads: &[ThreadCounts]) -> PyResult<Object> {
+pub(super) fn node_stats(py: Python<'_>, threads: &[ThreadCounts], tcp: (usize, u64)) -> PyResult<Object> {
     let mut totals = RoomTotals::default();
     let mut delay = holdspace_engine::DelayHistogram::default();
     for counts in threads {
@@ -120,6 +121,8 @@ pub(super) fn node_stats(py: Python<'_>, threads: &[ThreadCounts]) -> PyResult<O
     dict.set_item("sends", sum(|counts| counts.sends))?;
     dict.set_item("gso_refused", sum(|counts| counts.gso_refused))?;
     dict.set_item("socket_overflow", sum(|counts| counts.socket_overflow))?;
+    dict.set_item("tcp_connections", tcp.0)?;
+    dict.set_item("tcp_refused", tcp.1)?;
     let dropped = PyDict::new(py);
     for (reason, count) in drops_by_reason(&totals.dropped, threads) {
         dropped.set_item(reason, count)?;

@@ -172,6 +172,7 @@ pub(super) fn options(dict: &Bound<'_, PyDict>) -> PyResult<RuntimeOptions> {
         threads: fields.required("threads")?,
         bind: addresses.collect::<PyResult<_>>()?,
         udp_port: fields.required("udp_port")?,
+        tcp_port: fields.required("tcp_port")?,
         gso: fields.required("gso")?,
         socket_buffer_bytes: fields.required("socket_buffer_bytes")?,
         engine: EngineConfig {

@@ -52,6 +52,10 @@ impl Node {
         Ok(list)
     }
 
+    fn tcp_addresses(&self) -> Vec<(String, u16)> {
+        self.core.tcp_addresses().iter().map(|address| (address.ip().to_string(), address.port())).collect()
+    }
+
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let notices = self.call(py, |core| Ok(core.drain()))?;
         let list = PyList::empty(py);
@@ -171,6 +175,11 @@ impl Node {
         self.call(py, |core| core.set_layer(room, slot, rid))
     }
 
+    #[pyo3(signature = (room, slot, bps))]
+    fn set_slot_share(&self, py: Python<'_>, room: u64, slot: u64, bps: Option<u64>) -> PyResult<()> {
+        self.call(py, |core| core.set_slot_share(room, slot, bps))
+    }
+
     fn set_track_muted(&self, py: Python<'_>, room: u64, track: u64, muted: bool) -> PyResult<()> {
         self.call(py, |core| core.set_track_muted(room, track, muted))
     }
@@ -224,8 +233,8 @@ impl Node {
     }
 
     fn stats(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let counts = self.call(py, |core| Ok(core.counts()))?;
-        answers::node_stats(py, &counts)
+        let (counts, tcp) = self.call(py, |core| Ok((core.counts(), core.tcp_counts())))?;
+        answers::node_stats(py, &counts, tcp)
     }
 
     fn request_stats(&self, py: Python<'_>, room: u64, transport: u64, ticket: u64) -> PyResult<()> {

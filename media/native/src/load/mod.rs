@@ -1,6 +1,6 @@
 //! Fake participants for benchmarks: one thread that publishes realistic bursts and receives for everybody.
 //!
-//! Python does the signaling and the DTLS handshakes (benchmarks/peers.py) and hands over sockets and keys; from
+//! Python does the signaling and the DTLS handshakes (benchmarks/participant.py) and hands over sockets and keys; from
 //! there on nothing but this thread touches them, busy-polling like a receiver that is never asleep. `limit` is the
 //! yardstick: the cheapest loop that sends the same datagrams to the same receivers.
 //! Nothing in here runs in a server.

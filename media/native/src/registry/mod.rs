@@ -11,7 +11,7 @@ mod recording;
 mod streams;
 
 use std::collections::hash_map::{Entry, RandomState};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 
 use crate::errors::CoreError;
@@ -61,7 +61,8 @@ pub struct Registry {
     hasher: RandomState,
     rooms: HashMap<u64, Room>,
     journals: HashMap<u64, u64>,
-    ufrags: HashSet<String>,
+    /// Fragment → the thread of its room.
+    ufrags: HashMap<String, usize>,
 }
 
 /// RFC 8445 §5.3 allows 4 and 22; DESIGN.md §2 asks for more. 256 is the standard's upper bound.
@@ -95,12 +96,16 @@ impl Registry {
             hasher: RandomState::new(),
             rooms: HashMap::new(),
             journals: HashMap::new(),
-            ufrags: HashSet::new(),
+            ufrags: HashMap::new(),
         }
     }
 
     fn room(&mut self, room: u64) -> Result<&mut Room, CoreError> {
         self.rooms.get_mut(&room).ok_or_else(|| unknown("room", room))
+    }
+
+    pub fn thread_of_ufrag(&self, ufrag: &str) -> Option<usize> {
+        self.ufrags.get(ufrag).copied()
     }
 
     /// Transports and rooms on each of `threads` threads.
@@ -149,7 +154,7 @@ impl Registry {
         check_ice(ice)?;
         let made_from = self.hasher.hash_one((participant, ice));
         let most = self.limits.transports_per_room;
-        let is_taken = self.ufrags.contains(ice.0);
+        let is_taken = self.ufrags.contains_key(ice.0);
         let place = self.room(room)?;
         let thread = place.thread;
         if let Some(there) = place.transports.get(&transport) {
@@ -170,13 +175,13 @@ impl Registry {
             ssrcs: HashMap::new(),
         };
         place.transports.insert(transport, made);
-        self.ufrags.insert(ice.0.to_owned());
+        self.ufrags.insert(ice.0.to_owned(), thread);
         Ok(Verdict::Go { thread })
     }
 
     pub fn restart_ice(&mut self, room: u64, transport: u64, ice: (&str, &str)) -> Result<usize, CoreError> {
         check_ice(ice)?;
-        let is_taken = self.ufrags.contains(ice.0);
+        let is_taken = self.ufrags.contains_key(ice.0);
         let thread = self.check_transport(room, transport)?;
         let mut forgotten = None;
         if let Some(there) = self.room(room)?.transports.get_mut(&transport) {
@@ -191,7 +196,7 @@ impl Registry {
                 forgotten = Some(there.ufrags.remove(0));
             }
         }
-        self.ufrags.insert(ice.0.to_owned());
+        self.ufrags.insert(ice.0.to_owned(), thread);
         if let Some(ufrag) = forgotten {
             self.ufrags.remove(&ufrag);
         }

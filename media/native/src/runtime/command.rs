@@ -2,6 +2,8 @@
 
 use holdspace_engine::{Command, TapId, TrackId, TransportId};
 
+use super::acceptor::HandedStream;
+
 #[derive(Debug)]
 pub enum ThreadCommand {
     AddRoom {
@@ -31,6 +33,8 @@ pub enum ThreadCommand {
         room: u64,
         ticket: u64,
     },
+    /// An ICE-TCP connection that names a fragment of a room on this thread.
+    TakeStream(HandedStream),
     /// Work off what was asked before this, send it, and end.
     Stop,
     #[cfg(test)]

@@ -15,6 +15,8 @@ pub struct ThreadCounts {
     pub gso_refused: u64,
     pub unsent: u64,
     pub socket_overflow: u64,
+    /// Frames that a slow reader of an ICE-TCP connection lost.
+    pub stream_frames_cut: u64,
     /// Datagrams that belonged to no transport.
     pub unclaimed: UnclaimedCounts,
     /// Commands that the engine refused although the registry had let them pass.
@@ -73,6 +75,7 @@ pub fn drops_by_reason(engine: &DropCounts, threads: &[ThreadCounts]) -> Vec<(&'
         ("unknown_ufrag", sum(|counts| counts.unclaimed.unknown_ufrag)),
         ("unknown_address", sum(|counts| counts.unclaimed.unknown_address)),
         ("unsent", sum(|counts| counts.unsent)),
+        ("stream_frames_cut", sum(|counts| counts.stream_frames_cut)),
         ("commands_refused", sum(|counts| counts.commands_refused)),
     ] {
         match drops.iter_mut().find(|(known, _)| *known == name) {

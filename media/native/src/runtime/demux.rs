@@ -51,6 +51,10 @@ impl Demux {
         }
     }
 
+    pub(super) fn owner_of(&self, path: &Path) -> Option<Owner> {
+        self.addresses.get(path).copied()
+    }
+
     /// Applies one change; returns the owner in another room from whom the address was taken, to be told.
     pub(super) fn apply(&mut self, room: u64, route: Route) -> Option<(Owner, Path)> {
         match route {

@@ -76,6 +76,7 @@ enum Subject {
     Track(u64),
     Codec(u64),
     Levels(u64),
+    Estimate(u64),
     Journal(u64),
 }
 
@@ -199,6 +200,7 @@ fn subject_of(notice: &Notice) -> Option<Subject> {
             Event::Track { track, .. } => Some(Subject::Track(track.0)),
             Event::Codec { track, .. } => Some(Subject::Codec(track.0)),
             Event::Levels(_) => Some(Subject::Levels(*room)),
+            Event::Estimate { transport, .. } => Some(Subject::Estimate(transport.0)),
             Event::Dtls { .. } | Event::TapEnded { .. } => None,
         },
         Notice::JournalSynced { journal, .. } => Some(Subject::Journal(*journal)),

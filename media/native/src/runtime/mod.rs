@@ -3,6 +3,7 @@
 //! Place in the flow: the binding sends commands here and reads events and counters; everything between a received
 //! datagram and a sent one happens on one thread without a lock.
 
+pub mod acceptor;
 pub mod command;
 pub mod counters;
 pub mod events;
@@ -11,9 +12,10 @@ mod demux;
 mod orders;
 mod outbox;
 mod room;
+mod streams;
 mod thread;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
@@ -27,11 +29,14 @@ use holdspace_journal::{JournalNotice, JournalWriter};
 use crate::errors::{panic_message, CoreError};
 use crate::sys::clock;
 use crate::sys::socket::UdpSocket;
+use crate::sys::tcp;
 use crate::sys::wake::Wake;
+use acceptor::{FindThread, FrontDoor};
 use command::ThreadCommand;
 use counters::{Published, ThreadCounts};
 use events::{EventQueue, Notice};
 use outbox::Outbox;
+use streams::Streams;
 use thread::{Worker, WorkerParts};
 
 #[derive(Clone, Debug)]
@@ -39,6 +44,8 @@ pub struct RuntimeOptions {
     pub threads: usize,
     pub bind: Vec<IpAddr>,
     pub udp_port: u16,
+    /// Where ICE-TCP listens; None: nowhere. 0: on `udp_port`.
+    pub tcp_port: Option<u16>,
     pub gso: bool,
     pub socket_buffer_bytes: usize,
     pub engine: EngineConfig,
@@ -60,15 +67,34 @@ struct ThreadShared {
     published: Published,
 }
 
-struct ThreadHandle {
+/// The way to a runtime thread.
+#[derive(Clone)]
+struct Mailbox {
     shared: Arc<ThreadShared>,
     commands: Sender<ThreadCommand>,
+}
+
+impl Mailbox {
+    /// Queues a command and wakes the thread; never waits for it. False: the thread is gone.
+    fn send(&self, command: ThreadCommand) -> bool {
+        let is_there = self.commands.send(command).is_ok();
+        if is_there && !self.shared.is_signalled.swap(true, Ordering::AcqRel) {
+            self.shared.wake.wake();
+        }
+        is_there
+    }
+}
+
+struct ThreadHandle {
+    mailbox: Mailbox,
     joiner: Mutex<Option<JoinHandle<()>>>,
 }
 
 pub struct Runtime {
     threads: Vec<ThreadHandle>,
     addresses: Vec<BoundAddress>,
+    tcp_addresses: Vec<SocketAddr>,
+    front_door: Mutex<Option<FrontDoor>>,
     wake: Arc<Wake>,
     announced: Arc<AtomicBool>,
     journal_events: Arc<EventQueue>,
@@ -77,7 +103,8 @@ pub struct Runtime {
 
 impl Runtime {
     /// Binds every socket before the first thread starts: an address that cannot be had is an error here.
-    pub fn start(mut options: RuntimeOptions) -> Result<Self, CoreError> {
+    /// `find` tells the acceptor of ICE-TCP which thread has the room of a fragment.
+    pub fn start(mut options: RuntimeOptions, find: FindThread) -> Result<Self, CoreError> {
         let failed = |what: &str, error: std::io::Error| CoreError::Failed(format!("{what}: {error}"));
         options.engine.wall_offset_us = wall_offset_us();
         let wake = Arc::new(Wake::new().map_err(|error| failed("eventfd", error))?);
@@ -86,17 +113,51 @@ impl Runtime {
         let notices = journal_events.clone();
         let journals = JournalWriter::start(move |notice| tell_journal(&notices, notice))
             .map_err(|error| failed("journal writer", error))?;
-        let mut runtime =
-            Self { threads: Vec::new(), addresses: Vec::new(), wake, announced, journal_events, journals };
+        let mut runtime = Self {
+            threads: Vec::new(),
+            addresses: Vec::new(),
+            tcp_addresses: Vec::new(),
+            front_door: Mutex::new(None),
+            wake,
+            announced,
+            journal_events,
+            journals,
+        };
         let mut sockets = Vec::new();
         for index in 0..options.threads {
             sockets.push(runtime.bind(&options, index)?);
         }
+        let listeners = runtime.listen(&options)?;
         for (index, outboxes) in sockets.into_iter().enumerate() {
             let handle = runtime.spawn(&options, index, outboxes)?;
             runtime.threads.push(handle);
         }
+        if !listeners.is_empty() {
+            let mailboxes = runtime.threads.iter().map(|thread| thread.mailbox.clone()).collect();
+            let opened = FrontDoor::open(listeners, mailboxes, find).map_err(|error| failed("ICE-TCP", error))?;
+            runtime.front_door = Mutex::new(Some(opened));
+        }
         Ok(runtime)
+    }
+
+    /// One ICE-TCP port for all threads: a network that lets 443 through lets nothing else through.
+    fn listen(&mut self, options: &RuntimeOptions) -> Result<Vec<TcpListener>, CoreError> {
+        let Some(wanted) = options.tcp_port else {
+            return Ok(Vec::new());
+        };
+        let port = if wanted == 0 { options.udp_port } else { wanted };
+        let mut listeners = Vec::new();
+        for ip in &options.bind {
+            let address = SocketAddr::new(*ip, port);
+            let listener = match tcp::listen(address) {
+                Ok(listener) => listener,
+                Err(error) if is_missing_family(&error) && ip.is_unspecified() && options.bind.len() > 1 => continue,
+                Err(error) => return Err(CoreError::Failed(format!("cannot listen on TCP {address}: {error}"))),
+            };
+            self.tcp_addresses.extend(listener.local_addr());
+            listeners.push(listener);
+        }
+        Ok(listeners)
     }
 
     fn bind(&mut self, options: &RuntimeOptions, index: usize) -> Result<Vec<Outbox>, CoreError> {
@@ -134,8 +195,10 @@ impl Runtime {
             events: EventQueue::new(self.wake.clone(), self.announced.clone()),
             published: Published::default(),
         });
+        let streams = Streams::new().map_err(|error| CoreError::Failed(format!("epoll: {error}")))?;
         let parts = WorkerParts {
             index,
+            streams,
             shared: shared.clone(),
             commands: receiver,
             config: options.engine.clone(),
@@ -153,7 +216,7 @@ impl Runtime {
                 }
             })
             .map_err(|error| CoreError::Failed(format!("cannot start a thread: {error}")))?;
-        Ok(ThreadHandle { shared, commands, joiner: Mutex::new(Some(joiner)) })
+        Ok(ThreadHandle { mailbox: Mailbox { shared, commands }, joiner: Mutex::new(Some(joiner)) })
     }
 
     pub fn event_fd(&self) -> std::os::fd::RawFd {
@@ -162,6 +225,17 @@ impl Runtime {
 
     pub fn addresses(&self) -> &[BoundAddress] {
         &self.addresses
+    }
+
+    /// Where ICE-TCP listens.
+    pub fn tcp_addresses(&self) -> &[SocketAddr] {
+        &self.tcp_addresses
+    }
+
+    /// ICE-TCP connections there are, and how many were refused or left without saying whose they are.
+    pub fn tcp_counts(&self) -> (usize, u64) {
+        let front_door = self.front_door.lock().unwrap_or_else(PoisonError::into_inner);
+        front_door.as_ref().map_or((0, 0), FrontDoor::counts)
     }
 
     pub fn thread_count(&self) -> usize {
@@ -178,18 +252,13 @@ impl Runtime {
     }
 
     pub fn counts(&self) -> Vec<ThreadCounts> {
-        self.threads.iter().map(|thread| thread.shared.published.read()).collect()
+        self.threads.iter().map(|thread| thread.mailbox.shared.published.read()).collect()
     }
 
     /// Queues a command and wakes the thread; never waits for it.
     pub fn send(&self, thread: usize, command: ThreadCommand) -> Result<(), CoreError> {
-        let gone = || CoreError::Failed(format!("runtime thread {thread} is gone"));
-        let handle = self.threads.get(thread).ok_or_else(gone)?;
-        handle.commands.send(command).map_err(|_| gone())?;
-        if !handle.shared.is_signalled.swap(true, Ordering::AcqRel) {
-            handle.shared.wake.wake();
-        }
-        Ok(())
+        let is_there = self.threads.get(thread).is_some_and(|handle| handle.mailbox.send(command));
+        is_there.then_some(()).ok_or_else(|| CoreError::Failed(format!("runtime thread {thread} is gone")))
     }
 
     /// All waiting notices, in order per room; clears the eventfd first, so that a later one wakes again.
@@ -198,13 +267,14 @@ impl Runtime {
         self.announced.store(false, Ordering::Release);
         let mut notices = self.journal_events.take();
         for thread in &self.threads {
-            notices.extend(thread.shared.events.take());
+            notices.extend(thread.mailbox.shared.events.take());
         }
         notices
     }
 
     /// Lets the threads work off their commands, joins them, and seals what their taps wrote. Safe to call twice.
     pub fn stop(&self) {
+        *self.front_door.lock().unwrap_or_else(PoisonError::into_inner) = None;
         for thread in 0..self.threads.len() {
             let _ = self.send(thread, ThreadCommand::Stop); // a thread that is gone needs no telling
         }

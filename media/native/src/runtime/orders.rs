@@ -36,6 +36,7 @@ impl Worker {
                     let dump = guarded(|| there.map(|engine| engine.dump(now())));
                     self.answer(room, ticket, dump.map(|dump| dump.map_or(Answer::Gone, Answer::Room)));
                 }
+                ThreadCommand::TakeStream(handed) => self.take_stream(handed),
                 ThreadCommand::Stop => return false,
                 #[cfg(test)]
                 ThreadCommand::Stall { milliseconds } => {

@@ -22,11 +22,12 @@ fn start(threads: usize) -> Runtime {
         threads,
         bind: vec!["127.0.0.1".parse().unwrap()],
         udp_port: 0,
+        tcp_port: None,
         gso: true,
         socket_buffer_bytes: 1 << 20,
         engine: EngineConfig::default(),
     };
-    Runtime::start(options).unwrap()
+    Runtime::start(options, Box::new(|_| None)).unwrap()
 }
 
 fn add_transport(runtime: &Runtime, room: u64, transport: u64, ufrag: &str) {

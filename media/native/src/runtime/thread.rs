@@ -19,6 +19,7 @@ use super::demux::{Demux, Owner, Unclaimed};
 use super::events::Notice;
 use super::outbox::Outbox;
 use super::room::Room;
+use super::streams::Streams;
 use super::ThreadShared;
 use crate::errors::panic_message;
 use crate::sys::clock::{self, ClockBridge};
@@ -46,6 +47,7 @@ pub(super) struct Worker {
     pub(super) commands: Receiver<ThreadCommand>,
     pub(super) config: EngineConfig,
     pub(super) outboxes: Vec<Outbox>,
+    pub(super) streams: Streams,
     pub(super) overflow: Vec<u32>,
     pub(super) rooms: HashMap<u64, Room, RandomState>,
     pub(super) demux: Demux,
@@ -68,6 +70,7 @@ pub(super) struct WorkerParts {
     pub(super) commands: Receiver<ThreadCommand>,
     pub(super) config: EngineConfig,
     pub(super) outboxes: Vec<Outbox>,
+    pub(super) streams: Streams,
     pub(super) sink: JournalSink,
 }
 
@@ -89,6 +92,7 @@ impl Worker {
             config: parts.config,
             overflow: vec![0; parts.outboxes.len()],
             outboxes: parts.outboxes,
+            streams: parts.streams,
             rooms: HashMap::default(),
             demux: Demux::default(),
             timers: BinaryHeap::new(),
@@ -106,8 +110,9 @@ impl Worker {
 
     /// Works until told to stop. Whatever ends it, what taps wrote is handed over.
     pub(super) fn run(&mut self) {
-        let descriptors = std::iter::once(self.shared.wake.raw());
-        let mut poller = Poller::new(descriptors.chain(self.outboxes.iter().map(|outbox| outbox.socket.raw())));
+        let sockets = self.outboxes.iter().map(|outbox| outbox.socket.raw());
+        let descriptors = std::iter::once(self.shared.wake.raw()).chain(sockets);
+        let mut poller = Poller::new(descriptors.chain([self.streams.raw()]));
         let mut batch = ReceiveBatch::new(DATAGRAM_BYTES, BATCH_DATAGRAMS);
         'work: loop {
             poller.wait(self.idle_ns());
@@ -126,8 +131,12 @@ impl Worker {
                     break 'work;
                 }
             }
+            if poller.is_readable(self.outboxes.len() + 1) {
+                self.serve_streams();
+            }
             self.run_timers();
             self.flush_touched();
+            self.tidy_streams();
             for (socket, outbox) in self.outboxes.iter().enumerate() {
                 poller.watch_writable(socket + 1, outbox.has_waiting());
             }
@@ -147,6 +156,9 @@ impl Worker {
         let mut at_latest = |us: u64| deadline = Some(deadline.map_or(us, |earlier| earlier.min(us)));
         if self.is_dirty {
             at_latest(self.published_us + PUBLISH_EVERY_US);
+        }
+        if let Some(us) = self.streams.sweep_at_us() {
+            at_latest(us);
         }
         if self.has_taps {
             at_latest(self.sink_flushed_us + SINK_FLUSH_US);
@@ -199,7 +211,7 @@ impl Worker {
         false
     }
 
-    fn receive(&mut self, path: Path, datagram: &mut [u8], at: Time) {
+    pub(super) fn receive(&mut self, path: Path, datagram: &mut [u8], at: Time) {
         let owner = match self.demux.find(&path, datagram) {
             Ok(owner) => owner,
             Err(Unclaimed::Malformed) => return self.counts.unclaimed.malformed += 1,
@@ -326,6 +338,11 @@ impl Worker {
 
     fn send_transmits(&mut self) {
         for (transmit, bytes) in self.outputs.transmits() {
+            if transmit.path.is_stream() {
+                let socket = transmit.path.local.socket;
+                self.streams.send(socket, bytes, transmit.segment_bytes, transmit.is_video);
+                continue;
+            }
             let Some(outbox) = self.outboxes.get_mut(transmit.path.local.socket as usize) else {
                 continue;
             };
@@ -383,6 +400,7 @@ impl Worker {
             counts.gso_refused += outbox.counts.gso_refused;
             counts.unsent += outbox.counts.unsent;
         }
+        counts.stream_frames_cut = self.streams.cut();
         counts.cpu_ns = clock::thread_cpu_ns();
         let packets = counts.totals.packets_in + counts.totals.packets_out;
         let elapsed_us = time_us.saturating_sub(self.published_us).max(1);

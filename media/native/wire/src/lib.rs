@@ -7,6 +7,7 @@
 
 pub mod codec;
 pub mod demux;
+pub mod framing;
 pub mod rtcp;
 pub mod rtp;
 pub mod seq;

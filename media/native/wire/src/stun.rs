@@ -20,7 +20,7 @@ pub type TransactionId = [u8; 12];
 const MAGIC_COOKIE: u32 = 0x2112_A442;
 const HEADER_BYTES: usize = 20;
 /// Longest message read. Checks of browsers are near 100 bytes; RFC 8489 §6.1 bounds them by the path MTU.
-const MAX_MESSAGE_BYTES: usize = 1280;
+pub const MAX_MESSAGE_BYTES: usize = 1280;
 const INTEGRITY_BYTES: usize = 24;
 const FINGERPRINT_BYTES: usize = 8;
 const FINGERPRINT_XOR: u32 = 0x5354_554e;

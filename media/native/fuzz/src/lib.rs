@@ -1,0 +1,24 @@
+//! One function per fuzz target, shared by the fuzzer's binaries (`fuzz_targets/`) and by the test that replays
+//! `seeds/` on every `make test`. A target takes any bytes; it panics where our code would, or where what was read
+//! contradicts itself: what is parsed must survive being written and parsed again.
+//!
+//! A new parser gets a function here, a line in [`TARGETS`], a binary, and seeds.
+
+mod engine;
+mod room;
+mod wire;
+
+pub use engine::engine;
+pub use wire::{payload, red, rtcp, rtp, stun, transport_cc};
+
+pub type Target = fn(&[u8]);
+
+pub const TARGETS: [(&str, Target); 7] = [
+    ("stun", stun),
+    ("rtp", rtp),
+    ("rtcp", rtcp),
+    ("transport_cc", transport_cc),
+    ("payload", payload),
+    ("red", red),
+    ("engine", engine),
+];

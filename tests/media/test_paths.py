@@ -1,0 +1,115 @@
+"""The ways to the server that are not plain UDP to one address: real Chromium in a network of its own."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page
+
+from media.config import MediaSettings
+from tests.helpers.bad_link import BadLink
+from tests.helpers.networks import Network, network
+from tests.media.test_chromium import Stage, open_stage, until
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+Open = Callable[..., AbstractAsyncContextManager[Stage]]
+
+
+@pytest.fixture
+def net() -> Iterator[Network]:
+    with network() as made:
+        yield made
+
+
+@pytest.fixture
+def opened(net: Network, tmp_path: Path) -> Open:
+    """A stage whose browsers live in `net`; `settings` as MediaSettings has them."""
+
+    @asynccontextmanager
+    async def stage(**settings: Any) -> AsyncIterator[Stage]:
+        host = net.links[0].server
+        wanted = MediaSettings(**{"threads": 2, "bind": (host,), "udp_port": 0, **settings})
+        link, chromium = BadLink(("127.0.0.1", 0)), net.chromium(tmp_path)
+        async with open_stage(tmp_path, wanted, link, host=host, chromium=chromium) as ready:
+            yield ready
+
+    return stage
+
+
+async def path_of(page: Page) -> dict[str, Any]:
+    """The pair of candidates in use."""
+    found: dict[str, Any] = await page.evaluate(
+        """async () => {
+            const reports = [...(await person.pc.getStats()).values()];
+            const pair = reports.find((one) => one.type === "candidate-pair" && one.nominated && one.bytesReceived);
+            const [local, remote] = [pair.localCandidateId, pair.remoteCandidateId]
+                .map((id) => reports.find((one) => one.id === id));
+            return { local: local.candidateType, protocol: remote.protocol, address: remote.address };
+        }"""
+    )
+    return found
+
+
+async def two_see_each_other(stage: Stage, *, pictures: int = 48) -> list[dict[str, Any]]:
+    pages = [await stage.enter("ann"), await stage.enter("bob")]
+    for page in pages:
+        await until(page, lambda found: found["decoded"].get("3", 0) > pictures, seconds=20)
+    return [await path_of(page) for page in pages]
+
+
+async def test_pictures_come_by_tcp_where_udp_does_not_pass(net: Network, opened: Open) -> None:
+    net.drop("meta l4proto udp")
+    async with opened() as stage:
+        for path in await two_see_each_other(stage):
+            assert path["protocol"] == "tcp"
+        assert stage.node.stats()["tcp_connections"] >= 2
+        assert stage.node.stats()["dropped"].get("stream_frames_cut", 0) == 0
+
+
+async def test_without_media_by_tcp_no_candidate_of_it_is_named(net: Network, opened: Open) -> None:
+    async with opened(tcp=False) as stage:
+        page = await stage.enter("ann")
+        sdp = await page.evaluate("person.pc.remoteDescription.sdp")
+        assert "tcptype" not in sdp
+        assert stage.node.stats()["tcp_connections"] == 0
+
+
+async def test_pictures_come_by_ipv6_alone(net: Network, opened: Open) -> None:
+    link = net.links[0]
+    async with opened(bind=(link.server6,)) as stage:
+        for path in await two_see_each_other(stage):
+            assert path["address"].strip("[]") == link.server6
+
+
+async def test_of_several_addresses_the_one_that_passes_is_used(net: Network, opened: Open) -> None:
+    link = net.links[0]
+    net.drop("ip protocol udp")
+    async with opened(bind=(link.server, link.server6), tcp=False) as stage:
+        page = await stage.enter("ann")
+        sdp = await page.evaluate("person.pc.remoteDescription.sdp")
+        assert sdp.index(link.server) < sdp.index(link.server6), "IPv4 is preferred"
+        await until(page, lambda found: found["state"] == "connected", seconds=20)
+        assert (await path_of(page))["address"].strip("[]") == link.server6
+
+
+async def test_behind_a_nat_the_configured_public_address_is_reached(net: Network, opened: Open) -> None:
+    link = net.links[0]
+    public = "203.0.113.9"
+    # The browsers know only the public address; the translation is done on their side of the link.
+    net.inside("ip", "route", "add", public, "via", link.server)
+    net.inside(
+        "nft",
+        "-f",
+        "-",
+        given=f"""
+        table ip nat {{
+            chain output {{ type nat hook output priority -100; ip daddr {public} dnat to {link.server}; }}
+        }}""",
+    )
+    net.drop(f"meta l4proto udp ct original ip daddr {link.server}")
+    async with opened(advertise={link.server: public}, tcp=False) as stage:
+        for path in await two_see_each_other(stage):
+            assert path["address"] == public
