@@ -255,8 +255,6 @@ class PaymentSettings(Section):
     """Signing secret of the webhook endpoint `/api/webhooks/stripe`."""
     stripe_api_base: Annotated[str, AfterValidator(_origin)] | None = None
     """Another address of Stripe's API, for tests."""
-    stripe_script_origin: Annotated[str, AfterValidator(_origin)] = "https://js.stripe.com"
-    """Where the pay page loads Stripe's card element from; another one only for tests."""
     razorpay_key_id: str = Field("", max_length=64)
     """Key id of the practice's Razorpay account; without Stripe's and Razorpay's keys there is a test gateway only."""
     razorpay_key_secret: SecretStr | None = None

@@ -18,9 +18,9 @@ from control import appointments, availability, practitioners
 from control.accounts import Actor, require_actor
 from control.database import Database
 from control.errors import NotFound
-from control.keys import CLOCK, DATABASE, SETTINGS
+from control.keys import CASHIER, CLOCK, DATABASE, SETTINGS
 from control.lifecycle import Party
-from control.money import ledger
+from control.money import credits, ledger
 from control.practitioners import ProfileView, ServiceView
 from web.calendars import Month, last_day, month_json, month_of
 from web.models import Slot, Wallet
@@ -147,6 +147,8 @@ async def _booked(request: web.Request, appointment_id: str, now: datetime) -> w
         session=session,
         policy=policy_words(view.late_window_minutes, view.late_fee_bp, view.no_show_fee_bp),
         wallet=await _wallet(db, actor, session.currency) if step == "pay" else None,
+        credits=sum(one.left for one in await credits.held_by(db, actor.person_id, session.service_id)),
+        ways=request.app[CASHIER].methods,
         opens_at=session.starts_at - request.app[SETTINGS].booking.opens_before,
     )
 

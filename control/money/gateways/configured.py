@@ -8,25 +8,25 @@ from control.money.payments import Method
 
 def gateways_of(settings: Settings) -> dict[Method, Gateway]:
     """In the order pages offer them. A gateway's library is loaded only where it is used."""
-    keys = settings.payments
+    payments = settings.payments
     found: dict[Method, Gateway] = {}
-    if keys.stripe_secret_key is not None and keys.stripe_webhook_secret is not None:
+    if payments.stripe_secret_key is not None and payments.stripe_webhook_secret is not None:
         from control.money.gateways.stripe import StripeGateway
 
         found[Method.STRIPE] = StripeGateway(
-            keys.stripe_secret_key.get_secret_value(),
-            keys.stripe_webhook_secret.get_secret_value(),
-            api_base=keys.stripe_api_base,
+            payments.stripe_secret_key.get_secret_value(),
+            payments.stripe_webhook_secret.get_secret_value(),
+            api_base=payments.stripe_api_base,
         )
-    if keys.razorpay_key_secret is not None and keys.razorpay_webhook_secret is not None:
+    if payments.razorpay_key_secret is not None and payments.razorpay_webhook_secret is not None:
         from control.money.gateways.razorpay import RazorpayGateway
 
         found[Method.RAZORPAY] = RazorpayGateway(
-            keys.razorpay_key_id,
-            keys.razorpay_key_secret.get_secret_value(),
-            keys.razorpay_webhook_secret.get_secret_value(),
-            api_base=keys.razorpay_api_base,
+            payments.razorpay_key_id,
+            payments.razorpay_key_secret.get_secret_value(),
+            payments.razorpay_webhook_secret.get_secret_value(),
+            api_base=payments.razorpay_api_base,
         )
-    if keys.is_test_only:
+    if payments.is_test_only:
         found[Method.DEMO] = DemoGateway(settings.server.data_dir / "test-gateway.db")
     return found
