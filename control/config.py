@@ -31,6 +31,13 @@ def _origin(text: str) -> str:
     return text.rstrip("/")
 
 
+def _web_address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or any(one in text for one in "; ,'\""):
+        raise ValueError("wanted an address like https://js.example.org/v3/")
+    return text
+
+
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
 
@@ -253,6 +260,8 @@ class PaymentSettings(Section):
     """Signing secret of the webhook endpoint `/api/webhooks/stripe`."""
     stripe_api_base: Annotated[str, AfterValidator(_origin)] | None = None
     """Another address of Stripe's API, for tests."""
+    stripe_script: Annotated[str, AfterValidator(_web_address)] = "https://js.stripe.com/v3/"
+    """Stripe's script with the card field, loaded by pay pages when somebody chooses to pay by card."""
     razorpay_key_id: str = Field("", max_length=64)
     """Key id of the practice's Razorpay account; without Stripe's and Razorpay's keys there is a test gateway only."""
     razorpay_key_secret: SecretStr | None = None

@@ -37,7 +37,7 @@ class CompleteBody(Body):
     isNoShow: bool = False
     noShowReason: Reason | None = None
     waiveFee: bool = False
-    """With isNoShow: the client gets everything back."""
+    """With isNoShow: the client gets everything back, also of a session that ended as missed by itself before."""
 
 
 class CancelBody(Body):
@@ -128,6 +128,16 @@ async def complete(request: web.Request) -> web.Response:
             now=request.app[CLOCK](),
         ),
     )
+
+
+@routes.post(f"{ONE}/waive-fee")
+@idempotent()
+async def waive_fee(request: web.Request) -> web.Response:
+    """The practitioner does without what a late cancellation or a missed session has kept."""
+    actor, appointment_id = _which(request)
+    await read(request, EmptyBody)
+    db, now = request.app[DATABASE], request.app[CLOCK]()
+    return _answer(request, await appointments.waive_fee(db, actor, appointment_id, now=now))
 
 
 @routes.post(f"{ONE}/cancel-session")

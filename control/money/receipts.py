@@ -37,7 +37,7 @@ class _Owed:
     person_id: str
     amount: str
     top_up: bool
-    appointment_id: str | None
+    transaction: str
 
 
 def owe(session: AsyncSession, payment: Payment, *, top_up: bool = False, now: datetime) -> None:
@@ -50,7 +50,7 @@ def owe(session: AsyncSession, payment: Payment, *, top_up: bool = False, now: d
 
         before_commit(session, issue)
     amount = money_words(payment.amount_minor, payment.currency)
-    waiting.append(_Owed(payment.id, payment.payer_id, amount, top_up, payment.appointment_id))
+    waiting.append(_Owed(payment.id, payment.payer_id, amount, top_up, payment.gateway_ref or payment.id))
 
 
 async def _issue(session: AsyncSession, waiting: list[_Owed], now: datetime) -> None:
@@ -70,9 +70,11 @@ async def _issue(session: AsyncSession, waiting: list[_Owed], now: datetime) -> 
         receipt = Receipt(id=new_id(), number=number, payment_id=one.payment_id, person_id=one.person_id, issued_at=now)
         session.add(receipt)
         kind = NoticeKind.TOP_UP_RECEIPT if one.top_up else NoticeKind.RECEIPT
+        number_words = printed_number(receipt)
         facts = {
-            "number": printed_number(receipt),
+            "number": number_words,
             "amount": one.amount,
+            "rows": [["Receipt", number_words], ["Amount", one.amount], ["Transaction", one.transaction]],
             "path": f"/receipts/{receipt.id}",
             "receipt_id": receipt.id,
         }
@@ -123,10 +125,12 @@ class Paper:
     def title(self) -> str:
         return "Invoice" if self.is_invoice else "Receipt"
 
+    @property
+    def file_name(self) -> str:
+        return f"{self.title.lower()}-{self.number}.pdf"
 
-async def paper_for(
-    db: Database, actor: Actor | None, receipt_id: str, practice: PracticeSettings, *, now: datetime
-) -> Paper:
+
+async def paper_for(db: Database, actor: Actor | None, receipt_id: str, practice: PracticeSettings) -> Paper:
     """For its payer and for admins; `actor` None is the post. Raises NotFound for anybody else."""
     async with db.reading() as session:
         receipt = await session.get(Receipt, receipt_id)

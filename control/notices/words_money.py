@@ -13,10 +13,11 @@ def _rows(facts: Facts) -> tuple[tuple[str, str], ...]:
 
 def _receipt(facts: Facts, reader: Reader) -> Letter:
     number = f" {facts['number']}" if facts.get("number") else ""
+    amount = f" for {facts['amount']}" if facts.get("amount") else ""
     return Letter(
         f"Your receipt{number} from {reader.practice_name}",
-        (f"Here is your receipt for {facts['amount']}. You find it in your account at any time.",),
-        str(facts["path"]),
+        (f"Here is your receipt{amount}. You find it in your account at any time.",),
+        str(facts.get("path") or "/wallet"),
         "See the receipt",
         _rows(facts),
     )
@@ -27,7 +28,7 @@ def _top_up_receipt(facts: Facts, reader: Reader) -> Letter:
     return Letter(
         f"Your receipt{number} from {reader.practice_name}",
         (f"{facts.get('amount', 'Your payment')} has been added to your wallet. Here is your receipt.",),
-        str(facts.get("path") or "/account"),
+        str(facts.get("path") or "/wallet"),
         "See the receipt",
         _rows(facts),
     )

@@ -22,6 +22,7 @@ PAGES = (
     "therapist",
     "availability",
     "recordings",
+    "receipts",
     "admin",
     "account",
 )

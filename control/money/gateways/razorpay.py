@@ -81,7 +81,6 @@ class RazorpayGateway:
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self.key_id = key_id
-        self.checkout_url = f"{api_base or API_BASE}/v1/checkout/embedded"
         self._webhook_secret = webhook_secret
         self._session = _Session(timeout_s)
         self._client: Any = razorpay.Client(
