@@ -72,13 +72,13 @@ async def paid_by(
             back = Back(row.id, row.state, row.amount_minor, row.destination, row.created_at)
             backs.setdefault(row.payment_id, []).append(back)
         found = await session.execute(select(Receipt.payment_id, Receipt.id).where(Receipt.payment_id.in_(ids)))
-        receipts = dict(found.tuples().all())
-        found = await session.execute(
+        receipts: dict[str, str] = dict(found.all())
+        requests = await session.execute(
             select(RefundRequest.payment_id, RefundRequest.state)
             .where(RefundRequest.payment_id.in_(ids))
             .order_by(RefundRequest.created_at)
         )
-        asked = dict(found.tuples().all())
+        asked: dict[str, str] = dict(requests.all())
         ended = await session.execute(
             select(Payment.id, Appointment.ended_at, Purchase.paid_at, Purchase.kind)
             .outerjoin(Appointment, Appointment.id == Payment.appointment_id)

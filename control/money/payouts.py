@@ -204,7 +204,7 @@ async def short_sessions(db: Database) -> tuple[ShortSession, ...]:
         ).all()
         ids = {one for _, row in rows for one in (row.client_id, row.practitioner_id)}
         found = await session.execute(select(Person.id, Person.name).where(Person.id.in_(ids)))
-        names = dict(found.tuples().all())
+        names: dict[str, str] = dict(found.all())
         return tuple(
             ShortSession(
                 payment.id,

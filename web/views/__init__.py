@@ -22,6 +22,7 @@ PAGES = (
     "therapist",
     "availability",
     "recordings",
+    "wallet",
     "receipts",
     "admin",
     "account",
