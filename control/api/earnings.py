@@ -1,5 +1,6 @@
 """What practitioners earned, and payouts written down by an admin; both as CSV too."""
 
+from collections.abc import AsyncIterator, Iterable
 from datetime import date
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from control.api.shapes import ID_PATTERN, Id, Text, iso
 from control.keys import CLOCK, DATABASE
 from control.models.people import Role
 from control.money import payouts
-from control.money.payouts import Due, NewPayout, PayoutView
+from control.money.payouts import Due, Earned, NewPayout, PayoutView
 from control.money.words import plain_amount
 
 routes = web.RouteTableDef()
@@ -78,27 +79,31 @@ async def mine(request: web.Request) -> web.Response:
     )
 
 
+EARNINGS_HEAD = (
+    *("session", "start", "service", "client", "state", "currency"),
+    *("price", "kept", "platform_fee", "receives"),
+)
+
+
 @routes.get("/api/earnings.csv")
-async def mine_as_csv(request: web.Request) -> web.Response:
+async def mine_as_csv(request: web.Request) -> web.StreamResponse:
     actor = require_actor(request, Role.PRACTITIONER)
     earned = await payouts.earned_by(request.app[DATABASE], actor.person_id)
-    head = ("session", "start", "service", "client", "state", "currency", "price", "kept", "platform_fee", "receives")
-    rows = [
-        (
+    return await csv_answer(request, "earnings.csv", EARNINGS_HEAD, _earned_lines(earned))
+
+
+async def _earned_lines(earned: Iterable[Earned]) -> AsyncIterator[tuple[str, ...]]:
+    for one in earned:
+        amounts = (one.price_minor, one.kept_minor, one.fee_minor, one.earned_minor)
+        yield (
             one.appointment_id,
             iso(one.starts_at),
             one.service_name,
             one.client_name,
             one.state,
             one.currency,
-            *(
-                plain_amount(amount, one.currency)
-                for amount in (one.price_minor, one.kept_minor, one.fee_minor, one.earned_minor)
-            ),
+            *(plain_amount(amount, one.currency) for amount in amounts),
         )
-        for one in earned
-    ]
-    return await csv_answer("earnings.csv", head, rows)
 
 
 @routes.get("/api/payouts")
@@ -127,12 +132,28 @@ async def everybody(request: web.Request) -> web.Response:
     )
 
 
+PAYOUTS_HEAD = (
+    "payout",
+    "practitioner_id",
+    "practitioner",
+    "paid_on",
+    "amount",
+    "currency",
+    "reference",
+    "recorded_at",
+)
+
+
 @routes.get("/api/payouts.csv")
-async def payouts_as_csv(request: web.Request) -> web.Response:
+async def payouts_as_csv(request: web.Request) -> web.StreamResponse:
     require_actor(request, Role.ADMIN)
-    head = ("payout", "practitioner_id", "practitioner", "paid_on", "amount", "currency", "reference", "recorded_at")
-    rows = [
-        (
+    made = await payouts.payouts(request.app[DATABASE])
+    return await csv_answer(request, "payouts.csv", PAYOUTS_HEAD, _payout_lines(made))
+
+
+async def _payout_lines(made: Iterable[PayoutView]) -> AsyncIterator[tuple[str, ...]]:
+    for one in made:
+        yield (
             one.id,
             one.practitioner_id,
             one.practitioner_name,
@@ -142,9 +163,6 @@ async def payouts_as_csv(request: web.Request) -> web.Response:
             one.reference,
             iso(one.created_at),
         )
-        for one in await payouts.payouts(request.app[DATABASE])
-    ]
-    return await csv_answer("payouts.csv", head, rows)
 
 
 @routes.post("/api/payouts")

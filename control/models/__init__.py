@@ -14,6 +14,7 @@ from control.models import (
     people,
     practice,
     purchases,
+    quality,
     ratings,
     recordings,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "people",
     "practice",
     "purchases",
+    "quality",
     "ratings",
     "recordings",
 ]
