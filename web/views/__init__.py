@@ -25,7 +25,9 @@ PAGES = (
     "wallet",
     "receipts",
     "admin",
+    "staff",
     "account",
+    "messages",
 )
 
 
