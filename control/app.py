@@ -143,7 +143,6 @@ def create_app(
     app[LOOP_WATCH] = LoopWatch()
     app[CASHIER] = Cashier(app[DATABASE], gateways_of(settings), clock, hold=settings.booking.hold)
     app[MESSAGES] = rules_from(settings.messages, app[INSTALL_KEYS].master_key)
-    app[CASHIER] = cashier = _cashier(settings, app[DATABASE], clock)
     read_calendars = partial(busy_times.read_due, app[DATABASE], rules=busy_times.rules_from(settings))
     expire_requests = partial(reschedules.expire_due, app[DATABASE])
     remind = partial(remind_unanswered, app[DATABASE], app[MESSAGES])
