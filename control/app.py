@@ -22,10 +22,12 @@ from control.api import (
     availability,
     availability_rules,
     calendars,
+    chat,
     consents,
     credits,
     earnings,
     factors,
+    files,
     guests,
     health,
     live,
@@ -34,23 +36,29 @@ from control.api import (
     payments,
     people,
     practitioners,
+    problems,
     ratings,
     recordings,
     refunds,
+    room_control,
     session_lists,
     sessions,
     wallet,
     webhooks,
 )
 from control.api import reschedules as reschedule_routes
+from control.chat import Chat
 from control.config import Settings
 from control.database import upgrade
+from control.files import Files
 from control.install import open_database
 from control.keys import (
     CASHIER,
+    CHAT,
     CLOCK,
     DATABASE,
     FACTOR_RULES,
+    FILES,
     HUB,
     INSTALL_KEYS,
     LIMITS,
@@ -59,6 +67,7 @@ from control.keys import (
     MEDIA,
     MESSAGES,
     OUTBOX,
+    PROBLEMS,
     QUALITY,
     RECORDER,
     RECORDINGS,
@@ -74,9 +83,11 @@ from control.money.cashier import Cashier
 from control.money.gateways.configured import gateways_of
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
+from control.problems import Problems
 from control.quality import QualityLog
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
+from control.room_news import forward_news
 from control.scheduler import Scheduler
 from control.second_factor import FactorRules
 from control.session_events import forward_sign_outs, forward_to
@@ -105,6 +116,10 @@ API_NOUNS = (
     appointments,
     reschedule_routes,
     guests,
+    chat,
+    room_control,
+    problems,
+    files,
     consents,
     ratings,
     practitioners,
@@ -145,8 +160,12 @@ def create_app(
     app[MESSAGES] = rules_from(settings.messages, app[INSTALL_KEYS].master_key)
     read_calendars = partial(busy_times.read_due, app[DATABASE], rules=busy_times.rules_from(settings))
     expire_requests = partial(reschedules.expire_due, app[DATABASE])
+    app[PROBLEMS] = Problems(app[DATABASE], app[INSTALL_KEYS].master_key)
+    escalate = app[PROBLEMS].escalate_due
+    app[FILES] = _files(app, settings)
+    forget_files = app[FILES].forget_unfinished
     remind = partial(remind_unanswered, app[DATABASE], app[MESSAGES])
-    errands = (read_calendars, expire_requests, remind, app[CASHIER].run_once)
+    errands = (read_calendars, expire_requests, escalate, forget_files, remind, app[CASHIER].run_once)
     app[SCHEDULER] = Scheduler(app[DATABASE], clock, errands=errands)
     app[WAITING_ROOM] = WaitingRoom(
         app[DATABASE],
@@ -172,6 +191,7 @@ def create_app(
     app[RECORDER] = recorder
     keep = timedelta(days=settings.recording.retention_days)
     app[RECORDINGS] = Recordings(app[DATABASE], recorder, app[HUB], clock, keep=keep)
+    app[CHAT] = Chat(app[DATABASE], app[INSTALL_KEYS].master_key)
     app[SESSION_WATCH] = SessionWatch(app[DATABASE], app[HUB], app[RECORDINGS])
     app.cleanup_ctx.extend((_database, _notices, _media, _recordings, _sessions, _loop_watch))
     app.on_shutdown.append(_close_sockets)
@@ -179,6 +199,16 @@ def create_app(
     app.on_response_prepare.append(_cache_static)
     _add_routes(app)
     return app
+
+
+def _files(app: web.Application, settings: Settings) -> Files:
+    return Files(
+        app[DATABASE],
+        settings.server.data_dir / "files",
+        app[INSTALL_KEYS].master_key,
+        most_bytes=settings.files.most_mb * 1_000_000,
+        chunk_bytes=settings.server.max_body_bytes,
+    )
 
 
 def _add_routes(app: web.Application) -> None:
@@ -222,6 +252,7 @@ async def _recordings(app: web.Application) -> AsyncIterator[None]:
 
 async def _sessions(app: web.Application) -> AsyncIterator[None]:
     forward_to(app[DATABASE], app[HUB])
+    forward_news(app[DATABASE], app[HUB])
     forward_sign_outs(app[DATABASE], app[HUB].sign_out)
     await app[SCHEDULER].start()
     await app[SESSION_WATCH].start()

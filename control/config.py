@@ -134,6 +134,11 @@ class TurnSettings(Section):
         return timedelta(minutes=self.lifetime_minutes)
 
 
+class FileSettings(Section):
+    most_mb: int = Field(25, ge=1, le=200)
+    """Largest file that can be shared in a session, in megabytes."""
+
+
 class MailSettings(Section):
     host: str | None = None
     """SMTP server; without one, e-mails are kept on the outbox page."""
@@ -353,6 +358,7 @@ class Settings(Section):
     practice: PracticeSettings = PracticeSettings()
     media: MediaSettings = MediaSettings()
     turn: TurnSettings = TurnSettings()
+    files: FileSettings = FileSettings()
     mail: MailSettings = MailSettings()
     sms: SmsSettings = SmsSettings()
     notices: NoticeSettings = NoticeSettings()

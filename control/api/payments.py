@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from control.accounts import Actor, require_actor
-from control.api.bodies import Body, read
+from control.api.bodies import Body, PageQuery, read, read_query
 from control.api.idempotency import idempotent
 from control.api.shapes import ID_PATTERN, iso, maybe_iso
 from control.errors import Malformed
@@ -14,6 +14,7 @@ from control.money import history
 from control.money.cashier import Till
 from control.money.gateways import Forged
 from control.money.payments import Method
+from control.paging import Wanted, place_of
 
 routes = web.RouteTableDef()
 ONE = f"/api/payments/{{id:{ID_PATTERN}}}"
@@ -47,8 +48,10 @@ def going_on(request: web.Request, till: Till, method: Method) -> dict[str, Any]
 async def mine(request: web.Request) -> web.Response:
     """What this person has paid, or tried to, the newest first."""
     actor = require_actor(request)
-    rows = await history.paid_by(request.app[DATABASE], actor.person_id, **_asking(request))
-    return web.json_response({"payments": [_json(row) for row in rows]})
+    query = read_query(request, PageQuery)
+    wanted = Wanted(query.limit, place_of(query.cursor))
+    page = await history.paid_by(request.app[DATABASE], actor.person_id, wanted, **_asking(request))
+    return web.json_response({"payments": [_json(row) for row in page.rows], "next_cursor": page.next_cursor})
 
 
 def _asking(request: web.Request) -> dict[str, Any]:

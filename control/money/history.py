@@ -12,8 +12,9 @@ from control.models.purchases import Purchase, Receipt, RefundRequest
 from control.money.gateway_work import RefundState
 from control.money.payments import PaymentState
 from control.money.refund_requests import what_for
+from control.paging import Page, Place, Wanted, after, cut
 
-MOST_ROWS = 200
+FIRST = Wanted()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +50,16 @@ class Paid:
 
 
 async def paid_by(
-    db: Database, person_id: str, *, within: timedelta, now: datetime, limit: int = MOST_ROWS
-) -> tuple[Paid, ...]:
+    db: Database, person_id: str, wanted: Wanted = FIRST, *, within: timedelta, now: datetime
+) -> Page[Paid]:
     """The newest first; five queries whatever the number of rows."""
+    query = select(Payment).where(Payment.payer_id == person_id, Payment.amount_minor > 0)
     async with db.reading() as session:
-        payments = (
-            await session.scalars(
-                select(Payment)
-                .where(Payment.payer_id == person_id, Payment.amount_minor > 0)
-                .order_by(Payment.created_at.desc(), Payment.id)
-                .limit(limit)
-            )
-        ).all()
+        found = (await session.scalars(after(query, wanted, Payment.created_at, Payment.id))).all()
+        cut_off = cut(found, wanted, lambda row: Place(row.created_at, row.id))
+        payments = cut_off.rows
         ids = [one.id for one in payments]
-        words = await what_for(session, list(payments))
+        words = await what_for(session, payments)
         backs: dict[str, list[Back]] = {}
         for row in await session.scalars(
             select(Refund)
@@ -71,8 +68,8 @@ async def paid_by(
         ):
             back = Back(row.id, row.state, row.amount_minor, row.destination, row.created_at)
             backs.setdefault(row.payment_id, []).append(back)
-        found = await session.execute(select(Receipt.payment_id, Receipt.id).where(Receipt.payment_id.in_(ids)))
-        receipts: dict[str, str] = dict(found.all())
+        papers = await session.execute(select(Receipt.payment_id, Receipt.id).where(Receipt.payment_id.in_(ids)))
+        receipts: dict[str, str] = dict(papers.all())
         requests = await session.execute(
             select(RefundRequest.payment_id, RefundRequest.state)
             .where(RefundRequest.payment_id.in_(ids))
@@ -86,7 +83,7 @@ async def paid_by(
             .where(Payment.id.in_(ids))
         )
         since = {row.id: (row.ended_at or row.paid_at, row.kind) for row in ended}
-    return tuple(
+    rows = tuple(
         Paid(
             one.id,
             one.state,
@@ -108,6 +105,7 @@ async def paid_by(
         )
         for one in payments
     )
+    return Page(rows, cut_off.next_cursor)
 
 
 def _until(payment: Payment, since: datetime | None, within: timedelta, now: datetime) -> datetime | None:

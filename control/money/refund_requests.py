@@ -1,5 +1,6 @@
 """A client asks for money back within some days; an admin grants it (refunds.refund) or declines with an answer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -201,7 +202,7 @@ async def failed(db: Database) -> tuple[FailedRefund, ...]:
         )
 
 
-async def what_for(session: AsyncSession, payments: list[Payment]) -> dict[str, str]:
+async def what_for(session: AsyncSession, payments: Sequence[Payment]) -> dict[str, str]:
     """What each payment was for, in a few words; two queries whatever their number."""
     sessions = await session.execute(
         select(Appointment.id, Appointment.service_name, Person.name)

@@ -19,6 +19,8 @@ PAGES = (
     "consent",
     "afterwards",
     "room",
+    "chat",
+    "problems",
     "therapist",
     "availability",
     "recordings",

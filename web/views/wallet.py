@@ -9,6 +9,7 @@ from aiohttp import web
 from sqlalchemy import select
 
 from control.accounts import Actor, require_actor
+from control.api.bodies import PageQuery, read_query
 from control.database import Database
 from control.errors import Forbidden
 from control.keys import CLOCK, DATABASE, SETTINGS
@@ -16,10 +17,10 @@ from control.models.appointments import Appointment
 from control.models.people import Role
 from control.money import credits, history, ledger, purchases
 from control.money.policy import MINOR_DIGITS, TOP_UP_LIMITS_MINOR
+from control.paging import Wanted, place_of
 from web.paying import let_gateways_in, ways_of
 from web.render import render
 from web.views.booker import wallet_of
-from web.views.client import page_of
 
 routes = web.RouteTableDef()
 
@@ -28,8 +29,9 @@ routes = web.RouteTableDef()
 async def wallet(request: web.Request) -> web.StreamResponse:
     actor, db = _client(request), request.app[DATABASE]
     within = request.app[SETTINGS].payments.refund_request_span
-    paid = await history.paid_by(db, actor.person_id, within=within, now=request.app[CLOCK]())
-    page, pages, shown = page_of(request, paid)
+    query = read_query(request, PageQuery)
+    wanted = Wanted(query.limit, place_of(query.cursor))
+    paid = await history.paid_by(db, actor.person_id, wanted, within=within, now=request.app[CLOCK]())
     held = await ledger.balances(db, actor.person_id)
     return render(
         request,
@@ -39,9 +41,9 @@ async def wallet(request: web.Request) -> web.StreamResponse:
         digits=MINOR_DIGITS,
         credits=await credits.held_by(db, actor.person_id),
         offers=await _offers(db, actor),
-        rows=shown,
-        page=page,
-        pages=pages,
+        rows=paid.rows,
+        is_first=query.cursor is None,
+        next_cursor=paid.next_cursor,
     )
 
 
