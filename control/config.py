@@ -220,8 +220,6 @@ class BookingSettings(Section):
     """Keep each paid session from its practitioner until an admin activates it; not activated, it is cancelled."""
     most_people: int = Field(25, ge=2, le=25)
     """How many people may be in one session, guests included."""
-    series_weeks: int = Field(12, ge=2, le=52)
-    """How many weeks one series may have."""
     platform_fee_basis_points: int = Field(1000, ge=0, le=10_000)
     """The practice's part of each payment, in hundredths of a percent."""
 

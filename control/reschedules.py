@@ -255,6 +255,7 @@ async def _accept(session: AsyncSession, actor: Actor, request_id: str, now: dat
     request, row = await _theirs(session, actor, request_id)
     await lock_calendar(session, row.practitioner_id)
     row = await load(session, row.id)
+    await session.refresh(request)  # somebody may have decided it while we waited for the calendar
     if _view(request, now).state is not RequestState.OPEN:
         return _settled(request, RequestState.ACCEPTED, now)
     _require_movable(row, party_of(actor, row), now)

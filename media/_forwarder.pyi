@@ -217,8 +217,12 @@ class Node:
     def set_slot(self, room: int, transport: int, slot: int, spec: SlotSpec) -> None: ...
     def set_slot_source(self, room: int, slot: int, track: int | None) -> None:
         """Which track fills the slot; None empties it. Asks the publisher for a keyframe when a video slot changes."""
-    def set_layer(self, room: int, slot: int, rid: str | None) -> None:
-        """Wanted simulcast encoding (None: the first); the switch happens at that layer's next keyframe."""
+    def set_layer(self, room: int, slot: int, rid: str | None, temporal: int | None = None) -> None:
+        """Wanted simulcast encoding (None: the first) and highest temporal layer (None: all).
+
+        Encodings change at the wanted one's next keyframe, once both have a sender report; while it is not sent, the
+        nearest that is serves. Temporal layers end with a frame and begin at a keyframe or sync point.
+        """
     def set_slot_share(self, room: int, slot: int, bps: int | None) -> None:
         """What a video slot may use of its subscriber's estimate; None: no limit is known.
 

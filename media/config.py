@@ -43,7 +43,7 @@ class MediaSettings:
     """Also advertise loopback addresses, last."""
     video_codecs: tuple[str, ...] = ("vp8",)
     """Codecs that publishers may be answered, preferred first."""
-    audio_red: bool = False
+    audio_red: bool = True
     """Prefer RED (RFC 2198) around Opus where a publisher offers it."""
     max_transports_per_room: int = 64
     """Connections in one room, people who reconnect counted twice for a moment."""

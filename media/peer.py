@@ -154,7 +154,7 @@ class Peer:
         track = self.room.find_track(self.member.participant, mid)
         fresh = track is None
         if track is None:
-            track = Track(self._around.next_id(), self.member.participant, mid, source, section.codecs[0].name)
+            track = Track(self._around.next_id(), self.member.participant, mid, source, _carried(section))
         identity = track.id
         self._tell_once(
             identity,
@@ -269,6 +269,11 @@ def _connection_state(ice: str, keyed: bool) -> ConnectionState:
             return ConnectionState.disconnected
         case _:
             return ConnectionState.connecting
+
+
+def _carried(section: SectionPlan) -> str:
+    """The answer's first choice; RED is only a wrapper."""
+    return next(codec.name for codec in section.codecs if codec.name != "red")
 
 
 def _codecs(section: SectionPlan) -> "tuple[Codec, ...]":

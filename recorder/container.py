@@ -1,16 +1,20 @@
-"""Writes frames of one participant into WebM without decoding them, by PyAV's muxer.
+"""Writes frames of one participant into a file without decoding them, by PyAV's muxers.
 
-Timestamps are milliseconds of the recording's wall clock minus the file's own start: gaps of mute or pause stay gaps.
-Writes to whatever binary file it is given; knows no packets and no keys.
+WebM for VP8, VP9 and AV1, MP4 for H.264, Opus in both. Timestamps are milliseconds of the recording's wall clock minus
+the file's own start: gaps of mute or pause stay gaps. Writes to whatever binary file it is given; knows no packets
+and no keys.
 """
 
+import io
+import struct
 from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Protocol
 
 import av
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
+from av.error import FFmpegError
 from av.packet import Packet
 
 MILLISECOND: Final = Fraction(1, 1000)
@@ -21,6 +25,8 @@ a gap in either (timeline.REORDER_US); costs that much media in memory."""
 
 MAX_BACK_MS: Final = 100
 
+_FOURCC: Final = {"vp8": b"VP80", "vp9": b"VP90", "av1": b"AV01"}
+
 
 class BinarySink(Protocol):
     def write(self, data: bytes, /) -> int: ...
@@ -29,9 +35,35 @@ class BinarySink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class VideoShape:
+class VideoFormat:
+    """What a muxer must know before the first frame: read by PyAV from a keyframe."""
+
+    codec: str
     width: int
     height: int
+    keyframe: bytes
+
+    @property
+    def container(self) -> str:
+        return "mp4" if self.codec == "h264" else "webm"
+
+
+def format_of(codec: str, keyframe: bytes) -> VideoFormat | None:
+    """None where the bytes are no keyframe that says its size."""
+    try:
+        with _opened(codec, keyframe) as container:
+            stream = container.streams.video[0]
+            width, height = stream.width, stream.height
+    except (FFmpegError, IndexError):
+        return None
+    return VideoFormat(codec, width, height, keyframe) if width and height else None
+
+
+def _opened(codec: str, keyframe: bytes) -> InputContainer:
+    if codec == "h264":
+        return av.open(io.BytesIO(keyframe), "r", format="h264")
+    header = struct.pack("<4sHH4sHHIIII", b"DKIF", 0, 32, _FOURCC[codec], 0, 0, 1000, 1, 1, 0)
+    return av.open(io.BytesIO(header + struct.pack("<IQ", len(keyframe), 0) + keyframe), "r", format="ivf")
 
 
 @dataclass
@@ -41,18 +73,18 @@ class _Lane:
     last_ms: int = -1
 
 
-class WebmWriter:
-    """One WebM file with VP8 video, Opus audio, or both."""
+class MediaWriter:
+    """One file with video, Opus audio, or both."""
 
-    def __init__(self, sink: BinarySink, *, video: VideoShape | None, audio: bool) -> None:
-        self._container: OutputContainer = av.open(sink, "w", format="webm")
+    def __init__(self, sink: BinarySink, *, video: VideoFormat | None, audio: bool) -> None:
+        self._container: OutputContainer = av.open(sink, "w", format=video.container if video else "webm")
         self._lanes: dict[str, _Lane] = {}
         self.frames = {"video": 0, "audio": 0}
         self.end_ms = 0
         if video is not None:
-            stream = self._container.add_mux_stream(
-                "vp8", width=video.width, height=video.height, time_base=MILLISECOND
-            )
+            with _opened(video.codec, video.keyframe) as template:
+                stream = self._container.add_stream_from_template(template.streams.video[0], opaque=True)
+                stream.time_base = MILLISECOND
             self._lanes["video"] = _Lane(stream.index, deque())
         if audio:
             # The mux-stream form would write no OpusHead, without which players refuse the track.

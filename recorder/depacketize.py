@@ -4,10 +4,11 @@ Pure; never decodes. A frame that misses a packet is left out; after a loss vide
 not for ever.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from recorder.codecs import H264, Av1, Vp8, Vp9
 from recorder.journal import CODECS
 
 FREEZE_TICKS: Final = 3 * 90_000
@@ -54,11 +55,26 @@ class Depacketizer(Protocol):
         ...
 
 
-class Vp8:
-    """VP8 frames by RFC 7741: from a packet that starts partition 0 to the one with the marker."""
+class Codec(Protocol):
+    """What a video codec needs of its own; pure functions on one packet's payload or one whole frame."""
 
-    def __init__(self) -> None:
+    def begins_frame(self, payload: bytes) -> bool | None:
+        """Whether a frame may begin with this packet; None if the payload is malformed."""
+        ...
+
+    def assemble(self, payloads: Sequence[bytes]) -> bytes:
+        """One frame as the container wants it, from payloads that `begins_frame` took."""
+        ...
+
+    def is_keyframe(self, frame: bytes) -> bool: ...
+
+
+class Video:
+    """Frames from a packet that begins one to the one with the marker."""
+
+    def __init__(self, codec: Codec) -> None:
         self.lost_frames = 0
+        self._codec = codec
         self._parts: list[bytes] = []
         self._rtp_ts: int | None = None
         self._needs_keyframe = True
@@ -66,24 +82,24 @@ class Vp8:
         self._frozen_since: int | None = None
 
     def push(self, packet: RtpPacket, *, continues: bool) -> Iterator[Frame]:
-        start = vp8_descriptor_length(packet.payload)
-        if start is None:
+        begins = self._codec.begins_frame(packet.payload)
+        if begins is None:
             continues = False
         if not continues or (self._parts and packet.rtp_ts != self._rtp_ts):
             self._lose(packet.rtp_ts)
-        if start is None:
+        if begins is None:
             return
-        begins = packet.payload[0] & 0x17 == 0x10
         if begins and not self._parts:
             self._rtp_ts = packet.rtp_ts
-            self._parts.append(packet.payload[start:])
+            self._parts.append(packet.payload)
         elif self._parts:
-            self._parts.append(packet.payload[start:])
+            self._parts.append(packet.payload)
         elif continues:
             return  # the rest of a frame whose beginning was lost, counted then
         if packet.marker and self._parts:
-            data, self._parts = b"".join(self._parts), []
-            yield from self._finished(data, packet.rtp_ts)
+            data, self._parts = self._codec.assemble(self._parts), []
+            if data:
+                yield from self._finished(data, packet.rtp_ts)
 
     def _lose(self, rtp_ts: int) -> None:
         self._parts = []
@@ -93,7 +109,7 @@ class Vp8:
                 self._needs_keyframe, self._frozen_since = True, rtp_ts
 
     def _finished(self, data: bytes, rtp_ts: int) -> Iterator[Frame]:
-        keyframe = data[0] & 1 == 0
+        keyframe = self._codec.is_keyframe(data)
         if keyframe:
             self._needs_keyframe, self._seen_keyframe, self._frozen_since = False, True, None
         elif self._needs_keyframe:
@@ -103,29 +119,6 @@ class Vp8:
                 return
             self._needs_keyframe = False
         yield Frame(rtp_ts, data, keyframe)
-
-
-def vp8_descriptor_length(payload: bytes) -> int | None:
-    """Bytes before the VP8 data (RFC 7741 §4.2); None if there is none."""
-    length = 1
-    if payload[0] & 0x80:
-        if len(payload) < 2:
-            return None
-        flags, length = payload[1], 2
-        if flags & 0x80:
-            if len(payload) <= length:
-                return None
-            length += 2 if payload[length] & 0x80 else 1
-        length += bool(flags & 0x40) + bool(flags & 0x30)
-    return length if len(payload) > length else None
-
-
-def vp8_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height from a keyframe (RFC 6386 §9.1)."""
-    if len(data) < 10 or data[0] & 1 or data[3:6] != b"\x9d\x01\x2a":
-        return None
-    width, height = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
-    return width & 0x3FFF, height & 0x3FFF
 
 
 class Opus:
@@ -181,16 +174,19 @@ def red_blocks(payload: bytes) -> list[tuple[int, bytes]]:
 class CodecFacts:
     kind: str
     clock_hz: int
-    container_codec: str
-    depacketizer: type[Vp8] | type[Opus] | type[Red]
+    name: str
+    """Of what a container holds: RED is Opus there."""
+    depacketizer: Callable[[], Depacketizer]
 
 
 TABLE: Final = {
-    "vp8": CodecFacts("video", 90_000, "vp8", Vp8),
+    "vp8": CodecFacts("video", 90_000, "vp8", lambda: Video(Vp8())),
+    "vp9": CodecFacts("video", 90_000, "vp9", lambda: Video(Vp9())),
+    "h264": CodecFacts("video", 90_000, "h264", lambda: Video(H264())),
+    "av1": CodecFacts("video", 90_000, "av1", lambda: Video(Av1())),
     "opus": CodecFacts("audio", 48_000, "opus", Opus),
     "red": CodecFacts("audio", 48_000, "opus", Red),
 }
-"""Codecs that can be kept. H.264, VP9 and AV1 stand in the journal and join here with their container."""
 
 
 def facts_of(codec_number: int) -> CodecFacts | None:

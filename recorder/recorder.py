@@ -5,11 +5,9 @@ Owns the disk, not the database; consent has been decided by whoever calls.
 """
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
-import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,10 +25,11 @@ from media.types import (
     TrackEnded,
     TrackPublished,
 )
-from recorder.errors import Damaged, FinishFailed, RecorderError, StillFinishing, UnknownRecording, WrongState
+from recorder.errors import RecorderError, StillFinishing, UnknownRecording, WrongState
 from recorder.events import Started, encode
 from recorder.storage import KEY_BYTES, EncryptedFile, Shelf, file_key
 from recorder.tap import LiveRecording, Media, open_journal
+from recorder.work import Progress, work
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +37,8 @@ EVENT_KEY: Final = 0
 FINISH_LEAST_S: Final = 120.0
 FINISH_BYTES_PER_S: Final = 250_000
 """How long the worker may take: some 2 Mbit/s of recording in its own length, many times what a slow disk needs."""
-WORKER: Final = (sys.executable, "-m", "recorder.worker")
-PACKAGE_ROOT: Final = Path(__file__).parent.parent
+COMPOSE_SILENT_S: Final = 300.0
+"""The worker tells of every second it has composed; on a busy machine each may take long."""
 
 
 class MediaNode(Media, Protocol):
@@ -54,7 +53,7 @@ class FinishedFile:
     participant: str
     display_name: str
     view: str
-    """`camera` (with the microphone) or `screen` (with its sound)."""
+    """`camera` (with the microphone), `screen` (with its sound), `composed` or `thumbnail`."""
     mime: str
     size: int
     sha256: str
@@ -68,6 +67,12 @@ class FinishedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Chapter:
+    at_ms: int
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
 class FinishedRecording:
     recording_id: str
     duration_ms: int
@@ -76,6 +81,10 @@ class FinishedRecording:
     damage: str | None
     """Not None: bytes on disk were changed; what stood before them is kept."""
     files: tuple[FinishedFile, ...]
+    thumbnail: FinishedFile | None
+    composed: FinishedFile | None
+    """Everybody in one picture, once `compose` has made it."""
+    chapters: tuple[Chapter, ...]
 
 
 FailureListener = Callable[[str, str], None]
@@ -95,14 +104,16 @@ class Recorder:
         if len(master_key) != KEY_BYTES:
             raise ValueError("the master key has 32 bytes")
         self._media = media
-        self._root = storage_dir
+        self._root = storage_dir.absolute()
         self._master_key = master_key
         self._clock = clock
         self._live: dict[str, LiveRecording] = {}
         self._failure_listeners: list[FailureListener] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._one_worker = asyncio.Semaphore(1)
+        self._one_finisher = asyncio.Semaphore(1)
+        self._one_composer = asyncio.Semaphore(1)
         self._finishing: set[str] = set()
+        self._composing: dict[str, asyncio.Task[FinishedRecording]] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """Finishing and deleting one recording: never at once."""
         self._folders = asyncio.Lock()
@@ -155,9 +166,10 @@ class Recorder:
         for recording_id, failure in zip(running, stopped, strict=True):
             if failure is not None:
                 log.error("recording not stopped recording=%s", recording_id[:8], exc_info=failure)
-        for task in list(self._tasks):
+        ending = [*self._tasks, *self._composing.values()]
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
 
     # afterwards
 
@@ -175,6 +187,24 @@ class Recorder:
                 return await self._finish(recording_id)
             finally:
                 self._finishing.discard(recording_id)
+
+    async def compose(self, recording_id: str, progress: Progress) -> FinishedRecording:
+        """Make one picture of everybody, in a worker process of the lowest priority; one recording at a time.
+
+        Cancelled or killed it goes on where it was when called again. Again after success it answers at once.
+        Raises UnknownRecording, WrongState, Damaged, FinishFailed.
+        """
+        task = self._composing.get(recording_id)
+        if task is None:
+            task = self._composing[recording_id] = asyncio.create_task(self._compose(recording_id, progress))
+            task.add_done_callback(lambda _: self._composing.pop(recording_id, None))
+        return await task
+
+    async def discard_composition(self, recording_id: str) -> None:
+        """Stop composing and forget what there is of it; a composed file that is ready stays."""
+        await self._stop_composing(recording_id)
+        async with self._turn_of(recording_id):
+            await asyncio.to_thread(self._shelf(recording_id).drop_pieces)
 
     async def recover(self) -> list[str]:
         """Finish what a crash left, at start; answers the recordings that are ready now. Failures are logged."""
@@ -205,6 +235,7 @@ class Recorder:
         """Stop it if it runs, erase its keys, then its files. Idempotent. Raises StillFinishing."""
         if recording_id in self._finishing:
             raise StillFinishing(f"files of recording {recording_id} are being made")
+        await self._stop_composing(recording_id)
         async with self._turn_of(recording_id):
             await self.stop(recording_id)
             await asyncio.to_thread(self._shelf(recording_id).erase)
@@ -217,12 +248,32 @@ class Recorder:
         if not await asyncio.to_thread(shelf.has_manifest):
             if not await asyncio.to_thread(shelf.has_journal):
                 raise UnknownRecording(f"recording {recording_id} holds nothing")
-            async with self._one_worker:
-                manifest = await self._work(shelf, keys)
+            size = await asyncio.to_thread(lambda: shelf.journal_path.stat().st_size)
+            silent_s = max(FINISH_LEAST_S, size / FINISH_BYTES_PER_S)
+            async with self._one_finisher:
+                manifest = await work("finish", self._root, recording_id, keys, silent_s=silent_s)
             await asyncio.to_thread(shelf.write_manifest, manifest, keys[EVENT_KEY])
         manifest = await asyncio.to_thread(shelf.read_manifest, keys[EVENT_KEY])
         await asyncio.to_thread(shelf.drop_journal)
         return _finished(recording_id, manifest)
+
+    async def _compose(self, recording_id: str, progress: Progress) -> FinishedRecording:
+        shelf = self._shelf(recording_id)
+        async with self._one_composer, self._turn_of(recording_id):
+            keys = await asyncio.to_thread(shelf.read_keys, self._master_key)
+            manifest = await asyncio.to_thread(shelf.read_manifest, keys[EVENT_KEY])
+            if not manifest.get("composed"):
+                manifest["composed"] = await work(
+                    "compose", self._root, recording_id, keys, silent_s=COMPOSE_SILENT_S, progress=progress
+                )
+                await asyncio.to_thread(shelf.write_manifest, manifest, keys[EVENT_KEY])
+            return _finished(recording_id, manifest)
+
+    async def _stop_composing(self, recording_id: str) -> None:
+        task = self._composing.get(recording_id)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     def _turn_of(self, recording_id: str) -> asyncio.Lock:
         turn = self._turns.get(recording_id)
@@ -285,38 +336,11 @@ class Recorder:
         shelf = self._shelf(recording_id)
         keys = shelf.read_keys(self._master_key)
         manifest = shelf.read_manifest(keys[EVENT_KEY])
-        for entry in manifest["files"]:
+        for entry in _entries(manifest):
             if entry["file_id"] == file_id:
                 key = file_key(keys[entry["key_id"]], file_id)
                 return EncryptedFile(shelf.file_path(file_id), key, shelf.file_context(file_id), entry["size"])
         raise UnknownRecording(f"no file {file_id} in recording {recording_id}")
-
-    async def _work(self, shelf: Shelf, keys: dict[int, bytes]) -> dict[str, Any]:
-        request = {
-            "root": str(self._root.absolute()),
-            "recording": shelf.recording_id,
-            "keys": {str(key_id): key.hex() for key_id, key in keys.items()},
-        }
-        size = await asyncio.to_thread(lambda: shelf.journal_path.stat().st_size)
-        within_s = max(FINISH_LEAST_S, size / FINISH_BYTES_PER_S)
-        worker = await asyncio.create_subprocess_exec(
-            *WORKER,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=PACKAGE_ROOT,
-        )
-        try:
-            async with asyncio.timeout(within_s):
-                out, complaint = await worker.communicate(json.dumps(request).encode())
-        except TimeoutError:
-            raise FinishFailed(f"the worker process took longer than {within_s:.0f} s") from None
-        finally:
-            if worker.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    worker.kill()
-                await worker.wait()
-        return _answer_of(worker.returncode, out, complaint)
 
     def _on_media(self, event: MediaEvent) -> None:
         match event:
@@ -360,23 +384,25 @@ class Recorder:
             log.error("recording did not follow its room", exc_info=failure)
 
 
-def _answer_of(code: int | None, out: bytes, complaint: bytes) -> dict[str, Any]:
-    try:
-        answer = json.loads(out)
-    except ValueError:
-        log.error("finishing worker failed code=%s stderr=%s", code, complaint.decode(errors="replace")[-2000:])
-        raise FinishFailed(f"the worker process ended with code {code}") from None
-    if "manifest" in answer:
-        manifest: dict[str, Any] = answer["manifest"]
-        return manifest
-    if answer.get("code") == Damaged.code:
-        raise Damaged(answer["detail"])
-    raise FinishFailed(answer.get("detail", ""))
-
-
 def _finished(recording_id: str, manifest: dict[str, Any]) -> FinishedRecording:
-    fields = FinishedFile.__dataclass_fields__
-    files = tuple(
-        FinishedFile(**{name: value for name, value in entry.items() if name in fields}) for entry in manifest["files"]
+    thumbnail, composed = manifest.get("thumbnail"), manifest.get("composed")
+    return FinishedRecording(
+        recording_id=recording_id,
+        duration_ms=manifest["duration_ms"],
+        complete=manifest["complete"],
+        damage=manifest["damage"],
+        files=tuple(_file(entry) for entry in manifest["files"]),
+        thumbnail=_file(thumbnail) if thumbnail else None,
+        composed=_file(composed) if composed else None,
+        chapters=tuple(Chapter(mark["at_ms"], mark["title"]) for mark in manifest.get("chapters", ())),
     )
-    return FinishedRecording(recording_id, manifest["duration_ms"], manifest["complete"], manifest["damage"], files)
+
+
+def _file(entry: dict[str, Any]) -> FinishedFile:
+    fields = FinishedFile.__dataclass_fields__
+    return FinishedFile(**{name: value for name, value in entry.items() if name in fields})
+
+
+def _entries(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    extra = (manifest.get("thumbnail"), manifest.get("composed"))
+    return [*manifest["files"], *(entry for entry in extra if entry)]

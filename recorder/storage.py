@@ -16,7 +16,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -33,6 +33,8 @@ CHUNK_BYTES: Final = 64 << 10
 """Plain bytes of one chunk of a file. A seek reads and opens at least one; 28 bytes each are nonce and tag."""
 
 STORED_CHUNK_BYTES: Final = NONCE_BYTES + CHUNK_BYTES + TAG_BYTES
+COMPOSED: Final = "composed"
+"""File id of everybody in one picture; while it is made, `composed-0000` and so on are pieces of it."""
 ID_CHARACTERS: Final = frozenset("0123456789abcdefghijklmnopqrstuvwxyz-_")
 
 
@@ -140,6 +142,11 @@ class Shelf:
         self.journal_path.unlink(missing_ok=True)
         _sync_directory(self.path)
 
+    def drop_pieces(self) -> None:
+        """Of a composition that is joined, or that nobody wants any more."""
+        for path in self.path.glob(f"{COMPOSED}-*"):
+            path.unlink(missing_ok=True)
+
     def is_remainder(self) -> bool:
         """Without keys, and nothing in it that is not ours: what a half-made or half-erased recording leaves."""
         if self.exists():
@@ -235,6 +242,16 @@ class EncryptedWriter:
         os.fsync(self._file.fileno())
         self._file.close()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """What failed half-way is left as it is: nobody is given its name."""
+        if kind is None:
+            self.close()
+        else:
+            self._file.close()
+
     def _turn_to(self, chunk: int) -> None:
         self._store()
         self._chunk = chunk
@@ -278,6 +295,12 @@ class EncryptedFile:
             raise Damaged("the file is shorter than its manifest says")
         return wanted
 
+    @staticmethod
+    def plain_size(path: Path) -> int:
+        """From the stored size alone: for files that no manifest names yet."""
+        stored = path.stat().st_size
+        return stored - -(-stored // STORED_CHUNK_BYTES) * (NONCE_BYTES + TAG_BYTES)
+
     def sha256(self) -> str:
         digest = hashlib.sha256()
         for offset in range(0, self.size, 16 * CHUNK_BYTES):
@@ -290,6 +313,27 @@ class EncryptedFile:
             return self._cipher.decrypt(stored[:NONCE_BYTES], stored[NONCE_BYTES:], context)
         except (InvalidTag, ValueError):
             raise Damaged(f"chunk {chunk} does not authenticate") from None
+
+
+class EncryptedReader:
+    """A finished file as a binary file for a demuxer. Blocks."""
+
+    def __init__(self, file: EncryptedFile) -> None:
+        self._file = file
+        self._at = 0
+
+    def read(self, length: int = -1) -> bytes:
+        part = self._file.read(self._at, self._file.size if length < 0 else length)
+        self._at += len(part)
+        return part
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._file.size}[whence]
+        self._at = base + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
 
 
 def _chunk_context(context: bytes, chunk: int) -> bytes:

@@ -38,7 +38,7 @@ async def tell(site: Site, raw: bytes, signature: str) -> int:
     """A webhook as it comes: no cookie, no Origin, no token."""
     url = site.server.make_url("/api/webhooks/stripe")
     hand = await site.hand_of(None)
-    async with hand._browser.client.session.post(url, data=raw, headers={"Stripe-Signature": signature}) as answer:
+    async with hand.browser.client.session.post(url, data=raw, headers={"Stripe-Signature": signature}) as answer:
         return answer.status
 
 

@@ -142,7 +142,7 @@ class FakeCore:
                 raise UnknownId("another room's track")
         self.slots[slot].source = track
 
-    def set_layer(self, room: int, slot: int, rid: str | None) -> None:
+    def set_layer(self, room: int, slot: int, rid: str | None, temporal: int | None = None) -> None:
         self._need(self.slots, slot)
 
     def set_slot_share(self, room: int, slot: int, bps: int | None) -> None:

@@ -67,7 +67,7 @@ class Person {
 
   /** Flat numbers of what is received and sent. */
   async numbers() {
-    const found = { state: this.pc.connectionState, decoded: {}, energy: 0, width: 0, target: 0, available: 0, lost: 0, freezes: 0, keyframes: 0, nacks: 0, plis: 0, retransmitted: 0, rtt: null };
+    const found = { state: this.pc.connectionState, decoded: {}, energy: 0, width: 0, target: 0, available: 0, lost: 0, freezes: 0, keyframes: 0, nacks: 0, plis: 0, retransmitted: 0, rtt: null, concealed: 0, samples: 0 };
     for (const report of (await this.pc.getStats()).values()) {
       if (report.type === "inbound-rtp" && report.kind === "video") {
         found.decoded[report.mid] = report.framesDecoded;
@@ -80,6 +80,8 @@ class Person {
       } else if (report.type === "inbound-rtp") {
         found.energy += report.totalAudioEnergy ?? 0;
         found.lost += report.packetsLost;
+        found.concealed += (report.concealedSamples ?? 0) - (report.silentConcealedSamples ?? 0);
+        found.samples += report.totalSamplesReceived ?? 0;
       } else if (report.type === "outbound-rtp" && report.kind === "video") {
         found.target = Math.max(found.target, report.targetBitrate ?? 0);
         found.retransmitted += report.retransmittedPacketsSent ?? 0;

@@ -249,6 +249,16 @@ async def test_three_people_see_each_other(stage: Stage) -> None:
     assert stage.node.stats()["repeat_refused"] == 0
 
 
+async def test_audio_goes_as_red_from_browser_to_browser(stage: Stage) -> None:
+    ann = await stage.enter("ann")
+    bob = await stage.enter("bob")
+    for page in (ann, bob):
+        await until(page, lambda found: found["energy"] > 0, seconds=8)
+    dump = await stage.node.dump(ROOM)
+    audio = [track for track in dump["tracks"] if track["codec"] == "opus"]
+    assert [track["red"] for track in audio] == [True, True]
+
+
 async def test_simulcast_is_accepted_and_one_layer_arrives(stage: Stage) -> None:
     ann = await stage.enter("ann")
     await stage.enter("bob", simulcast=True)

@@ -40,11 +40,15 @@ def opened(net: Network, tmp_path: Path) -> Open:
 
 
 async def path_of(page: Page) -> dict[str, Any]:
-    """The pair of candidates in use."""
+    """The pair of candidates in use, once something has come over it."""
     found: dict[str, Any] = await page.evaluate(
         """async () => {
-            const reports = [...(await person.pc.getStats()).values()];
-            const pair = reports.find((one) => one.type === "candidate-pair" && one.nominated && one.bytesReceived);
+            let reports, pair;
+            for (let tries = 0; !pair && tries < 100; tries += 1) {
+                if (tries) await new Promise((resolve) => setTimeout(resolve, 100));
+                reports = [...(await person.pc.getStats()).values()];
+                pair = reports.find((one) => one.type === "candidate-pair" && one.nominated && one.bytesReceived);
+            }
             const [local, remote] = [pair.localCandidateId, pair.remoteCandidateId]
                 .map((id) => reports.find((one) => one.id === id));
             return { local: local.candidateType, protocol: remote.protocol, address: remote.address };

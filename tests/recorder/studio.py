@@ -45,15 +45,31 @@ class Packet:
         return header + self.payload
 
 
-@cache
+ENCODERS = {
+    "vp8": ("libvpx", {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"}),
+    "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"}),
+    "h264": (
+        "libx264",
+        {"preset": "ultrafast", "tune": "zerolatency", "x264-params": "repeat-headers=1:sliced-threads=0"},
+    ),
+    "av1": ("libsvtav1", {"preset": "11", "svtav1-params": "pred-struct=1:rtc=1:rc=2"}),
+}
+
+
 def vp8_frames(seconds: int, width: int = 160, height: int = 120) -> tuple[bytes, ...]:
+    return encoded_frames("vp8", seconds, width, height)
+
+
+@cache
+def encoded_frames(codec: str, seconds: int, width: int = 160, height: int = 120) -> tuple[bytes, ...]:
     """A brightening picture; a keyframe every two seconds."""
-    encoder = av.CodecContext.create("libvpx", "w")
+    name, options = ENCODERS[codec]
+    encoder = av.CodecContext.create(name, "w")
     assert isinstance(encoder, av.VideoCodecContext)
     encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
-    encoder.time_base = Fraction(1, FPS)
+    encoder.time_base, encoder.framerate = Fraction(1, FPS), Fraction(FPS)
     encoder.bit_rate = 200_000
-    encoder.options = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "g": str(2 * FPS)}
+    encoder.options = options | {"g": str(2 * FPS)}
     encoder.thread_count = 1
     frames: list[bytes] = []
     for number in range(seconds * FPS):
@@ -63,7 +79,79 @@ def vp8_frames(seconds: int, width: int = 160, height: int = 120) -> tuple[bytes
         frame.pts, frame.time_base = number, Fraction(1, FPS)
         frames.extend(bytes(packet) for packet in encoder.encode(frame))
     frames.extend(bytes(packet) for packet in encoder.encode(None))
-    return tuple(frames)
+    return tuple(_as_kept(codec, frame) for frame in frames)
+
+
+def _as_kept(codec: str, frame: bytes) -> bytes:
+    """Without AV1's temporal delimiter, and with four bytes before each H.264 unit, as it comes out of RTP again."""
+    if codec == "h264":
+        return b"".join(b"\0\0\0\1" + unit for unit in _units(frame))
+    return frame.removeprefix(b"\x12\x00") if codec == "av1" else frame
+
+
+def _units(frame: bytes) -> list[bytes]:
+    return [unit for unit in frame.replace(b"\0\0\0\1", b"\0\0\1").split(b"\0\0\1") if unit]
+
+
+def payloads(codec: str, frame: bytes, number: int) -> list[bytes]:
+    """One frame as RTP payloads of at most some 300 bytes."""
+    return {"vp8": _vp8_payloads, "vp9": _vp9_payloads, "h264": _h264_payloads, "av1": _av1_payloads}[codec](
+        frame, number
+    )
+
+
+def _cut(data: bytes) -> list[bytes]:
+    return [data[at : at + 300] for at in range(0, len(data), 300)]
+
+
+def _vp8_payloads(frame: bytes, number: int) -> list[bytes]:
+    picture = bytes([0x80, 0x80 | number >> 8 & 0x7F, number & 0xFF])
+    return [bytes([0x90 if at == 0 else 0x80]) + picture + part for at, part in enumerate(_cut(frame))]
+
+
+def _vp9_payloads(frame: bytes, number: int) -> list[bytes]:
+    parts, picture = _cut(frame), bytes([0x80 | number >> 8 & 0x7F, number & 0xFF])
+    inter = 0 if frame[0] & 0x0C == 0 else 0x40
+    return [
+        bytes([0x80 | inter | (0x08 if at == 0 else 0) | (0x04 if at == len(parts) - 1 else 0)]) + picture + part
+        for at, part in enumerate(parts)
+    ]
+
+
+def _h264_payloads(frame: bytes, _number: int) -> list[bytes]:
+    units, out = _units(frame), list[bytes]()
+    if len(units) > 1:  # parameter sets together
+        out.append(b"\x18" + b"".join(struct.pack(">H", len(unit)) + unit for unit in units[:2]))
+        units = units[2:]
+    for unit in units:
+        if len(unit) <= 300:
+            out.append(unit)
+            continue
+        parts = _cut(unit[1:])
+        for at, part in enumerate(parts):
+            flags = (0x80 if at == 0 else 0) | (0x40 if at == len(parts) - 1 else 0)
+            out.append(bytes([unit[0] & 0xE0 | 28, flags | unit[0] & 0x1F]) + part)
+    return out
+
+
+def _av1_payloads(frame: bytes, _number: int) -> list[bytes]:
+    """Each OBU alone, without its size, cut where it is long."""
+    out: list[bytes] = []
+    at = 0
+    while at < len(frame):
+        header, at = frame[at], at + 1
+        size = shift = 0
+        while True:
+            size |= (frame[at] & 0x7F) << shift
+            shift, at = shift + 7, at + 1
+            if not frame[at - 1] & 0x80:
+                break
+        parts = _cut(bytes([header & ~2]) + frame[at : at + size])
+        at += size
+        for number, part in enumerate(parts):
+            flags = (0x80 if number else 0) | (0x40 if number < len(parts) - 1 else 0)
+            out.append(bytes([flags | 1 << 4]) + part)
+    return out
 
 
 @cache
@@ -107,18 +195,20 @@ def ntp(us: int) -> int:
     return (us + 2_208_988_800_000_000) * (1 << 32) // 1_000_000
 
 
-def video(camera: Camera, seconds: int) -> Iterator[Packet]:
+CODEC_NUMBERS = {"vp8": 1, "vp9": 2, "h264": 3, "av1": 4}
+
+
+def video(camera: Camera, seconds: int, codec: str = "vp8") -> Iterator[Packet]:
     seq = camera.first_seq
-    for number, frame in enumerate(vp8_frames(seconds)):
+    for number, frame in enumerate(encoded_frames(codec, seconds)):
         ts = camera.first_ts + number * 90_000 // FPS
         captured_us = camera.begin_us + number * 1_000_000 // FPS
         sent_us = captured_us + camera.encoder_delay_us
-        parts = [frame[at : at + 300] for at in range(0, len(frame), 300)]
+        parts = payloads(codec, frame, number)
         for at, part in enumerate(parts):
-            descriptor = bytes([0x90 if at == 0 else 0x80, 0x80, 0x80 | number >> 8 & 0x7F, number & 0xFF])
-            packet = rtp(96, seq, ts, descriptor + part, marker=at == len(parts) - 1)
+            packet = rtp(96, seq, ts, part, marker=at == len(parts) - 1)
             arrival_us = sent_us + camera.delay_us + at * 300
-            yield Packet(1, 1, camera.tap, arrival_us, packet, camera.key_id)
+            yield Packet(1, CODEC_NUMBERS[codec], camera.tap, arrival_us, packet, camera.key_id)
             seq += 1
         if number % FPS == FPS // 2:
             yield report(camera, captured_us, ts, sent_us)

@@ -1,22 +1,24 @@
 """Frames out of packets, and what happens when packets are missing."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recorder.codecs import H264, Av1, Vp8, Vp9, vp8_descriptor_length, vp9_descriptor_length
+from recorder.container import format_of
 from recorder.depacketize import (
     FREEZE_TICKS,
     TABLE,
+    Codec,
     Frame,
     Opus,
     Red,
     RtpPacket,
-    Vp8,
+    Video,
     parse_rtp,
     red_blocks,
-    vp8_descriptor_length,
-    vp8_size,
 )
-from tests.recorder.studio import Camera, video, vp8_frames
+from tests.recorder.studio import Camera, encoded_frames, video, vp8_frames
 
 KEY = b"\x10\x02\x00\x9d\x01\x2a\x80\x02\xe0\x01"
 INTER = b"\x11\x02\x00"
@@ -28,13 +30,13 @@ def vp8(marker: bool, ts: int, payload: bytes) -> RtpPacket:
 
 
 def feed(*packets: tuple[RtpPacket, bool]) -> tuple[list[Frame], int]:
-    depacketizer = Vp8()
+    depacketizer = Video(Vp8())
     frames = [frame for packet, fits in packets for frame in depacketizer.push(packet, continues=fits)]
     return frames, depacketizer.lost_frames
 
 
 def test_encoded_frames_come_back_byte_for_byte() -> None:
-    depacketizer = Vp8()
+    depacketizer = Video(Vp8())
     frames = []
     for record in video(Camera(tap=1), 2):
         packet = parse_rtp(record.payload) if record.kind == 1 else None
@@ -90,9 +92,44 @@ def test_descriptors_of_every_shape_are_measured() -> None:
     assert {shape: vp8_descriptor_length(shape) for shape in shapes} == shapes
 
 
-def test_the_size_stands_in_the_keyframe() -> None:
-    assert vp8_size(KEY) == (640, 480)
-    assert vp8_size(INTER) is None
+def test_a_vp9_descriptor_is_as_long_as_its_flags_say() -> None:
+    shapes = {
+        b"\x08d": 1,
+        b"\x88\x01d": 2,
+        b"\x88\x81\x01d": 3,
+        b"\xa8\x01\x00\x07d": 4,
+        b"\xf8\x01\x00\x03\x02d": 5,
+        b"\x8a\x01\x18\x01\x40\x00\xf0\x01\x04\x01d": 10,
+        b"\x88": None,
+        b"\x8a\x01\x18": None,
+    }
+    assert {shape: vp9_descriptor_length(shape) for shape in shapes} == shapes
+
+
+def test_what_is_no_keyframe_has_no_format() -> None:
+    for codec in ("vp8", "vp9", "h264", "av1"):
+        assert format_of(codec, b"\x00\x00\x00\x01\x09") is None
+
+
+@pytest.mark.parametrize(("codec", "name"), [(Vp9(), "vp9"), (H264(), "h264"), (Av1(), "av1")])
+def test_a_keyframe_is_known_and_says_its_size(codec: Codec, name: str) -> None:
+    frames = encoded_frames(name, 1)
+    assert codec.is_keyframe(frames[0])
+    assert not codec.is_keyframe(frames[1])
+    found = format_of(name, frames[0])
+    assert found is not None
+    assert (found.width, found.height) == (160, 120)
+
+
+@pytest.mark.parametrize("name", ["vp9", "h264", "av1"])
+def test_frames_of_every_codec_come_back_as_they_were(name: str) -> None:
+    depacketizer = TABLE[name].depacketizer()
+    frames: list[bytes] = []
+    for record in video(Camera(tap=1), 1, name):
+        packet = parse_rtp(record.payload) if record.kind == 1 else None
+        if packet is not None:
+            frames += [frame.data for frame in depacketizer.push(packet, continues=True)]
+    assert frames == list(encoded_frames(name, 1))
 
 
 def test_padding_extensions_and_csrcs_are_passed_over() -> None:

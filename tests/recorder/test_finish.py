@@ -65,6 +65,29 @@ def test_a_person_becomes_one_file_with_every_picture_and_sound(shelf: Shelf) ->
     assert seen.luma == sorted(seen.luma)
 
 
+@pytest.mark.parametrize(("codec", "mime"), [("vp9", "video/webm"), ("h264", "video/mp4"), ("av1", "video/webm")])
+def test_every_codec_is_kept_without_decoding_and_plays(shelf: Shelf, codec: str, mime: str) -> None:
+    picture, sound = Camera(tap=1), Camera(tap=2, first_seq=9, first_ts=77)
+    packets = prologue((picture, "camera"), (sound, "microphone"))
+    (entry,) = finished(shelf, packets + by_arrival(video(picture, 4, codec), audio(sound, 4)))["files"]
+    assert (entry["mime"], entry["width"], entry["height"], entry["lost_frames"]) == (mime, 160, 120, 0)
+    seen = play(content_of(shelf, entry))
+    assert len(seen.video_s) == 4 * FPS
+    assert len(seen.audio_s) == 200
+    assert abs(seen.video_s[0] - seen.audio_s[0]) < 0.03
+    assert seen.duration_s == pytest.approx(4, abs=0.06)
+    assert seen.luma[-1] > seen.luma[0] + 50
+
+
+def test_pictures_in_a_second_codec_get_a_file_of_their_own(shelf: Shelf) -> None:
+    first, second = Camera(tap=1), Camera(tap=2, first_seq=9, begin_us=START_US + 5_000_000)
+    packets = prologue((first, "camera"), (second, "camera"))
+    manifest = finished(shelf, packets + by_arrival(video(first, 2), video(second, 2, "vp9")))
+    assert [entry["file_id"] for entry in manifest["files"]] == ["1-camera", "1-camera-vp9"]
+    for number in range(2):
+        assert len(played(shelf, manifest, number).video_s) == 2 * FPS
+
+
 @pytest.mark.parametrize("skew_us", [0, 3_600_000_000, -7_000_000])
 def test_audio_and_video_are_in_step_although_video_is_sent_much_later(shelf: Shelf, skew_us: int) -> None:
     picture = Camera(tap=1, encoder_delay_us=300_000, clock_skew_us=skew_us)

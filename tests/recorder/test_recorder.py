@@ -22,6 +22,7 @@ from media.types import (
     TrackSource,
 )
 from recorder import recorder as recorder_module
+from recorder import work as work_module
 from recorder.errors import FinishFailed, MediaGone, StillFinishing, UnknownRecording, WrongKey, WrongState
 from recorder.recorder import Recorder
 from recorder.storage import Shelf
@@ -352,10 +353,10 @@ async def test_a_hung_worker_is_ended_and_the_next_one_works(
     after = Recorder(FakeMedia(), tmp_path, MASTER)
     hung = (sys.executable, "-c", "import time; time.sleep(600)")
     with monkeypatch.context() as patched:
-        patched.setattr(recorder_module, "WORKER", hung)
+        patched.setattr(work_module, "WORKER", hung)
         patched.setattr(recorder_module, "FINISH_LEAST_S", 0.2)
         patched.setattr(recorder_module, "FINISH_BYTES_PER_S", 1e9)
-        with pytest.raises(FinishFailed, match="longer"):
+        with pytest.raises(FinishFailed, match="said nothing"):
             await asyncio.wait_for(after.finish(RECORDING), 30)
     assert (await after.finish(RECORDING)).files[0].video_frames == 48
 
@@ -366,14 +367,14 @@ async def test_what_is_being_finished_cannot_be_deleted(
     await left_over(media, tmp_path)
     after = Recorder(FakeMedia(), tmp_path, MASTER)
     working, go_on = asyncio.Event(), asyncio.Event()
-    work = after._work
+    work = work_module.work
 
-    async def slow(*what: Any) -> dict[str, Any]:
+    async def slow(*what: Any, **how: Any) -> dict[str, Any]:
         working.set()
         await go_on.wait()
-        return await work(*what)
+        return await work(*what, **how)
 
-    monkeypatch.setattr(after, "_work", slow)
+    monkeypatch.setattr(recorder_module, "work", slow)
     recovering = asyncio.create_task(after.recover())
     await working.wait()
     with pytest.raises(StillFinishing):
@@ -455,3 +456,32 @@ async def test_a_crash_before_the_journal_began_leaves_nothing_to_finish(recorde
     shelf.write_keys({0: bytes(32)}, MASTER)
     with pytest.raises(UnknownRecording):
         await recorder.finish(RECORDING)
+
+
+async def test_a_finished_recording_is_composed_with_progress_and_only_once(
+    media: FakeMedia, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await left_over(media, tmp_path)
+    after = Recorder(FakeMedia(), tmp_path, MASTER)
+    finished = await after.finish(RECORDING)
+    assert finished.thumbnail is not None
+    assert (await after.open_file(RECORDING, "thumbnail")).read(0, 3) == b"\xff\xd8\xff"
+    shares: list[float] = []
+    composed = (await after.compose(RECORDING, shares.append)).composed
+    assert composed is not None
+    assert shares == sorted(shares)
+    assert b"ftyp" in (await after.open_file(RECORDING, "composed")).read(0, 64)
+    monkeypatch.setattr(work_module, "WORKER", ("/bin/false",))
+    assert (await after.compose(RECORDING, shares.append)).composed == composed
+
+
+async def test_deleting_ends_a_composition_and_leaves_nothing(media: FakeMedia, tmp_path: Path) -> None:
+    await left_over(media, tmp_path)
+    after = Recorder(FakeMedia(), tmp_path, MASTER)
+    await after.finish(RECORDING)
+    begun = asyncio.Event()
+    composing = asyncio.create_task(after.compose(RECORDING, lambda _: begun.set()))
+    await begun.wait()
+    await after.delete(RECORDING)
+    assert isinstance((await asyncio.gather(composing, return_exceptions=True))[0], asyncio.CancelledError)
+    assert folders(tmp_path) == []

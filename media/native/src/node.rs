@@ -257,10 +257,10 @@ impl Node {
         self.tell(thread, room, command)
     }
 
-    pub fn set_layer(&self, room: u64, slot: u64, rid: Option<String>) -> Result<(), CoreError> {
+    pub fn set_layer(&self, room: u64, slot: u64, rid: Option<String>, temporal: Option<u8>) -> Result<(), CoreError> {
         let mut registry = self.open()?;
         let thread = registry.check_slot(room, slot)?;
-        self.tell(thread, room, Command::SetLayer { slot: SlotId(slot), rid })
+        self.tell(thread, room, Command::SetLayer { slot: SlotId(slot), rid, temporal })
     }
 
     pub fn set_slot_share(&self, room: u64, slot: u64, bps: Option<u64>) -> Result<(), CoreError> {

@@ -10,8 +10,8 @@ use crate::slot::{Form, OutCodec, Sent, Slot};
 use crate::time::Time;
 use crate::track::Track;
 use crate::transport::Transport;
-use holdspace_wire::codec::{red, vp8};
-use holdspace_wire::rtp::{self, NewHeader, Written};
+use holdspace_wire::codec::{dependency, red, vp8, vp9};
+use holdspace_wire::rtp::{self, Header, NewHeader, Written};
 use holdspace_wire::seq::{ExtSeq, Seq};
 use holdspace_wire::srtp::{SrtpError, MAX_OVERHEAD};
 
@@ -174,6 +174,9 @@ fn write_packet(
     let written = rtp::write(space, &header, &[prefix, source.payload], pad_to).ok()?;
     let payload = written.header_len + prefix.len()..written.header_len + prefix.len() + source.payload.len();
     rewrite_payload(&mut space[payload], source);
+    if source.meta.frame_number.is_some() {
+        rewrite_descriptor(space, ids, source.sent.frame_number);
+    }
     let Written { header_len, len } = written;
     match keys.outbound.protect_rtp(space, len, header_len, ExtSeq(numbering.ext_seq)) {
         Ok(len) => Some(len),
@@ -190,9 +193,21 @@ fn rewrite_payload(payload: &mut [u8], source: &Source<'_>) {
         Form::Vp8 if source.meta.picture_id.is_some() => {
             vp8::rewrite(payload, source.sent.picture_id, source.sent.tl0_pic_idx)
         }
+        Form::Vp9 if source.meta.picture_id.is_some() => {
+            vp9::rewrite(payload, source.sent.picture_id, source.sent.tl0_pic_idx)
+        }
         Form::Red { inner } => red::rewrite_payload_types(payload, |_| Some(inner)),
         _ => Ok(()),
     };
+}
+
+/// The frame number of the dependency descriptor, where the subscriber gets one.
+fn rewrite_descriptor(packet: &mut [u8], ids: &ExtensionIds, frame_number: u16) {
+    let Some(id) = ids.dependency_descriptor else { return };
+    let range = Header::parse_untrusted(packet).ok().and_then(|header| header.extension_range(packet, id));
+    if let Some(value) = range.and_then(|range| packet.get_mut(range)) {
+        dependency::rewrite_frame_number(value, frame_number);
+    }
 }
 
 /// Sends what one slot has waiting, at most one run of it. False: nothing more waits.

@@ -24,9 +24,16 @@ pub(crate) struct PacketMeta {
     pub(crate) audio_level: Option<u8>,
     pub(crate) video_orientation: Option<u8>,
     pub(crate) playout_delay: Option<[u8; 3]>,
-    /// VP8 only.
+    /// VP8 and VP9.
     pub(crate) picture_id: Option<u16>,
     pub(crate) tl0_pic_idx: u8,
+    /// Of the dependency descriptor.
+    pub(crate) frame_number: Option<u16>,
+    pub(crate) temporal_id: u8,
+    /// A switch up to this temporal layer is safe here.
+    pub(crate) layer_sync: bool,
+    /// Made of a later packet's redundancy: subscribers with RED have that themselves.
+    pub(crate) is_recovered: bool,
     /// Bytes of dependency descriptor stored before the payload.
     pub(crate) descriptor_bytes: u8,
 }
@@ -45,6 +52,10 @@ impl PacketMeta {
         playout_delay: None,
         picture_id: None,
         tl0_pic_idx: 0,
+        frame_number: None,
+        temporal_id: 0,
+        layer_sync: false,
+        is_recovered: false,
         descriptor_bytes: 0,
     };
 }

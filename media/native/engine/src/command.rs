@@ -119,6 +119,8 @@ pub enum Command {
     SetLayer {
         slot: SlotId,
         rid: Option<String>,
+        /// Highest temporal layer to send; None: all.
+        temporal: Option<u8>,
     },
     SetSlotShare {
         slot: SlotId,

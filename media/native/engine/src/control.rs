@@ -6,6 +6,7 @@ use crate::dtls_flight::Flight;
 use crate::engine::Engine;
 use crate::event::{Event, TapEnd};
 use crate::ice::Agent;
+use crate::layers::ALL_TEMPORAL;
 use crate::output::{Outputs, Route};
 use crate::slot::{map_codecs, Slot};
 use crate::tap::{remove_taps, Tap};
@@ -56,7 +57,7 @@ impl Engine {
             C::RemoveTrack { track } => self.remove_track(track, out),
             C::SetSlot { transport, slot, spec } => self.set_slot(transport, slot, spec),
             C::SetSlotSource { slot, track } => self.set_slot_source(slot, track, now),
-            C::SetLayer { slot, rid } => self.set_layer(slot, rid, now),
+            C::SetLayer { slot, rid, temporal } => self.set_layer(slot, rid, temporal, now),
             C::SetSlotShare { slot, bps } => self.set_slot_share(slot, bps, now),
             C::SetTrackMuted { track, muted } => self.set_track_muted(track, muted, now),
             C::RequestKeyframe { track } => {
@@ -363,7 +364,7 @@ impl Engine {
         Ok(())
     }
 
-    fn set_layer(&mut self, id: SlotId, rid: Option<String>, now: Time) -> Done {
+    fn set_layer(&mut self, id: SlotId, rid: Option<String>, temporal: Option<u8>, now: Time) -> Done {
         let slot = self.slots.by_id_mut(id).ok_or(EngineError::UnknownId)?;
         let track_at = slot.source;
         let track = track_at.and_then(|at| self.tracks.get(at));
@@ -372,14 +373,19 @@ impl Engine {
             _ => true,
         };
         refuse_unless(known, "the track has no such rid")?;
+        slot.temporal.wanted = temporal.unwrap_or(ALL_TEMPORAL).min(ALL_TEMPORAL);
         if slot.wanted_rid == rid {
             return Ok(());
         }
         slot.wanted_rid = rid;
         if let (Some(track), Some(track_at)) = (track, track_at) {
             slot.wanted_layer = wanted_layer(slot, track);
-            let layers = 1 << slot.wanted_layer.min(63);
-            self.want_keyframes(track_at, layers, now);
+            let wanted = slot.wanted_layer;
+            let shown = slot.timeline.stream_key().and_then(|key| track.layer_of_key(key));
+            // Of another encoding the first packet that could be switched at asks; before it there is nothing to ask.
+            if shown.is_none() {
+                self.want_keyframe_of(track_at, wanted, now);
+            }
         }
         Ok(())
     }
@@ -470,8 +476,9 @@ impl Engine {
             Kind::Video => 90_000,
         };
         let tap = Tap::new(id, track_at, track, grant, clock_hz, self.rng.next());
+        let best = tapped.streams.len() - 1;
         tapped.taps.push(self.taps.insert(id, tap));
-        self.want_keyframes(track_at, 1, now);
+        self.want_keyframe_of(track_at, best, now);
         Ok(())
     }
 

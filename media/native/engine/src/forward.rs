@@ -5,8 +5,9 @@ use crate::arena::Arena;
 use crate::cache::PacketMeta;
 use crate::command::{Kind, SlotId};
 use crate::engine::Engine;
+use crate::layers::{aligned_ts, may_switch};
 use crate::output::Outputs;
-use crate::rewrite::Inbound;
+use crate::rewrite::{Inbound, Placed};
 use crate::slot::{Origin, Slot};
 use crate::tap::Offered;
 use crate::time::Time;
@@ -129,12 +130,13 @@ fn inbound_of(stream_key: u64, meta: &PacketMeta, now: Time) -> Inbound {
         rtp_ts: meta.rtp_ts,
         picture_id: meta.picture_id,
         tl0_pic_idx: meta.tl0_pic_idx,
+        frame_number: meta.frame_number,
         now,
     }
 }
 
 fn offer(slot: &mut Slot, track: &Track, track_at: usize, media: &MediaIn<'_>, inbound: &Inbound) -> Outcome {
-    if !slot.open || slot.is_paused() {
+    if !slot.open || slot.is_paused() || (media.meta.is_recovered && !slot.unpacks_red()) {
         return Outcome::Ignored;
     }
     let layer = media.binding.layer;
@@ -150,10 +152,12 @@ fn offer(slot: &mut Slot, track: &Track, track_at: usize, media: &MediaIn<'_>, i
     if attached && !slot.timeline.is_break(inbound.stream_key, inbound.ext_seq) {
         let decodable = slot.codec_map.get(usize::from(media.meta.codec)).is_some_and(Option::is_some);
         let placed = match media.swallow || !decodable {
-            true => slot.timeline.swallow(inbound),
-            false => slot.timeline.place(inbound),
+            true => slot.timeline.swallow(inbound, false).map(|placed| (placed, media.swallow)),
+            false => place(slot, media.codec, &media.meta, inbound),
         };
-        return match placed.is_some_and(|placed| slot.enqueue(placed, origin, inbound.now)) {
+        let queued =
+            placed.is_some_and(|(placed, empty)| slot.enqueue(placed, Origin { empty, ..origin }, inbound.now));
+        return match queued {
             true => Outcome::Queued { was_idle },
             false => Outcome::Ignored,
         };
@@ -163,10 +167,14 @@ fn offer(slot: &mut Slot, track: &Track, track_at: usize, media: &MediaIn<'_>, i
     {
         return Outcome::Ignored;
     }
+    if !may_switch(&slot.timeline, track, layer, inbound.now) {
+        return Outcome::Ignored;
+    }
     if media.codec.is_video() && !media.meta.starts_keyframe {
         return Outcome::Waits(layer);
     }
-    let placed = slot.timeline.attach(inbound);
+    let placed = slot.timeline.attach(inbound, aligned_ts(&slot.timeline, track, layer, inbound));
+    slot.temporal.restart();
     slot.report_due = true;
     if !slot.enqueue(placed, origin, inbound.now) {
         return Outcome::Ignored;
@@ -175,14 +183,29 @@ fn offer(slot: &mut Slot, track: &Track, track_at: usize, media: &MediaIn<'_>, i
     Outcome::Queued { was_idle }
 }
 
+/// Its number in the slot's stream, unless it is of a temporal layer that is left out. True: only the number goes out,
+/// because it was spoken for before the rest of the frame was left out.
+fn place(slot: &mut Slot, codec: Codec, meta: &PacketMeta, inbound: &Inbound) -> Option<(Placed, bool)> {
+    if slot.timeline.is_late(inbound.ext_seq) {
+        let left_out = slot.timeline.left_out(inbound);
+        return slot.timeline.place(inbound).map(|placed| (placed, left_out));
+    }
+    if slot.temporal.passes(meta) {
+        return slot.timeline.place(inbound).map(|placed| (placed, false));
+    }
+    // A gap in VP8's picture ids would have the decoder wait for what is not coming.
+    slot.timeline.swallow(inbound, codec == Codec::Vp8).map(|placed| (placed, true))
+}
+
 /// The keyframe's first packet came late (by RTX): what followed it is in the cache already.
 fn catch_up(slot: &mut Slot, track: &Track, origin: Origin, now: Time) {
     let Some(stream) = track.stream(origin.layer) else { return };
     let newest = stream.newest_seq().unwrap_or(origin.source_seq);
     for source_seq in origin.source_seq + 1..=newest.min(origin.source_seq + 1_000) {
         let Some((meta, _, _)) = stream.cache.get(source_seq) else { continue };
-        if let Some(placed) = slot.timeline.place(&inbound_of(stream.key, meta, now)) {
-            slot.enqueue(placed, Origin { source_seq, ..origin }, now);
+        let Some(codec) = track.codecs.get(usize::from(meta.codec)) else { continue };
+        if let Some((placed, empty)) = place(slot, codec.codec, meta, &inbound_of(stream.key, meta, now)) {
+            slot.enqueue(placed, Origin { source_seq, empty, ..origin }, now);
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::cache::PacketMeta;
 use crate::command::{Kind, TransportId};
+use crate::describe::{describe, read_dependencies};
 use crate::engine::Engine;
 use crate::event::{Event, TrackState};
 use crate::forward::MediaIn;
@@ -14,7 +15,7 @@ use crate::tap::is_taped;
 use crate::time::Time;
 use crate::track::Carries;
 use crate::transport::{Binding, Transport};
-use holdspace_wire::codec::{self, vp8, Codec};
+use holdspace_wire::codec::Codec;
 use holdspace_wire::demux::{classify, Datagram};
 use holdspace_wire::rtp::{self, Header};
 use holdspace_wire::seq::ExtSeq;
@@ -277,6 +278,9 @@ impl Engine {
         }
         let descriptor = self.read_extensions(index, binding, opened, &mut meta, now);
         let media = MediaIn { binding, meta, descriptor, payload, codec, clock_hz, swallow: !described };
+        if codec == Codec::Red {
+            self.recover_audio(&media, now, out);
+        }
         self.forward(&media, now, out);
         if described || payload.is_empty() {
             Ok(())
@@ -316,6 +320,7 @@ impl Engine {
         meta.playout_delay = stream.playout_delay;
         let descriptor = value(ids.dependency_descriptor).unwrap_or(&[]);
         meta.descriptor_bytes = descriptor.len() as u8; // an element has at most 255 bytes
+        read_dependencies(meta, stream, descriptor);
         descriptor
     }
 
@@ -385,21 +390,4 @@ fn chase_loss(
         stream.keyframes.want();
     }
     gave_up
-}
-
-/// Reads what the codec says; false: nothing to forward (padding only, or not what it claims to be).
-fn describe(meta: &mut PacketMeta, codec: Codec, payload: &[u8]) -> bool {
-    if payload.is_empty() {
-        return false;
-    }
-    if codec == Codec::Vp8 {
-        let Ok(descriptor) = vp8::parse_untrusted(payload) else { return false };
-        meta.starts_keyframe = descriptor.starts_keyframe;
-        meta.picture_id = descriptor.picture_id.map(|id| id.value);
-        meta.tl0_pic_idx = descriptor.tl0_pic_idx.unwrap_or(0);
-        return true;
-    }
-    let Ok(mark) = codec::read_frame_mark(codec, payload) else { return false };
-    meta.starts_keyframe = mark.starts_keyframe;
-    true
 }

@@ -3,6 +3,7 @@
 //! peers without RTX). Must not write packets: that is `assemble`.
 
 use crate::command::{CodecSpec, Kind, SlotId, SlotSpec};
+use crate::layers::Temporal;
 use crate::rewrite::{Placed, Timeline};
 use crate::time::Time;
 use crate::track::TrackCodec;
@@ -25,11 +26,12 @@ const MAX_QUEUED: usize = 2_048;
 pub(crate) enum Form {
     AsIs,
     Vp8,
+    Vp9,
     /// RED with its inner blocks renamed to this payload type.
     Red {
         inner: u8,
     },
-    /// RED for a subscriber without it: only the newest block.
+    /// RED for a subscriber without it: the newest block; older ones come as packets of their own where they were lost.
     Unpacked,
 }
 
@@ -50,6 +52,7 @@ pub(crate) fn map_codecs(track: &[TrackCodec], slot: &[CodecSpec]) -> Vec<Option
                 slot.iter().filter(|spec| spec.name == codec.spec.name).min_by_key(|spec| spec.fmtp != codec.spec.fmtp);
             let form = match (codec.codec, same) {
                 (Codec::Vp8, _) => Form::Vp8,
+                (Codec::Vp9, _) => Form::Vp9,
                 (Codec::Red, Some(_)) => Form::Red { inner: opus?.payload_type },
                 (Codec::Red, None) => Form::Unpacked,
                 _ => Form::AsIs,
@@ -72,6 +75,7 @@ pub(crate) struct Sent {
     queued_ms: u32,
     resent_ms: u32,
     pub(crate) picture_id: u16,
+    pub(crate) frame_number: u16,
     pub(crate) tl0_pic_idx: u8,
     pub(crate) layer: u8,
     /// Nothing but its number: fills a gap that could not be closed.
@@ -88,6 +92,7 @@ const NOTHING: Sent = Sent {
     queued_ms: 0,
     resent_ms: 0,
     picture_id: 0,
+    frame_number: 0,
     tl0_pic_idx: 0,
     layer: 0,
     empty: false,
@@ -111,6 +116,7 @@ pub(crate) struct Slot {
     pub(crate) source: Option<usize>,
     pub(crate) wanted_rid: Option<String>,
     pub(crate) wanted_layer: usize,
+    pub(crate) temporal: Temporal,
     pub(crate) codec_map: Vec<Option<OutCodec>>,
     /// What it may use of the subscriber's estimate; None: no limit is known. 0: paused.
     pub(crate) share_bps: Option<u64>,
@@ -148,6 +154,7 @@ impl Slot {
             source: None,
             wanted_rid: None,
             wanted_layer: 0,
+            temporal: Temporal::new(),
             codec_map: Vec::new(),
             share_bps: None,
             open: false,
@@ -169,6 +176,11 @@ impl Slot {
 
     pub(crate) fn is_audio(&self) -> bool {
         self.spec.kind == Kind::Audio
+    }
+
+    /// Gets RED as Opus (or has no use for it): packets recovered from redundancy are for this subscriber, too.
+    pub(crate) fn unpacks_red(&self) -> bool {
+        !self.codec_map.iter().flatten().any(|codec| matches!(codec.form, Form::Red { .. }))
     }
 
     pub(crate) fn is_paused(&self) -> bool {
@@ -206,6 +218,7 @@ impl Slot {
             queued_ms: now_ms,
             resent_ms: 0,
             picture_id: placed.picture_id,
+            frame_number: placed.frame_number,
             tl0_pic_idx: placed.tl0_pic_idx,
             layer: origin.layer as u8,
             empty: origin.empty,

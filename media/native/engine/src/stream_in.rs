@@ -4,6 +4,7 @@
 use crate::cache::PacketCache;
 use crate::nack::NackGenerator;
 use crate::time::Time;
+use holdspace_wire::codec::dependency;
 use holdspace_wire::rtcp::{ReportBlock, SenderInfo};
 
 /// Encoders restart their rate control at every keyframe; more often hurts everyone in the room.
@@ -149,6 +150,8 @@ pub(crate) struct StreamIn {
     /// Latest values of extensions that publishers send on some packets only; subscribers get them on all.
     pub(crate) video_orientation: Option<u8>,
     pub(crate) playout_delay: Option<[u8; 3]>,
+    /// Dependency templates since the last keyframe.
+    pub(crate) structure: Option<dependency::Structure>,
 }
 
 impl StreamIn {
@@ -167,6 +170,7 @@ impl StreamIn {
             fir_seq: 0,
             video_orientation: None,
             playout_delay: None,
+            structure: None,
         }
     }
 
@@ -179,6 +183,10 @@ impl StreamIn {
     /// Takes note of a packet that came either way; false: it came before, or is too old to know.
     pub(crate) fn note(&mut self, ext_seq: u64) -> bool {
         self.received.note(ext_seq)
+    }
+
+    pub(crate) fn first_seq(&self) -> Option<u64> {
+        self.stats.first
     }
 
     pub(crate) fn newest_seq(&self) -> Option<u64> {

@@ -5,6 +5,7 @@
 use crate::arena::Arena;
 use crate::cache::PacketMeta;
 use crate::command::{TapId, TrackId};
+use crate::layers::{aligned_ts, may_switch};
 use crate::output::{Outputs, TapKind};
 use crate::rewrite::{Inbound, Placed, Timeline};
 use crate::stream_in::SenderClock;
@@ -70,13 +71,16 @@ impl Tap {
             }
             return false;
         }
-        if track.layer_for(0, now) != offered.layer {
+        // A recording is of the best there is.
+        let best = track.layer_for(track.streams.len() - 1, now);
+        if best != offered.layer || !may_switch(&self.timeline, track, best, now) {
             return false;
         }
         if offered.codec.is_video() && !offered.meta.starts_keyframe {
             return true;
         }
-        let placed = self.timeline.attach(&offered.inbound);
+        let aligned = aligned_ts(&self.timeline, track, best, &offered.inbound);
+        let placed = self.timeline.attach(&offered.inbound, aligned);
         self.write(offered, placed, payload, out);
         if let Some(clock) = offered.clock {
             self.report(stream_key, clock, offered.clock_hz, now, out);
@@ -86,7 +90,7 @@ impl Tap {
 
     pub(crate) fn swallow(&mut self, inbound: &Inbound) {
         // A recording needs no filler for a late padding packet's gap: nobody asks for it.
-        let _ = self.timeline.swallow(inbound);
+        let _ = self.timeline.swallow(inbound, false);
     }
 
     fn write(&mut self, offered: &Offered<'_>, placed: Placed, payload: &[u8], out: &mut Outputs) {

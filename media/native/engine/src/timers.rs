@@ -284,12 +284,22 @@ fn write_reports(
     }
     let mut blocks: Vec<ReportBlock> = Vec::new();
     for binding in peer.bindings.iter().filter(|binding| !binding.is_rtx) {
-        let stream = tracks.get_mut(binding.track).and_then(|track| track.stream_mut(binding.layer));
-        blocks.extend(stream.and_then(|stream| stream.report(now)));
+        let Some(track) = tracks.get_mut(binding.track) else { continue };
+        let downlink = if track.is_audio() { worst_loss(track, slots) } else { 0 };
+        let block = track.stream_mut(binding.layer).and_then(|stream| stream.report(now));
+        blocks.extend(block.map(|block| ReportBlock { fraction_lost: block.fraction_lost.max(downlink), ..block }));
     }
     for blocks in blocks.chunks(MAX_BLOCKS) {
         compound.add(peer, out, |writer| writer.receiver_report(FEEDBACK_SSRC, blocks));
     }
+}
+
+/// The worst loss among a track's subscribers that do not repair it by RED, in 1/256: told to the publisher, whose Opus
+/// encoder then sends FEC. The cumulative count stays our own, and with it the publisher's estimate of its uplink.
+fn worst_loss(track: &Track, slots: &Arena<SlotId, Slot>) -> u8 {
+    let repairs = |slot: &Slot| track.sends_red() && !slot.unpacks_red();
+    let listening = track.slots.iter().filter_map(|at| slots.get(*at)).filter(|slot| slot.open && !repairs(slot));
+    listening.map(|slot| (slot.fraction_lost * 256.0) as u8).max().unwrap_or(0)
 }
 
 /// The publisher's clock carried to now, its RTP time on the slot's timeline. None before its first report.

@@ -101,6 +101,11 @@ impl Track {
         Some((spec.name.clone(), spec.fmtp.clone()))
     }
 
+    pub(crate) fn sends_red(&self) -> bool {
+        let in_use = self.codec_in_use.and_then(|at| self.codecs.get(usize::from(at)));
+        in_use.is_some_and(|codec| codec.codec == Codec::Red)
+    }
+
     pub(crate) fn layer_of_rid(&self, rid: &str) -> Option<usize> {
         self.spec.rids.iter().position(|known| known == rid)
     }
@@ -117,13 +122,17 @@ impl Track {
         self.streams.iter().position(|stream| stream.as_ref().is_some_and(|s| s.key == key))
     }
 
-    /// The layer to show: the wanted one, or, while that is not being sent, the first that is.
+    pub(crate) fn is_sent(&self, layer: usize, now: Time) -> bool {
+        self.stream(layer).is_some_and(|stream| stream.is_live(now, LAYER_LIVE_MS))
+    }
+
+    /// The layer to show: the wanted one, or, while that is not being sent, the nearest below, else above.
     pub(crate) fn layer_for(&self, wanted: usize, now: Time) -> usize {
-        let live = |stream: &Option<StreamIn>| stream.as_ref().is_some_and(|s| s.is_live(now, LAYER_LIVE_MS));
-        if self.streams.len() == 1 || self.streams.get(wanted).is_some_and(live) {
+        if self.streams.len() == 1 || self.is_sent(wanted, now) {
             return wanted;
         }
-        self.streams.iter().position(live).unwrap_or(wanted)
+        let mut others = (0..wanted).rev().chain(wanted + 1..self.streams.len());
+        others.find(|layer| self.is_sent(*layer, now)).unwrap_or(wanted)
     }
 
     pub(crate) fn last_packet_at(&self) -> Option<Time> {

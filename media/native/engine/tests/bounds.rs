@@ -56,7 +56,7 @@ fn ids_nobody_has_are_unknown_and_ids_with_other_arguments_are_duplicates() {
         Command::RemoveTrack { track: TrackId(9) },
         Command::SetSlotSource { slot: SlotId(9), track: None },
         Command::SetSlotSource { slot: SlotId(10), track: Some(TrackId(9)) },
-        Command::SetLayer { slot: SlotId(9), rid: None },
+        Command::SetLayer { slot: SlotId(9), rid: None, temporal: None },
         Command::SetTrackMuted { track: TrackId(9), muted: true },
         Command::SetMaxBitrate { transport: TransportId(9), bps: None },
         Command::RevokeRecording { grant: "none".into() },

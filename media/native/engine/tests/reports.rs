@@ -195,3 +195,26 @@ fn every_packet_to_a_subscriber_has_its_own_transport_wide_number() {
     let holdspace_engine::Value::Map(dump) = world.engine.dump(world.now) else { panic!("a map") };
     assert!(format!("{dump:?}").contains("feedback_acknowledged"));
 }
+
+#[test]
+fn a_publisher_of_opus_is_told_the_worst_loss_of_its_listeners() {
+    for (red, listeners_red, told) in [(false, false, 60), (true, false, 60), (true, true, 0)] {
+        let mut world = World::new(79);
+        let publisher = world.join();
+        world.browsers[publisher].red = red;
+        world.publish(publisher, 1, Kind::Audio);
+        for (slot, loss) in [(10, 20), (11, 60)] {
+            let listener = world.join();
+            world.browsers[listener].red = listeners_red;
+            world.browsers[listener].says_lost = loss;
+            world.subscribe(listener, slot, 1, Kind::Audio);
+        }
+        world.run(5_000);
+        let blocks = &world.browsers[publisher].blocks;
+        assert_eq!(
+            blocks.last().map(|block| (block.fraction_lost, block.total_lost)),
+            Some((told, 0)),
+            "{red} {listeners_red}"
+        );
+    }
+}

@@ -47,6 +47,46 @@ fn red_is_unpacked_for_a_subscriber_without_it() {
     }
 }
 
+/// A quarter of single packets is lost on the way up, never two in a row.
+fn run_with_single_losses(world: &mut World) -> usize {
+    let mut lost = 0;
+    for at in 0..100 {
+        world.link.up.loss = if at % 4 == 3 { 1_000 } else { 0 };
+        lost += usize::from(at % 4 == 3);
+        world.run(20);
+    }
+    world.link.up.loss = 0;
+    world.run(20);
+    lost
+}
+
+#[test]
+fn lost_audio_is_made_again_for_a_subscriber_without_red() {
+    let (mut world, ssrc) = red_room(false);
+    let before = world.browsers[1].got(ssrc).len();
+    let lost = run_with_single_losses(&mut world);
+    let got = world.browsers[1].got(ssrc);
+    assert!(lost == 25 && got.len() - before >= 100, "{lost} {}", got.len() - before);
+    let sent = &world.browsers[0].sending[0].history;
+    for (got, (payload, _, _)) in got.values().zip(sent.values()) {
+        assert_eq!(got.payload, red::parse_untrusted_primary(payload).unwrap().data);
+        assert_eq!(got.payload_type, world.browsers[1].opus());
+    }
+    let got: Vec<_> = got.values().collect();
+    assert!(got.windows(2).all(|pair| pair[1].ext_seq == pair[0].ext_seq + 1));
+    assert!(got.windows(2).all(|pair| pair[1].rtp_ts.wrapping_sub(pair[0].rtp_ts) == 960));
+}
+
+#[test]
+fn a_subscriber_with_red_repairs_its_audio_itself() {
+    let (mut world, ssrc) = red_room(true);
+    let lost = run_with_single_losses(&mut world);
+    let got: Vec<_> = world.browsers[1].got(ssrc).values().collect();
+    let missing: u64 = got.windows(2).map(|pair| pair[1].ext_seq - pair[0].ext_seq - 1).sum();
+    assert_eq!(missing as usize, lost, "nothing is sent twice to somebody who has it");
+    assert!(got.iter().all(|got| got.payload_type == world.browsers[1].red_type()));
+}
+
 #[test]
 fn a_tap_of_red_holds_opus() {
     let (mut world, _) = red_room(true);
@@ -54,8 +94,11 @@ fn a_tap_of_red_holds_opus() {
     world.apply(Command::GrantRecording { grant: grant.clone(), participant }).unwrap();
     world.apply(Command::AddTap { tap: TapId(1), track: TrackId(1), grant }).unwrap();
     world.run(200);
+    run_with_single_losses(&mut world);
     let records: Vec<_> = world.taped.iter().filter(|record| record.kind == TapKind::Rtp).collect();
-    assert!(records.len() >= 9);
+    assert!(records.len() >= 109, "lost packets are made again: {}", records.len());
+    let seqs: Vec<u16> = records.iter().map(|record| Header::parse_untrusted(&record.bytes).unwrap().seq.0).collect();
+    assert!(seqs.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1)));
     let sent: Vec<&Vec<u8>> = world.browsers[0].sending[0].history.values().map(|sent| &sent.0).collect();
     for record in records {
         let header = Header::parse_untrusted(&record.bytes).unwrap();

@@ -2,28 +2,9 @@
 
 mod common;
 
-use common::browser::{picture_of, Got};
-use common::World;
+use common::browser::Got;
+use common::{assert_one_stream, keyframes, World};
 use holdspace_engine::{Command, Kind, SlotId, TrackId, TransportId};
-use std::collections::BTreeMap;
-
-fn assert_one_stream(got: &BTreeMap<u64, Got>) {
-    let got: Vec<&Got> = got.values().collect();
-    for pair in got.windows(2) {
-        assert_eq!(pair[1].ext_seq, pair[0].ext_seq + 1);
-        let ts_step = pair[1].rtp_ts.wrapping_sub(pair[0].rtp_ts) as i32;
-        assert!(ts_step >= 0, "time runs forward: {ts_step}");
-        let picture_step = picture_of(&pair[1].payload).0.wrapping_sub(picture_of(&pair[0].payload).0) & 0x7fff;
-        assert!(picture_step <= 1, "picture ids go on: {picture_step}");
-        let tl0_step = picture_of(&pair[1].payload).1.wrapping_sub(picture_of(&pair[0].payload).1);
-        assert!(tl0_step <= 1, "TL0PICIDX goes on: {tl0_step}");
-    }
-}
-
-/// First packets of keyframes in the stream.
-fn keyframes(got: &BTreeMap<u64, Got>) -> usize {
-    got.values().filter(|got| got.payload[0] & 0x10 != 0 && got.payload[6] & 1 == 0).count()
-}
 
 fn two_publishers() -> (World, usize, u32) {
     let mut world = World::new(11);
@@ -105,14 +86,16 @@ fn leaving_and_coming_back_goes_on_where_the_slot_stopped() {
 fn layers_switch_only_at_the_wanted_layers_keyframe() {
     let mut world = World::new(12);
     let publisher = world.join();
-    let (low, high) = simulcast(&mut world, publisher);
+    let sendings = world.publish_simulcast(publisher, 1, &["l", "h"]);
+    let (low, high) = (sendings[0], sendings[1]);
     let subscriber = world.join();
     world.run(200);
     let ssrc = world.subscribe(subscriber, 10, 1, Kind::Video);
     world.run(500);
     let low_packets = world.browsers[subscriber].got(ssrc).len();
     assert!(low_packets > 40);
-    world.apply(Command::SetLayer { slot: SlotId(10), rid: Some("h".into()) }).unwrap();
+    sendings.iter().for_each(|at| world.report(publisher, *at));
+    world.apply(Command::SetLayer { slot: SlotId(10), rid: Some("h".into()), temporal: None }).unwrap();
     world.run(700);
     let got = world.browsers[subscriber].got(ssrc);
     assert_one_stream(got);
@@ -127,7 +110,7 @@ fn layers_switch_only_at_the_wanted_layers_keyframe() {
     assert!(from_high[switch..].iter().all(|high| *high), "and never back");
     let first = got.values().nth(switch).unwrap();
     assert!(first.payload[0] & 0x10 != 0 && first.payload[6] & 1 == 0, "at a keyframe");
-    let foreign = Command::SetLayer { slot: SlotId(10), rid: Some("x".into()) };
+    let foreign = Command::SetLayer { slot: SlotId(10), rid: Some("x".into()), temporal: None };
     assert!(world.apply(foreign).is_err());
 }
 
@@ -135,42 +118,21 @@ fn layers_switch_only_at_the_wanted_layers_keyframe() {
 fn a_layer_that_is_not_sent_is_replaced_by_one_that_is() {
     let mut world = World::new(13);
     let publisher = world.join();
-    let (low, high) = simulcast(&mut world, publisher);
+    let sendings = world.publish_simulcast(publisher, 1, &["l", "h"]);
+    let (low, high) = (sendings[0], sendings[1]);
     world.browsers[publisher].sending[high].active = false;
     let subscriber = world.join();
     let ssrc = world.subscribe(subscriber, 10, 1, Kind::Video);
-    world.apply(Command::SetLayer { slot: SlotId(10), rid: Some("h".into()) }).unwrap();
+    world.apply(Command::SetLayer { slot: SlotId(10), rid: Some("h".into()), temporal: None }).unwrap();
     world.run(500);
     assert!(world.browsers[subscriber].got(ssrc).len() > 30, "the low layer, while the high one is off");
     world.browsers[publisher].sending[high].active = true;
+    world.run(50);
+    sendings.iter().for_each(|at| world.report(publisher, *at));
     world.run(500);
     world.browsers[publisher].sending[low].active = false;
     let before = world.browsers[subscriber].got(ssrc).len();
     world.run(500);
     assert!(world.browsers[subscriber].got(ssrc).len() > before + 40, "the high layer since it came");
     assert_one_stream(world.browsers[subscriber].got(ssrc));
-}
-
-/// One track of rids "l" and "h", bound by MID and RID.
-fn simulcast(world: &mut World, publisher: usize) -> (usize, usize) {
-    let browser = &mut world.browsers[publisher];
-    browser.extensions.rid = Some(13);
-    browser.extensions.repaired_rid = Some(14);
-    let sendings = ["l", "h"].map(|rid| {
-        let at = browser.add_sending(TrackId(1), Kind::Video);
-        let sending = &mut browser.sending[at];
-        sending.rid = Some(rid.into());
-        sending.ssrc += 0x100 * at as u32;
-        sending.rtx_ssrc = sending.ssrc + 1;
-        sending.rtp_ts = sending.rtp_ts.wrapping_add(77_777 * at as u32);
-        sending.picture_id = 0x100 * at as u16;
-        at
-    });
-    let mut spec = browser.track_spec(sendings[0]);
-    spec.ssrcs = vec![];
-    spec.rids = vec!["l".into(), "h".into()];
-    let (transport, extensions) = (browser.transport, browser.extensions);
-    world.apply(Command::SetExtensions { transport, extensions }).unwrap();
-    world.apply(Command::SetTrack { transport, track: TrackId(1), spec }).unwrap();
-    (sendings[0], sendings[1])
 }

@@ -268,7 +268,11 @@ fn steer(room: &mut Room, input: &mut Input<'_>) {
     room.apply(match choice % 4 {
         0 => {
             let rids = [Some("h"), Some("m"), Some("l"), None];
-            Command::SetLayer { slot, rid: rids[usize::from(choice >> 2 & 3)].map(String::from) }
+            Command::SetLayer {
+                slot,
+                rid: rids[usize::from(choice >> 2 & 3)].map(String::from),
+                temporal: (choice & 64 != 0).then_some(choice >> 4 & 3),
+            }
         }
         1 => Command::SetTrackMuted { track, muted: choice & 4 != 0 },
         2 => Command::RequestKeyframe { track },

@@ -170,9 +170,16 @@ impl Node {
         self.call(py, |core| core.set_slot_source(room, slot, track))
     }
 
-    #[pyo3(signature = (room, slot, rid))]
-    fn set_layer(&self, py: Python<'_>, room: u64, slot: u64, rid: Option<String>) -> PyResult<()> {
-        self.call(py, |core| core.set_layer(room, slot, rid))
+    #[pyo3(signature = (room, slot, rid, temporal=None))]
+    fn set_layer(
+        &self,
+        py: Python<'_>,
+        room: u64,
+        slot: u64,
+        rid: Option<String>,
+        temporal: Option<u8>,
+    ) -> PyResult<()> {
+        self.call(py, |core| core.set_layer(room, slot, rid, temporal))
     }
 
     #[pyo3(signature = (room, slot, bps))]

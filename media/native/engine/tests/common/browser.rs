@@ -46,11 +46,29 @@ pub struct Sending {
     /// By MID instead of SSRC.
     pub unannounced: bool,
     pub answers_nacks: bool,
+    /// The first packet of a keyframe is sent to nobody: only RTX can bring it.
+    pub loses_keyframe_start: bool,
+    /// 1 to 3, VP8: frames of layer 0, 0 1 or 0 2 1 2 by turns.
+    pub temporal_layers: u64,
     pub packets: u32,
     pub frames: u64,
     pub keyframes: u64,
+    turn: u64,
     /// Everything sent: payloads by sequence number, for comparison and for RTX.
     pub history: BTreeMap<u64, (Vec<u8>, u32, bool)>,
+}
+
+impl Sending {
+    /// Of the present frame: its layer, and whether nothing older of that layer is needed.
+    fn temporal(&self) -> (u8, bool) {
+        match (self.temporal_layers, self.turn % 4) {
+            (3, 1) => (2, true),
+            (3, 2) => (1, true),
+            (3, 3) => (2, false),
+            (2, 1 | 3) => (1, self.turn % 4 == 1),
+            _ => (0, false),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -81,6 +99,8 @@ pub struct Browser {
     pub nacks: bool,
     pub checks: bool,
     pub reports: bool,
+    /// What its receiver reports say of every stream, in 1/256.
+    pub says_lost: u8,
     pub undecodable: u64,
     pub plis_got: Vec<(Time, u32)>,
     pub nacks_got: u64,
@@ -134,6 +154,7 @@ impl Browser {
             nacks: true,
             checks: true,
             reports: true,
+            says_lost: 0,
             undecodable: 0,
             plis_got: Vec::new(),
             nacks_got: 0,
@@ -216,9 +237,12 @@ impl Browser {
             audio_level: 30,
             unannounced: false,
             answers_nacks: true,
+            loses_keyframe_start: false,
+            temporal_layers: 1,
             packets: 0,
             frames: 0,
             keyframes: 0,
+            turn: 0,
             history: BTreeMap::new(),
         });
         self.sending.len() - 1
@@ -277,11 +301,15 @@ impl Browser {
         let step = if sending.kind == Kind::Video { 90 } else { 48 } * sending.every_ms as u32;
         sending.rtp_ts = sending.rtp_ts.wrapping_add(step);
         sending.picture_id = (sending.picture_id + 1) & 0x7fff;
-        sending.tl0 = sending.tl0.wrapping_add(1);
+        // A keyframe begins the pattern anew.
+        sending.turn = if keyframe { 0 } else { sending.turn + 1 };
+        let is_base = sending.temporal().0 == 0;
+        sending.tl0 = sending.tl0.wrapping_add(u8::from(is_base));
         sending.frames += 1;
         sending.keyframes += u64::from(keyframe);
-        let count = sending.packets_per_frame;
-        (0..count).map(|part| self.media_packet(at, part, part + 1 == count, keyframe)).collect()
+        let (count, skipped) = (sending.packets_per_frame, usize::from(keyframe && sending.loses_keyframe_start));
+        let packets = (0..count).map(|part| self.media_packet(at, part, part + 1 == count, keyframe));
+        packets.collect::<Vec<_>>().split_off(skipped)
     }
 
     fn media_packet(&mut self, at: usize, part: usize, last: bool, keyframe: bool) -> Vec<u8> {
@@ -582,6 +610,7 @@ impl Browser {
                 Some(ReportBlock {
                     ssrc: *ssrc,
                     highest_seq: receiving.newest? as u32,
+                    fraction_lost: self.says_lost,
                     last_sr,
                     delay_since_last_sr: (now.since_us(at) * 65_536 / 1_000_000) as u32,
                     ..ReportBlock::default()
@@ -616,7 +645,7 @@ fn filler(ssrc: u32, ext_seq: u64, bytes: usize) -> Vec<u8> {
 
 /// One redundant block and the primary, both named by the publisher's Opus type.
 fn red_payload(sending: &Sending, opus: u8) -> Vec<u8> {
-    let older = filler(sending.ssrc, sending.ext_seq - 1, 40);
+    let older = filler(sending.ssrc, sending.ext_seq - 1, 50);
     let newest = filler(sending.ssrc, sending.ext_seq, 50);
     let mut payload = vec![0x80 | opus, (960_u16 << 2 >> 8) as u8, (960_u16 << 2) as u8, older.len() as u8, opus];
     payload.extend(older);
@@ -630,7 +659,9 @@ pub const VP8_DESCRIPTOR_BYTES: usize = 6;
 fn vp8_payload(sending: &Sending, part: usize, keyframe: bool) -> Vec<u8> {
     let [high, low] = sending.picture_id.to_be_bytes();
     let starts = u8::from(part == 0) << 4;
-    let mut payload = vec![0x80 | starts, 0xe0, 0x80 | high, low, sending.tl0, 0];
+    let (temporal_id, sync) = sending.temporal();
+    let layer = temporal_id << 6 | u8::from(sync) << 5;
+    let mut payload = vec![0x80 | starts, 0xe0, 0x80 | high, low, sending.tl0, layer];
     if part == 0 {
         payload.extend([if keyframe { 0x10 } else { 0x11 }, 0, 0]);
         if keyframe {

@@ -6,10 +6,11 @@ pub mod browser;
 pub mod link;
 
 pub use browser::Browser;
+use browser::{picture_of, Got};
 use holdspace_engine::*;
 use holdspace_wire::srtp::Profile;
 pub use link::{Faults, Link};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// What the engine handed to a tap.
@@ -161,6 +162,38 @@ impl World {
         self.apply(fill).expect("a source");
     }
 
+    /// One video track of several encodings, bound by MID and RID; answers their positions in `sending`.
+    pub fn publish_simulcast(&mut self, index: usize, track: u64, rids: &[&str]) -> Vec<usize> {
+        let browser = &mut self.browsers[index];
+        browser.extensions.rid = Some(13);
+        browser.extensions.repaired_rid = Some(14);
+        let mut sendings = Vec::new();
+        for (layer, rid) in rids.iter().enumerate() {
+            let at = browser.add_sending(TrackId(track), Kind::Video);
+            let sending = &mut browser.sending[at];
+            sending.rid = Some((*rid).into());
+            sending.ssrc += 0x100 * layer as u32;
+            sending.rtx_ssrc = sending.ssrc + 1;
+            sending.rtp_ts = sending.rtp_ts.wrapping_add(77_777 * layer as u32);
+            sending.picture_id = 0x100 * layer as u16;
+            sendings.push(at);
+        }
+        let mut spec = browser.track_spec(sendings[0]);
+        spec.ssrcs = vec![];
+        spec.rids = rids.iter().map(|rid| (*rid).to_owned()).collect();
+        let (transport, extensions) = (browser.transport, browser.extensions);
+        self.apply(Command::SetExtensions { transport, extensions }).expect("extensions");
+        self.apply(Command::SetTrack { transport, track: TrackId(track), spec }).expect("a track");
+        sendings
+    }
+
+    /// A sender report of one sending, on a clock that all streams of the world share.
+    pub fn report(&mut self, index: usize, sending: usize) {
+        let ntp_time = ((u128::from(self.now.0) << 32) / 1_000_000) as u64;
+        let report = self.browsers[index].sender_report(sending, ntp_time);
+        self.send_up(index, report);
+    }
+
     /// Sends a datagram from the browser into the link.
     pub fn send_up(&mut self, index: usize, datagram: Vec<u8>) {
         self.link.send(self.now, index, true, datagram);
@@ -286,6 +319,25 @@ impl World {
     pub fn saw(&self, event: &Event) -> bool {
         self.events.contains(event)
     }
+}
+
+/// Sequence, time and VP8 picture numbers go on by single steps.
+pub fn assert_one_stream(got: &BTreeMap<u64, Got>) {
+    let got: Vec<&Got> = got.values().collect();
+    for pair in got.windows(2) {
+        assert_eq!(pair[1].ext_seq, pair[0].ext_seq + 1);
+        let ts_step = pair[1].rtp_ts.wrapping_sub(pair[0].rtp_ts) as i32;
+        assert!(ts_step >= 0, "time runs forward: {ts_step}");
+        let picture_step = picture_of(&pair[1].payload).0.wrapping_sub(picture_of(&pair[0].payload).0) & 0x7fff;
+        assert!(picture_step <= 1, "picture ids go on: {picture_step}");
+        let tl0_step = picture_of(&pair[1].payload).1.wrapping_sub(picture_of(&pair[0].payload).1);
+        assert!(tl0_step <= 1, "TL0PICIDX goes on: {tl0_step}");
+    }
+}
+
+/// First packets of keyframes in the stream.
+pub fn keyframes(got: &BTreeMap<u64, Got>) -> usize {
+    got.values().filter(|got| got.payload[0] & 0x10 != 0 && got.payload[6] & 1 == 0).count()
 }
 
 pub fn digest(bytes: &[u8]) -> u64 {

@@ -2,6 +2,7 @@
 //! One file per codec; nothing here decodes media. [`read_frame_mark`] is the table over them.
 
 pub mod av1;
+pub mod dependency;
 pub mod h264;
 pub mod red;
 pub mod vp8;

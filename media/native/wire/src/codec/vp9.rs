@@ -1,4 +1,5 @@
-//! VP9 payload descriptor (RFC 9628 §4.2), as far as frame starts, keyframes and temporal layers need it.
+//! VP9 payload descriptor (RFC 9628 §4.2), as far as frame starts, keyframes and temporal layers need it. In flexible
+//! mode (F) frames name what they refer to, else TL0PICIDX and the scalability structure say it; both count pictures.
 //!
 //! ```text
 //! |I|P|L|F|B|E|V|Z|   required
@@ -62,4 +63,25 @@ pub(super) fn read_frame_mark(payload: &[u8]) -> Result<FrameMark, Malformed> {
         temporal_id: descriptor.temporal_id,
         layer_sync: descriptor.switching_up || !descriptor.inter_predicted,
     })
+}
+
+/// Replaces picture id (in the width it has: 7 or 15 bits) and TL0PICIDX in place, where present.
+pub fn rewrite(payload: &mut [u8], picture_id: u16, tl0_pic_idx: u8) -> Result<(), Malformed> {
+    let descriptor = parse_untrusted(payload)?;
+    let mut at = 1;
+    if descriptor.picture_id.is_some() {
+        if payload[at] & 0x80 != 0 {
+            let [high, low] = picture_id.to_be_bytes();
+            payload[at] = high | 0x80;
+            payload[at + 1] = low;
+            at += 2;
+        } else {
+            payload[at] = picture_id as u8 & 0x7f;
+            at += 1;
+        }
+    }
+    if descriptor.tl0_pic_idx.is_some() {
+        payload[at + 1] = tl0_pic_idx;
+    }
+    Ok(())
 }
