@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from benchmarks import charts, forward, join, recovery
+from benchmarks import api, booking, charts, forward, join, recovery
 from benchmarks.machine import Circumstances, Measuring
 from benchmarks.namespace import NoRight
 
@@ -32,7 +32,13 @@ class Benchmark(Protocol):
     def run(self, options: argparse.Namespace, tell: Callable[[str], None]) -> Result: ...
 
 
-BENCHMARKS: Final[dict[str, Benchmark]] = {"forward": forward, "recovery": recovery, "join": join}
+BENCHMARKS: Final[dict[str, Benchmark]] = {
+    "forward": forward,
+    "recovery": recovery,
+    "join": join,
+    "booking": booking,
+    "api": api,
+}
 
 
 def _tell(text: str) -> None:

@@ -30,6 +30,7 @@ from control.api import (
     practitioners,
     ratings,
     recordings,
+    session_lists,
     sessions,
     wallet,
     webhooks,
@@ -49,6 +50,7 @@ from control.keys import (
     LOOP_WATCH,
     MEDIA,
     OUTBOX,
+    QUALITY,
     RECORDER,
     RECORDINGS,
     SCHEDULER,
@@ -61,6 +63,7 @@ from control.measures import LoopWatch
 from control.money.cashier import Cashier
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
+from control.quality import QualityLog
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.scheduler import Scheduler
@@ -83,6 +86,7 @@ API_NOUNS = (
     availability,
     availability_rules,
     calendars,
+    session_lists,
     sessions,
     appointments,
     reschedule_routes,
@@ -139,6 +143,7 @@ def create_app(
         ),
         clock=clock,
     )
+    app[QUALITY] = QualityLog(app[DATABASE], app[HUB], clock)
     recorder = Recorder(app[MEDIA], settings.recordings_dir, app[INSTALL_KEYS].master_key, clock)
     app[RECORDER] = recorder
     keep = timedelta(days=settings.recording.retention_days)
@@ -202,6 +207,7 @@ async def _recordings(app: web.Application) -> AsyncIterator[None]:
     yield
     await app[RECORDINGS].close()
     await app[RECORDER].close()
+    await app[QUALITY].close()
 
 
 async def _sessions(app: web.Application) -> AsyncIterator[None]:

@@ -3,12 +3,13 @@
 Changes nothing. Who may see what is decided here too: a stranger gets NotFound, a practitioner never sees a hold.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -22,9 +23,13 @@ from control.models.appointments import Appointment, Guest
 from control.models.money import Payment
 from control.models.people import Person, Role
 from control.money.payments import LIVE
+from control.paging import MOST_PAGE, Page, Place, Wanted, after, cut
+from control.slots import Span
 
-MOST_ROWS = 200
-"""Rows of one answer; paging starts after them."""
+MOST_ROWS = 50
+"""Rows of a look at what is next or was last; lists are paged."""
+
+LONGEST = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,43 +164,121 @@ async def _views(db: Database, actor: Actor, query: Select[*tuple[Any, ...]]) ->
         return tuple(_view(row, actor) for row in rows)
 
 
-async def upcoming_for(db: Database, actor: Actor, now: datetime) -> tuple[SessionView, ...]:
-    """What is open for this person, in both roles, the next first. A hold that ran out is not open."""
-    alive = or_(Appointment.state != State.PENDING, Appointment.hold_expires_at > now)
-    query = _select().where(_mine(actor), Appointment.state.in_(OPEN), alive)
-    query = query.order_by(Appointment.starts_at, Appointment.id).limit(MOST_ROWS)
-    return await _views(db, actor, query)
+async def upcoming_for(db: Database, actor: Actor, now: datetime, *, limit: int = MOST_ROWS) -> tuple[SessionView, ...]:
+    """What is open for this person, in every role, the next first. A hold that ran out is not open."""
+    query = _select().where(_mine(actor), _is(When.UPCOMING, now))
+    return await _views(db, actor, query.order_by(Appointment.starts_at, Appointment.id).limit(limit))
 
 
-async def past_for(db: Database, actor: Actor, now: datetime) -> tuple[SessionView, ...]:
+async def past_for(db: Database, actor: Actor, now: datetime, *, limit: int = MOST_ROWS) -> tuple[SessionView, ...]:
     """What has ended for this person, the newest first; bookings that were never paid are left out."""
-    del now  # an appointment is past because it ended, not because of the hour
-    ended = [state for state in ENDED if state is not State.EXPIRED]
-    query = _select().where(_mine(actor), Appointment.state.in_(ended))
-    query = query.order_by(Appointment.starts_at.desc(), Appointment.id).limit(MOST_ROWS)
-    return await _views(db, actor, query)
+    query = _select().where(_mine(actor), _is(When.PAST, now))
+    return await _views(db, actor, query.order_by(Appointment.starts_at.desc(), Appointment.id).limit(limit))
 
 
-async def for_admin(db: Database, actor: Actor) -> tuple[SessionView, ...]:
-    """Every appointment, the newest start first. Raises NotFound for anyone but an admin."""
-    if not actor.is_any(Role.ADMIN):
-        raise NotFound
-    query = _select().order_by(Appointment.starts_at.desc(), Appointment.id).limit(MOST_ROWS)
-    return await _views(db, actor, query)
+async def led_between(db: Database, actor: Actor, span: Span) -> tuple[SessionView, ...]:
+    """A practitioner's appointments that touch `span` (shorter ones than a day), by time."""
+    query = _select().where(
+        _led_by(actor),
+        Appointment.starts_at < span.end,
+        Appointment.starts_at > span.start - LONGEST,
+        Appointment.ends_at > span.start,
+    )
+    return await _views(db, actor, query.order_by(Appointment.starts_at, Appointment.id))
+
+
+# -- lists -------------------------------------------------------------------------------------------------------
+
+
+class When(StrEnum):
+    UPCOMING = "upcoming"
+    PAST = "past"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which rows of a list are wanted; empty fields choose all. `text` is looked for in names, or begins an id."""
+
+    when: When | None = None
+    states: frozenset[State] = frozenset()
+    text: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    client_id: str | None = None
+
+    @property
+    def descending(self) -> bool:
+        return self.when is not When.UPCOMING
+
+
+ALL = Chosen()
+
+
+def _is(when: When, now: datetime) -> ColumnElement[bool]:
+    """Past because it ended, not because of the hour."""
+    if when is When.UPCOMING:
+        alive = or_(Appointment.state != State.PENDING, Appointment.hold_expires_at > now)
+        return and_(Appointment.state.in_(OPEN), alive)
+    return Appointment.state.in_([state for state in ENDED if state is not State.EXPIRED])
 
 
 async def page_for(
-    db: Database, actor: Actor, party: Party, *, after: tuple[datetime, str] | None, limit: int
-) -> tuple[SessionView, ...]:
-    """One page of a person's appointments in one role, newest start first, after a (start, id) cursor."""
-    column = Appointment.practitioner_id if party is Party.PRACTITIONER else Appointment.client_id
-    query = _select().where(column == actor.person_id, _mine(actor))
-    if after is not None:
-        start, appointment_id = after
-        query = query.where(
+    db: Database, actor: Actor, party: Party, chosen: Chosen, wanted: Wanted, *, now: datetime
+) -> Page[SessionView]:
+    """One page of a person's appointments in one role, or for an admin of everybody's: by start, the newest first
+    unless only upcoming ones are chosen. Two queries whatever is in it. Raises NotFound for an admin's list."""
+    if party is Party.ADMIN and not actor.is_any(Role.ADMIN):
+        raise NotFound
+    async with db.reading() as session:
+        query = _select().where(await _listed_for(session, actor, party), *_conditions(chosen, now))
+        query = after(query, wanted, Appointment.starts_at, Appointment.id, descending=chosen.descending)
+        rows = [_view(row, actor) for row in await session.execute(query)]
+    return cut(rows, wanted, lambda row: Place(row.starts_at, row.id))
+
+
+async def _listed_for(session: AsyncSession, actor: Actor, party: Party) -> ColumnElement[bool]:
+    if party is Party.ADMIN:
+        return true()
+    if party is Party.PRACTITIONER:
+        return _led_by(actor)
+    mine = Appointment.client_id == actor.person_id
+    # Most people are nobody's guest, and an OR would cost them the index their list is sorted by.
+    is_guest = await session.scalar(select(exists().where(Guest.person_id == actor.person_id)))
+    return or_(mine, _guest_at(actor)) if is_guest else mine
+
+
+def _conditions(chosen: Chosen, now: datetime) -> list[ColumnElement[bool]]:
+    found = [] if chosen.when is None else [_is(chosen.when, now)]
+    if chosen.states:
+        found.append(Appointment.state.in_(chosen.states))
+    if chosen.since is not None:
+        found.append(Appointment.starts_at >= chosen.since)
+    if chosen.until is not None:
+        found.append(Appointment.starts_at < chosen.until)
+    if chosen.client_id is not None:
+        found.append(Appointment.client_id == chosen.client_id)
+    if chosen.text:
+        named = (_client.name, _practitioner.name, Appointment.service_name)
+        text = chosen.text.lower()
+        found.append(
             or_(
-                Appointment.starts_at < start,
-                and_(Appointment.starts_at == start, Appointment.id > appointment_id),
+                *(column.icontains(chosen.text, autoescape=True) for column in named),
+                Appointment.id.startswith(text, autoescape=True),
             )
         )
-    return await _views(db, actor, query.order_by(Appointment.starts_at.desc(), Appointment.id).limit(limit))
+    return found
+
+
+async def all_of(
+    db: Database, actor: Actor, party: Party, chosen: Chosen, *, now: datetime
+) -> AsyncIterator[SessionView]:
+    """Every row of a list, page by page: for files."""
+    wanted = Wanted(MOST_PAGE)
+    while True:
+        page = await page_for(db, actor, party, chosen, wanted, now=now)
+        for row in page.rows:
+            yield row
+        if page.next_cursor is None:
+            return
+        last = page.rows[-1]
+        wanted = Wanted(MOST_PAGE, Place(last.starts_at, last.id))

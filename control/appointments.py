@@ -18,9 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control.accounts import Actor
 from control.appointment_moves import advance, facts_of, is_hidden, load, move, party_of, session_facts
 from control.appointment_queries import (
+    Chosen,
     SessionView,
-    for_admin,
+    When,
+    all_of,
     get_for,
+    led_between,
     page_for,
     past_for,
     upcoming_for,
@@ -38,15 +41,18 @@ from control.notices.outbox import Notice, NoticeKind, enqueue, plan_reminders
 from control.session_events import SessionChanged
 
 __all__ = [
+    "Chosen",
     "SessionView",
     "Wanted",
+    "When",
     "activate",
+    "all_of",
     "book",
     "cancel",
     "catch_up",
     "complete",
-    "for_admin",
     "get_for",
+    "led_between",
     "page_for",
     "past_for",
     "pay",

@@ -5,9 +5,10 @@ rules, one-off windows, exceptions and busy times meet: whoever asks it, booking
 the same. Rules and exceptions are changed by control/availability_rules.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select
@@ -36,6 +37,7 @@ from control.slots import (
     Window,
     all_slots,
     day_in,
+    first_free,
     free_slots,
     merged,
     nearest,
@@ -49,6 +51,8 @@ FARTHEST_WINDOW = timedelta(days=400)
 MOST_DAYS = 62  # two months of slots in one answer
 LONGEST_WINDOW = timedelta(days=1, hours=1)
 LONGEST_SERVICE = timedelta(hours=8)
+MOST_DAYS_OFF = 92  # one exception's length; bounds how far back exceptions are looked for
+LONGEST_TIME_OFF = timedelta(days=MOST_DAYS_OFF + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +119,26 @@ async def offer_of(session: AsyncSession, service_id: str) -> Offer:
 
 async def windows_between(session: AsyncSession, practitioner_id: str, span: Span) -> list[Window]:
     """Every window that touches `span`, whole, with the times inside it that are not offered. Four queries."""
-    windows = await _one_off_windows(session, practitioner_id, span)
-    rules = await session.scalars(select(AvailabilityRule).where(AvailabilityRule.practitioner_id == practitioner_id))
-    windows += [window for row in rules for window in windows_of_rule(rule_of(row), span)]
+    return (await windows_of_all(session, (practitioner_id,), span))[practitioner_id]
+
+
+async def windows_of_all(session: AsyncSession, practitioner_ids: Sequence[str], span: Span) -> dict[str, list[Window]]:
+    """`windows_between` for several practitioners, each present. Four queries, however many they are."""
+    windows = await _one_off_windows(session, practitioner_ids, span)
+    rules = await session.scalars(
+        select(AvailabilityRule).where(AvailabilityRule.practitioner_id.in_(practitioner_ids))
+    )
+    for row in rules:
+        windows[row.practitioner_id] += windows_of_rule(rule_of(row), span)
     wide = Span(span.start - LONGEST_WINDOW - LONGEST_SERVICE, span.end + LONGEST_WINDOW + LONGEST_SERVICE)
-    off = await off_between(session, practitioner_id, wide)
-    busy = await busy_between(session, practitioner_id, wide)
-    return sorted((_without(window, off, busy) for window in windows), key=lambda window: (window.span, window.id))
+    off = await _off_of_all(session, practitioner_ids, wide)
+    busy = await _busy_of_all(session, practitioner_ids, wide)
+    return {
+        who: sorted(
+            (_without(window, off[who], busy[who]) for window in found), key=lambda window: (window.span, window.id)
+        )
+        for who, found in windows.items()
+    }
 
 
 def _without(window: Window, off: Sequence[Span], busy: Sequence[Span]) -> Window:
@@ -132,25 +149,47 @@ def _without(window: Window, off: Sequence[Span], busy: Sequence[Span]) -> Windo
 
 async def off_between(session: AsyncSession, practitioner_id: str, span: Span) -> list[Span]:
     """The practitioner's exceptions that touch `span`, merged."""
+    return (await _off_of_all(session, (practitioner_id,), span))[practitioner_id]
+
+
+async def _off_of_all(session: AsyncSession, practitioner_ids: Sequence[str], span: Span) -> dict[str, list[Span]]:
     rows = await session.execute(
-        select(AvailabilityException.starts_at, AvailabilityException.ends_at).where(
-            AvailabilityException.practitioner_id == practitioner_id,
-            AvailabilityException.starts_at < span.end,
-            AvailabilityException.starts_at > span.start - LONGEST_WINDOW,
-            AvailabilityException.ends_at > span.start,
-        )
+        select(AvailabilityException.practitioner_id, AvailabilityException.starts_at, AvailabilityException.ends_at)
+        .where(AvailabilityException.practitioner_id.in_(practitioner_ids))
+        .where(*exceptions_touching(span))
     )
-    return merged(Span(row.starts_at, row.ends_at) for row in rows)
+    return _merged_of_all(practitioner_ids, rows)
+
+
+def exceptions_touching(span: Span) -> tuple[ColumnElement[bool], ...]:
+    return (
+        AvailabilityException.starts_at < span.end,
+        AvailabilityException.starts_at > span.start - LONGEST_TIME_OFF,
+        AvailabilityException.ends_at > span.start,
+    )
 
 
 async def busy_between(session: AsyncSession, practitioner_id: str, span: Span) -> list[Span]:
     """Times the imported calendar marks as busy that touch `span`, merged."""
+    return (await _busy_of_all(session, (practitioner_id,), span))[practitioner_id]
+
+
+async def _busy_of_all(session: AsyncSession, practitioner_ids: Sequence[str], span: Span) -> dict[str, list[Span]]:
     rows = await session.execute(
-        select(BusyTime.starts_at, BusyTime.ends_at).where(
-            BusyTime.practitioner_id == practitioner_id, BusyTime.ends_at > span.start, BusyTime.starts_at < span.end
+        select(BusyTime.practitioner_id, BusyTime.starts_at, BusyTime.ends_at).where(
+            BusyTime.practitioner_id.in_(practitioner_ids),
+            BusyTime.ends_at > span.start,
+            BusyTime.starts_at < span.end,
         )
     )
-    return merged(Span(row.starts_at, row.ends_at) for row in rows)
+    return _merged_of_all(practitioner_ids, rows)
+
+
+def _merged_of_all(practitioner_ids: Sequence[str], rows: Iterable[Any]) -> dict[str, list[Span]]:
+    spans: dict[str, list[Span]] = {one: [] for one in practitioner_ids}
+    for row in rows:
+        spans[row[0]].append(Span(row[1], row[2]))
+    return {who: merged(found) for who, found in spans.items()}
 
 
 def rule_of(row: AvailabilityRule) -> Rule:
@@ -167,9 +206,12 @@ def rule_of(row: AvailabilityRule) -> Rule:
     )
 
 
-async def _one_off_windows(session: AsyncSession, practitioner_id: str, span: Span) -> list[Window]:
+async def _one_off_windows(
+    session: AsyncSession, practitioner_ids: Sequence[str], span: Span
+) -> dict[str, list[Window]]:
     rows = await session.execute(
         select(
+            AvailabilityWindow.practitioner_id,
             AvailabilityWindow.id,
             AvailabilityWindow.starts_at,
             AvailabilityWindow.ends_at,
@@ -177,20 +219,28 @@ async def _one_off_windows(session: AsyncSession, practitioner_id: str, span: Sp
             AvailabilityWindow.price_minor,
         )
         .where(
-            AvailabilityWindow.practitioner_id == practitioner_id,
+            AvailabilityWindow.practitioner_id.in_(practitioner_ids),
             AvailabilityWindow.starts_at < span.end,
             AvailabilityWindow.starts_at > span.start - LONGEST_WINDOW,
             AvailabilityWindow.ends_at > span.start,
         )
         .order_by(AvailabilityWindow.starts_at)
     )
-    return [Window(row.id, Span(row.starts_at, row.ends_at), row.service_id, row.price_minor) for row in rows]
+    windows: dict[str, list[Window]] = {one: [] for one in practitioner_ids}
+    for row in rows:
+        windows[row.practitioner_id].append(
+            Window(row.id, Span(row.starts_at, row.ends_at), row.service_id, row.price_minor)
+        )
+    return windows
 
 
 def taken_over(practitioner_id: str, span: Span, now: datetime) -> ColumnElement[bool]:
     """The SQL of "keeps this practitioner's time inside `span`". A hold that ran out keeps nothing."""
+    return and_(Appointment.practitioner_id == practitioner_id, _taken(span, now))
+
+
+def _taken(span: Span, now: datetime) -> ColumnElement[bool]:
     return and_(
-        Appointment.practitioner_id == practitioner_id,
         Appointment.state.in_(SLOT_HOLDING),
         or_(Appointment.state != State.PENDING, Appointment.hold_expires_at > now),
         # The index is on starts_at; buffers and lengths are bounded, so this loses none.
@@ -217,6 +267,34 @@ async def free_between(session: AsyncSession, offer: Offer, span: Span, now: dat
     taken = await taken_between(session, practitioner_id, wide, now)
     free = free_slots(windows, offer.rules, taken, now)
     return [slot for slot in free if span.start <= slot.start < span.end]
+
+
+async def first_free_of_all(
+    db: Database, services: Mapping[str, Sequence[str]], span: Span, now: datetime
+) -> dict[str, tuple[str, datetime]]:
+    """Practitioner → the service that can be had first inside `span`, and when; only those with a free time.
+
+    `services` are the ids of what each practitioner offers. Six queries, however many they are.
+    """
+    ids = tuple(services)
+    wanted = [one for of_one in services.values() for one in of_one]
+    async with db.reading() as session:
+        rows = (await session.scalars(select(Service).where(Service.id.in_(wanted)))).all()
+        windows = await windows_of_all(session, ids, span)
+        wide = Span(span.start - 2 * LONGEST_SERVICE, span.end + 2 * LONGEST_SERVICE)
+        found = await session.execute(
+            select(Appointment.practitioner_id, Appointment.busy_from, Appointment.busy_until).where(
+                Appointment.practitioner_id.in_(ids), _taken(wide, now)
+            )
+        )
+        taken = _merged_of_all(ids, found)
+    first: dict[str, tuple[str, datetime]] = {}
+    for service in rows:
+        who = service.practitioner_id
+        start = first_free(windows[who], rules_of(service), taken[who], Span(max(span.start, now), span.end), now)
+        if start is not None and (who not in first or start < first[who][1]):
+            first[who] = (service.id, start)
+    return first
 
 
 async def nearest_free(session: AsyncSession, offer: Offer, wanted: datetime, now: datetime) -> list[Slot]:

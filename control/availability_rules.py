@@ -17,9 +17,11 @@ from control.availability import (
     FARTHEST_WINDOW,
     LONGEST_SERVICE,
     LONGEST_WINDOW,
+    MOST_DAYS_OFF,
     SlotView,
     busy_between,
     check_offer,
+    exceptions_touching,
     lock_calendar,
     require_profile,
     services_of,
@@ -33,7 +35,7 @@ from control.errors import Conflict, Forbidden, Invalid, NotFound
 from control.models.appointments import Appointment
 from control.models.people import Role
 from control.models.practice import AvailabilityException, AvailabilityRule
-from control.slots import Span, merged
+from control.slots import Span, day_in, merged
 from control.weekly import MIDNIGHT, time_off
 
 MOST_RULES = 100  # each costs every slot query a few microseconds per week
@@ -55,10 +57,11 @@ class RuleView:
 
 @dataclass(frozen=True, slots=True)
 class ExceptionView:
-    """Without wall times it is the whole day. `booked` sessions in it stay as they are."""
+    """Without wall times it is the whole day, or all days to `local_until`. `booked` sessions in it stay."""
 
     id: str
     local_date: str
+    local_until: str | None
     local_start: str | None
     local_end: str | None
     time_zone: str
@@ -182,6 +185,34 @@ async def my_rules(db: Database, actor: Actor) -> tuple[RuleView, ...]:
         return tuple(_rule_view(row) for row in await session.scalars(_rules_of(actor.person_id)))
 
 
+async def change_rule(db: Database, actor: Actor, rule_id: str, wanted: NewRule, *, now: datetime) -> RuleView:
+    """Write a rule anew in its place: one weekday, from today or a later day on. What is booked stays booked."""
+    _require_practitioner(actor)
+    today = now.astimezone(ZoneInfo(actor.time_zone)).date()
+    async with db.transaction() as session:
+        await lock_calendar(session, actor.person_id)
+        row = await session.get(AvailabilityRule, rule_id)
+        if row is None or row.practitioner_id != actor.person_id:
+            raise NotFound
+        first = wanted.valid_from or date.fromisoformat(row.valid_from)
+        _check_rule(wanted, first, today)
+        if len(wanted.weekdays) != 1:
+            raise Invalid("weekdays_invalid", "A weekly time has one day.", pointer="/weekdays")
+        minutes = _minutes(wanted.end, end=True) - _minutes(wanted.start)
+        services = await services_of(session, actor.person_id)
+        check_offer(services, wanted.service_id, wanted.price_minor, timedelta(minutes=minutes))
+        changed = _rule_row(actor, wanted, wanted.weekdays[0], first, now)
+        others = (await session.scalars(_rules_of(actor.person_id))).all()
+        if any(_overlap(changed, other) for other in others if other.id != rule_id):
+            raise Conflict("rule_overlaps", "You already offer some of this time every week. Nothing was saved.")
+        for name in RuleView.__dataclass_fields__:
+            if name != "id":
+                setattr(row, name, getattr(changed, name))
+        record(session, actor, "availability.rule_changed", f"rule:{rule_id}", now=now)
+        await session.flush()
+        return _rule_view(row)
+
+
 async def delete_rule(db: Database, actor: Actor, rule_id: str, *, now: datetime) -> None:
     """Offer this no longer. NotFound if it is not theirs."""
     async with db.transaction() as session:
@@ -198,22 +229,31 @@ async def delete_rule(db: Database, actor: Actor, rule_id: str, *, now: datetime
 
 @dataclass(frozen=True, slots=True)
 class NewException:
-    """A day, or from `start` to `end` of it."""
+    """A day, several to `until`, or from `start` to `end` of one."""
 
     day: date
     start: time | None = None
     end: time | None = None
     reason: str = ""
+    until: date | None = None
 
 
 async def add_exception(db: Database, actor: Actor, wanted: NewException, *, now: datetime) -> ExceptionView:
-    """Take a day or part of one off. What is booked in it stays; the answer says how many."""
+    """Take days or part of one off. What is booked in it stays; the answer says how many."""
     _require_practitioner(actor)
     if (wanted.start is None) != (wanted.end is None):
         raise Invalid("times_incomplete", "Give both times, or none for the whole day.", pointer="/endTime")
     if not date(2000, 1, 1) <= wanted.day <= date(9000, 1, 1):
         raise Invalid("date_out_of_range", "This date is too far away.", pointer="/date")
-    span = time_off(wanted.day, wanted.start, wanted.end, ZoneInfo(actor.time_zone))
+    last = wanted.until or wanted.day
+    if not wanted.day <= last <= wanted.day + timedelta(days=MOST_DAYS_OFF - 1):
+        words = f"The last day is the first or a later one, at most {MOST_DAYS_OFF} days in all."
+        raise Invalid("dates_out_of_range", words, pointer="/untilDate")
+    if last != wanted.day and wanted.start is not None:
+        raise Invalid("times_of_one_day", "Times are for a single day. Leave them out.", pointer="/startTime")
+    zone = ZoneInfo(actor.time_zone)
+    span = time_off(wanted.day, wanted.start, wanted.end, zone)
+    span = Span(span.start, day_in(last, zone).end) if last != wanted.day else span
     _check_time_off(span, now)
     async with db.transaction() as session:
         await require_profile(session, actor.person_id)
@@ -263,6 +303,7 @@ async def _keep(session: AsyncSession, actor: Actor, span: Span, wanted: NewExce
         id=new_id(),
         practitioner_id=actor.person_id,
         local_date=wanted.day.isoformat(),
+        local_until=wanted.until.isoformat() if wanted.until not in (None, wanted.day) else None,
         local_start=f"{wanted.start:%H:%M}" if wanted.start is not None else None,
         local_end=f"{wanted.end:%H:%M}" if wanted.end is not None else None,
         time_zone=actor.time_zone,
@@ -324,12 +365,7 @@ async def week_of_practitioner(db: Database, actor: Actor, span: Span, *, now: d
         rules = (await session.scalars(_rules_of(mine))).all()
         exceptions = await session.scalars(
             select(AvailabilityException)
-            .where(
-                AvailabilityException.practitioner_id == mine,
-                AvailabilityException.starts_at < span.end,
-                AvailabilityException.starts_at > span.start - LONGEST_WINDOW,
-                AvailabilityException.ends_at > span.start,
-            )
+            .where(AvailabilityException.practitioner_id == mine, *exceptions_touching(span))
             .order_by(AvailabilityException.starts_at, AvailabilityException.id)
         )
         return WeekView(

@@ -5,6 +5,7 @@ again at each. `recording` is asked at every appointment, of everyone in it. Ans
 counts, and a withdrawal is an answer. A changed text is a new version, to which nobody has agreed yet.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -128,6 +129,43 @@ async def standing_in(session: AsyncSession, row: Appointment) -> tuple[Given, .
         .join(ConsentText, ConsentText.id == Consent.text_id)
     )
     return tuple(_given(consent, version) for consent, version in found)
+
+
+async def standing_of(db: Database, appointment_ids: Iterable[str]) -> Mapping[str, tuple[Given, ...]]:
+    """`standing` of several appointments, each present. Three queries, however many they are."""
+    async with db.reading() as session:
+        rows = (await session.scalars(select(Appointment).where(Appointment.id.in_(tuple(appointment_ids))))).all()
+        newest: dict[str, str] = {}
+        texts = await session.execute(
+            select(ConsentText.owner, ConsentText.id)
+            .where(ConsentText.purpose == Purpose.CARE, ConsentText.owner.in_({row.practitioner_id for row in rows}))
+            .order_by(ConsentText.version)
+        )
+        newest.update((owner, text_id) for owner, text_id in texts)
+        asked = and_(Consent.purpose == Purpose.RECORDING, Consent.appointment_id.in_({row.id for row in rows}))
+        invited = select(Guest.person_id).where(Guest.appointment_id.in_({row.id for row in rows}))
+        people = {row.client_id for row in rows} | {row.practitioner_id for row in rows}
+        care = and_(
+            Consent.purpose == Purpose.CARE,
+            Consent.text_id.in_(newest.values()),
+            or_(Consent.person_id.in_(people), Consent.person_id.in_(invited)),
+        )
+        found = await session.execute(
+            select(Consent, ConsentText.version)
+            .join(ConsentText, ConsentText.id == Consent.text_id)
+            .where(or_(asked, care))
+            .order_by(Consent.number)
+        )
+        last = {
+            (one.person_id, one.purpose, one.text_id if one.purpose == Purpose.CARE else one.appointment_id): _given(
+                one, version
+            )
+            for one, version in found
+        }
+    return {
+        row.id: tuple(given for (_, _, at), given in last.items() if at in (row.id, newest.get(row.practitioner_id)))
+        for row in rows
+    }
 
 
 def _given(consent: Consent, version: int) -> Given:

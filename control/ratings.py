@@ -5,6 +5,7 @@ confirmation. What a practitioner says of a client is private to staff. Private 
 text nor stars.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -155,6 +156,17 @@ async def mine(db: Database, actor: Actor, appointment_id: str) -> RatingView | 
             select(Rating).where(Rating.appointment_id == appointment_id, Rating.author_id == actor.person_id)
         )
         return None if row is None else _view(row)
+
+
+async def rated_by(db: Database, actor: Actor, appointment_ids: Iterable[str]) -> frozenset[str]:
+    """Those of the appointments this person has rated. One query."""
+    async with db.reading() as session:
+        found = await session.scalars(
+            select(Rating.appointment_id).where(
+                Rating.author_id == actor.person_id, Rating.appointment_id.in_(tuple(appointment_ids))
+            )
+        )
+        return frozenset(found)
 
 
 async def summary(db: Database, practitioner_id: str) -> Summary:

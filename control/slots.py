@@ -143,6 +143,30 @@ def free_slots(windows: Iterable[Window], rules: SlotRules, taken: Sequence[Span
     return free
 
 
+def first_free(
+    windows: Sequence[Window], rules: SlotRules, taken: Sequence[Span], span: Span, now: datetime
+) -> datetime | None:
+    """The first start inside `span` that may be booked at `now`. `windows` by their start, `taken` merged.
+
+    Looks no further than it has to: for lists of many practitioners.
+    """
+    best: datetime | None = None
+    for window in windows:
+        if window.span.start >= (best or span.end):
+            break
+        if window.service_id not in (None, rules.service_id):
+            continue
+        for slot in slots_of_window(window, rules):
+            if slot.start >= (best or span.end):
+                break
+            if slot.start < span.start or not rules.allows(slot.start, now):
+                continue
+            if not touching(taken, rules.busy(slot.start)):
+                best = slot.start
+                break
+    return best
+
+
 def _starting_before(busy: Sequence[Span], first: int, end: datetime) -> Iterator[Span]:
     for index in range(first, len(busy)):
         if busy[index].start >= end:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, exists, select, update
+from sqlalchemy import CursorResult, and_, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.accounts import Actor
@@ -409,26 +409,42 @@ def _iso(moment: datetime) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
+    """`client_id` is who waits: the client, or a guest, who then has a `guest_id` to be admitted by."""
+
     appointment_id: str
     client_id: str
     client_name: str
     since: datetime
+    guest_id: str = ""
+
+    @property
+    def role(self) -> str:
+        return "guest" if self.guest_id else "client"
 
 
 async def waiting_for(db: Database, practitioner_id: str) -> tuple[Waiting, ...]:
     """Who is waiting for a practitioner, and since when: the first lines of their dashboard."""
     async with db.reading() as session:
         found = await session.execute(
-            select(Appointment.id, Person.id.label("client_id"), Person.name, Presence.connected_at)
+            select(
+                Appointment.id,
+                Person.id.label("person_id"),
+                Person.name,
+                Presence.connected_at,
+                Guest.id.label("guest_id"),
+            )
             .join(Presence, Presence.appointment_id == Appointment.id)
-            .join(Person, Person.id == Appointment.client_id)
+            .join(Person, Person.id == Presence.person_id)
+            .outerjoin(Guest, and_(Guest.appointment_id == Appointment.id, Guest.person_id == Person.id))
             .where(
                 Appointment.practitioner_id == practitioner_id,
                 Appointment.state.in_((State.CONFIRMED, State.IN_PROGRESS)),
-                Presence.person_id == Appointment.client_id,
+                Presence.person_id != practitioner_id,
                 Presence.disconnected_at.is_(None),
                 Presence.admitted_at.is_(None),
+                Guest.admitted_at.is_(None),
+                Guest.removed_at.is_(None),
             )
             .order_by(Presence.connected_at)
         )
-        return tuple(Waiting(row.id, row.client_id, row.name, row.connected_at) for row in found)
+        return tuple(Waiting(row.id, row.person_id, row.name, row.connected_at, row.guest_id or "") for row in found)

@@ -117,6 +117,10 @@ class TransportStats(TypedDict):
     """Packets that arrived by RTX after being asked for."""
     lost_in: int
     """Packets given up."""
+    expected_in: int
+    """Packets that the sequence numbers of its live streams say there were."""
+    missing_in: int
+    """Of these, what the network did not bring; a repair does not count. Both start anew with a stream."""
     dropped: dict[str, int]
     """Dropped input by reason: `malformed unauthenticated replayed unknown_ssrc no_keys bound`."""
     rtt_ms: float | None

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from media.allocation import Candidate, SlotPlace, allocate
+from media.layers import Choice, Watch, choose, wanted_rids
 from media.speakers import Speakers
 from media.types import (
+    EncodingsWanted,
     Kind,
     MediaEvent,
     ParticipantId,
@@ -32,6 +34,14 @@ class Track:
     source: TrackSource
     codec: str | None
     muted: bool = False
+    rids: tuple[str, ...] = ()
+    """Simulcast encodings, smallest first."""
+    sent: tuple[str, ...] = ()
+    """Encodings the page was last told to send, or said in a later offer that it does."""
+    taps: set[int] = field(default_factory=set)
+
+    def offer_rids(self, rids: tuple[str, ...], paused: frozenset[str]) -> None:
+        self.rids, self.sent = rids, tuple(rid for rid in rids if rid not in paused)
 
     def info(self, room: RoomId) -> TrackInfo:
         return TrackInfo(
@@ -57,6 +67,8 @@ class Slot:
     open: bool = True
     """False while the section is offered inactive."""
     track: int | None = None
+    choice: Choice = field(default_factory=Choice)
+    """As the core was last told."""
 
 
 @dataclass
@@ -73,6 +85,10 @@ class Member:
     """As the last SlotsChanged said."""
     needed: tuple[int, int] | None = None
     """(audio, video) slots as the last SlotsNeeded said."""
+    heights: Mapping[str, int] = field(default_factory=dict)
+    """By MID: device pixels at which its page shows the section."""
+    estimate_bps: int | None = None
+    """What its path carries, where that is known to be a limit."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +97,15 @@ class Refill:
 
     sources: tuple[tuple[int, int | None], ...]
     """(slot, track) to be pointed anew."""
+    events: tuple[MediaEvent, ...]
+
+
+@dataclass(frozen=True)
+class Relayer:
+    """What `relayer` wants done."""
+
+    choices: tuple[tuple[int, Choice], ...]
+    """(slot, choice) to be told anew."""
     events: tuple[MediaEvent, ...]
 
 
@@ -123,6 +148,43 @@ class Room:
             sources += _apply(member.slots.values(), allocation.fills)
             events += self._tell(member, (allocation.audio_needed, allocation.video_needed))
         return Refill(tuple(sources), tuple(events))
+
+    def relayer(self) -> Relayer:
+        """Choose every video slot's encoding anew and say which encodings publishers send because of it."""
+        told: list[tuple[int, Choice]] = []
+        seen: dict[int, list[str | None]] = {}
+        for member in self.members.values():
+            slots = {slot.id: slot for slot in member.slots.values() if slot.kind == "video" and slot.track is not None}
+            voices = sum(slot.kind == "audio" and slot.track is not None for slot in member.slots.values())
+            watches = [self._watch(member, slot) for slot in slots.values()]
+            choices = choose(watches, people=len(self.members), voices=voices, estimate_bps=member.estimate_bps)
+            for watch in watches:
+                slot, choice = slots[watch.slot], choices[watch.slot]
+                if watch.height != 0:
+                    seen.setdefault(watch.track, []).append(choice.rid)
+                if choice != slot.choice:
+                    slot.choice = choice
+                    told.append((slot.id, choice))
+        events: list[MediaEvent] = []
+        for track in self.tracks.values():
+            rids = wanted_rids(track.rids, seen.get(track.id, ()), people=len(self.members), recorded=bool(track.taps))
+            if rids != track.sent:
+                track.sent = rids
+                events.append(EncodingsWanted(self.id, track.participant, track.mid, rids))
+        return Relayer(tuple(told), tuple(events))
+
+    def _watch(self, member: Member, slot: Slot) -> Watch:
+        track = self.tracks[slot.track] if slot.track is not None else None
+        if track is None:
+            raise ValueError("an empty slot shows nothing")
+        return Watch(
+            slot=slot.id,
+            track=track.id,
+            rids=track.rids,
+            height=member.heights.get(slot.mid),
+            is_screen=track.source is TrackSource.screen,
+            is_speaking=track.participant in self.speakers.active(),
+        )
 
     def _tell(self, member: Member, needed: tuple[int, int]) -> Iterable[MediaEvent]:
         shown = tuple(self._view(slot) for slot in member.slots.values())

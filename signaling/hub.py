@@ -55,7 +55,7 @@ class Hub:
     ) -> None:
         self.settings = settings
         self.newcomers = Newcomers(settings.max_silent_per_network, settings.max_silent)
-        self.peers = Peers(media, self._by_room, self._spawn)
+        self.peers = Peers(media, self._by_room, self._spawn, self._tell_listeners)
         self._gatekeeper = gatekeeper
         self._placement = placement or InProcess()
         self._clock = clock
@@ -379,8 +379,11 @@ class Hub:
                 await self._tell_gatekeeper(self._gatekeeper.disconnected(event.admission, event.reason))
             elif isinstance(event, events.Entered):
                 await self._tell_gatekeeper(self._gatekeeper.connected(event.admission))
-            for listener in self._listeners:
-                listener(event)
+            self._tell_listeners(event)
+
+    def _tell_listeners(self, event: events.HubEvent) -> None:
+        for listener in self._listeners:
+            listener(event)
 
     async def _tell_gatekeeper(self, telling: Awaitable[None]) -> None:
         """A presence row that could not be written must not cost anybody their session."""

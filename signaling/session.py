@@ -64,6 +64,10 @@ class Session:
         self.answered = 0
         """Revision of the last answered offer of this peer; repeating that one is fine, an older one is not."""
         self.mids: frozenset[str] = frozenset()
+        self.freezes = self.frozen_ms = 0
+        """What the page saw of its pictures since the last measurement."""
+        self.quality_told: dict[str, tuple[str, float]] = {}
+        """Person → the word and score this page was told last."""
         self.people_told: tuple[PersonView, ...] | None = None
         # resume
         self.generation = 0

@@ -127,6 +127,7 @@ class Waiting:
     since: datetime
     connected: bool
     readiness: Readiness
+    guest_id: str = ""
 
 
 @dataclass(frozen=True)

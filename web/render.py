@@ -55,6 +55,11 @@ class Reader:
     def is_admin(self) -> bool:
         return "admin" in self.roles
 
+    @property
+    def is_visitor(self) -> bool:
+        """Comes to sessions: clients, and guests, who have no role."""
+        return self.is_client or not self.roles
+
 
 def setup_templates(app: web.Application) -> None:
     env = aiohttp_jinja2.setup(

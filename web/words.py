@@ -48,6 +48,12 @@ def money(amount_minor: int, currency: str) -> str:
     return f"{minus}{sign}{text}" if sign else f"{minus}{text} {currency}"
 
 
+def amount(amount_minor: int, currency: str) -> str:
+    """75.00, as it is typed into a field"""
+    _, digits = _CURRENCIES.get(currency, ("", 2))
+    return f"{amount_minor / 10**digits:.{digits}f}"
+
+
 def price(amount_minor: int, currency: str) -> str:
     return money(amount_minor, currency) if amount_minor else "Free"
 
@@ -241,7 +247,8 @@ def count(number: int, one: str, many: str = "") -> str:
 FILTERS = {
     f.__name__: f
     for f in (
-        money, price, zone_name, zone_city, zone_offset, clock, day, long_day, month, when, near_day, near, other_zone,
+        money, amount, price, zone_name, zone_city, zone_offset, clock, day, iso_day, long_day, month, when, near_day,
+        near, other_zone,
         minutes, clock_length, spoken_length, until, state_words, mode_words, mode_icon, size, initials, tint,
         first_name,
     )

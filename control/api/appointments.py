@@ -56,14 +56,6 @@ async def one(request: web.Request) -> web.Response:
     return _answer(await appointments.get_for(request.app[DATABASE], actor, appointment_id))
 
 
-@routes.get("/api/appointments")
-async def all_of_them(request: web.Request) -> web.Response:
-    """The newest appointments of the practice, for an admin."""
-    actor = require_actor(request, Role.ADMIN)
-    views = await appointments.for_admin(request.app[DATABASE], actor)
-    return web.json_response({"sessions": [session_json(view) for view in views]})
-
-
 @routes.post(f"{ONE}/payment")
 @idempotent(required=True, claimed=False)
 async def pay(request: web.Request) -> web.Response:

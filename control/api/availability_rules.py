@@ -8,12 +8,13 @@ from aiohttp import web
 from pydantic import Field
 
 from control import availability_rules
-from control.accounts import require_actor
+from control.accounts import Actor, require_actor
 from control.api.bodies import Body, read
 from control.api.idempotency import idempotent
 from control.api.prices import window_price
 from control.api.shapes import ID_PATTERN, Clock, Id, Moment, Text, iso
 from control.availability_rules import ExceptionView, NewException, NewRule, RuleView
+from control.database import Database
 from control.errors import Invalid
 from control.keys import CLOCK, DATABASE
 from control.models.people import Role
@@ -38,9 +39,10 @@ class RuleBody(Body):
 
 
 class ExceptionBody(Body):
-    """Either a date, with two times for part of it, or the start and end of one slot."""
+    """A date, with two times for part of it or the last of several days; or the start and end of one slot."""
 
     date: Day | None = None
+    untilDate: Day | None = None
     startTime: Clock | None = None
     endTime: Clock | None = None
     start: Moment | None = None
@@ -54,7 +56,13 @@ async def add_rules(request: web.Request) -> web.Response:
     actor = require_actor(request, Role.PRACTITIONER)
     body = await read(request, RuleBody)
     db = request.app[DATABASE]
-    wanted = NewRule(
+    wanted = await _wanted(db, actor, body)
+    rules = await availability_rules.add_rules(db, actor, wanted, now=request.app[CLOCK]())
+    return web.json_response({"rules": [_rule_json(rule) for rule in rules]}, status=201)
+
+
+async def _wanted(db: Database, actor: Actor, body: RuleBody) -> NewRule:
+    return NewRule(
         weekdays=tuple(WEEKDAYS.index(name) for name in body.weekdays),
         start=time.fromisoformat(body.startTime),
         end=time.fromisoformat(body.endTime),
@@ -63,8 +71,17 @@ async def add_rules(request: web.Request) -> web.Response:
         valid_from=body.validFrom,
         valid_until=body.validUntil,
     )
-    rules = await availability_rules.add_rules(db, actor, wanted, now=request.app[CLOCK]())
-    return web.json_response({"rules": [_rule_json(rule) for rule in rules]}, status=201)
+
+
+@routes.put(f"/api/availability-rules/{{id:{ID_PATTERN}}}")
+async def change_rule(request: web.Request) -> web.Response:
+    actor = require_actor(request, Role.PRACTITIONER)
+    body = await read(request, RuleBody)
+    db = request.app[DATABASE]
+    rule = await availability_rules.change_rule(
+        db, actor, request.match_info["id"], await _wanted(db, actor, body), now=request.app[CLOCK]()
+    )
+    return web.json_response(_rule_json(rule))
 
 
 @routes.get("/api/availability-rules")
@@ -92,9 +109,9 @@ async def add_exception(request: web.Request) -> web.Response:
     of_day, of_slot = (body.date, body.startTime, body.endTime), (body.start, body.end)
     if body.date is not None and of_slot == (None, None):
         times = [None if text is None else time.fromisoformat(text) for text in of_day[1:]]
-        wanted = NewException(body.date, times[0], times[1], body.reason)
+        wanted = NewException(body.date, times[0], times[1], body.reason, body.untilDate)
         made = await availability_rules.add_exception(db, actor, wanted, now=now)
-    elif body.start is not None and body.end is not None and of_day == (None, None, None):
+    elif body.start is not None and body.end is not None and (*of_day, body.untilDate) == (None,) * 4:
         made = await availability_rules.delete_slot(db, actor, body.start, body.end, reason=body.reason, now=now)
     else:
         raise Invalid("body_invalid", "Name a date, or the start and end of one slot.")
@@ -135,6 +152,7 @@ def _exception_json(one: ExceptionView) -> dict[str, Any]:
     return {
         "id": one.id,
         "date": one.local_date,
+        "untilDate": one.local_until,
         "startTime": one.local_start,
         "endTime": one.local_end,
         "time_zone": one.time_zone,

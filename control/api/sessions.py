@@ -1,4 +1,4 @@
-"""Booking, the lists of one's sessions, and the call link. PRODUCT.md §6 and §10 fix the paths and names."""
+"""Booking, the call link, and who waits. PRODUCT.md §6 and §10 fix the paths and names."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -14,18 +14,14 @@ from control.api.shapes import (
     ID_PATTERN,
     Id,
     Moment,
-    cursor_of,
     iso,
-    next_cursor,
-    page_limit,
     payment_json,
-    session_json,
 )
 from control.appointment_states import State
 from control.booking import Terms, Wanted
 from control.config import BookingSettings
 from control.keys import CLOCK, DATABASE, SESSION_ID, SETTINGS, WAITING_ROOM
-from control.lifecycle import Bounds, Party
+from control.lifecycle import Bounds
 from control.models.people import Role
 from control.slots import zone_named_untrusted
 
@@ -76,26 +72,6 @@ async def book(request: web.Request) -> web.Response:
     return web.json_response(answer, status=201)
 
 
-@routes.get("/sessions/my-bookings")
-async def my_bookings(request: web.Request) -> web.Response:
-    require_actor(request)
-    return await _page(request, Party.CLIENT)
-
-
-@routes.get("/professional/sessions")
-async def my_sessions(request: web.Request) -> web.Response:
-    require_actor(request, Role.PRACTITIONER)
-    return await _page(request, Party.PRACTITIONER)
-
-
-async def _page(request: web.Request, party: Party) -> web.Response:
-    limit = page_limit(request)
-    rows = await appointments.page_for(
-        request.app[DATABASE], require_actor(request), party, after=cursor_of(request), limit=limit
-    )
-    return web.json_response({"sessions": [session_json(row) for row in rows], "next_cursor": next_cursor(rows, limit)})
-
-
 @routes.post(f"/sessions/{{id:{ID_PATTERN}}}/generate-call-link")
 async def generate_call_link(request: web.Request) -> web.Response:
     """Not kept under an Idempotency-Key: each token is single-use, so a repeat wants a new one."""
@@ -136,6 +112,8 @@ async def waiting(request: web.Request) -> web.Response:
         {
             "appointment_id": one.appointment_id,
             "client": {"id": one.client_id, "name": one.client_name},
+            "role": one.role,
+            "guest_id": one.guest_id or None,
             "since": iso(one.since),
         }
         for one in found

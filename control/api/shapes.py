@@ -3,12 +3,8 @@
 Moments are RFC 3339 in UTC, money is integer minor units with its currency, states are the product's words.
 """
 
-import base64
-import binascii
-import json
-from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from aiohttp import web
 from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
@@ -124,46 +120,3 @@ def day_of_query(request: web.Request, name: str) -> date:
     if not 2000 <= day.year <= 9000:
         raise Malformed("date_invalid", f"{name} is out of range.")
     return day
-
-
-# -- paging ------------------------------------------------------------------------------------------------------
-
-
-class Paged(Protocol):
-    @property
-    def starts_at(self) -> datetime: ...
-    @property
-    def id(self) -> str: ...
-
-
-def page_limit(request: web.Request) -> int:
-    text = request.query.get("limit", str(DEFAULT_PAGE))
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= MOST_PAGE:
-        raise Malformed("limit_invalid", f"limit is a number from 1 to {MOST_PAGE}.")
-    return int(text)
-
-
-def cursor_of(request: web.Request) -> tuple[datetime, str] | None:
-    """A cursor is what we gave out; any other text is one Malformed."""
-    text = request.query.get("cursor")
-    if text is None:
-        return None
-    try:
-        if len(text) > 200:
-            raise ValueError("length")
-        moment, row_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        start = datetime.fromisoformat(moment)
-        if start.tzinfo is None or not isinstance(row_id, str) or "\x00" in row_id:
-            raise ValueError("shape")
-        return _storable(start), row_id
-    except (ValueError, TypeError, binascii.Error, OverflowError) as error:
-        raise Malformed("cursor_invalid", "This cursor is not one of ours.") from error
-
-
-def next_cursor(rows: Sequence[Paged], limit: int) -> str | None:
-    """None at the end. `rows` is a page of at most `limit`."""
-    if len(rows) < limit:
-        return None
-    last = rows[-1]
-    raw = json.dumps([last.starts_at.isoformat(), last.id], separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

@@ -13,6 +13,7 @@ from control.models import (
     outbox,
     people,
     practice,
+    quality,
     ratings,
     recordings,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "outbox",
     "people",
     "practice",
+    "quality",
     "ratings",
     "recordings",
 ]

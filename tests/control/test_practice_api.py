@@ -60,6 +60,8 @@ async def ask(site: Site, who: Any, method: str, path: str) -> tuple[int, Any]:
         return await hand.get(path)
     if method == "DELETE":
         return await hand.delete(path)
+    if method == "PUT":
+        return await hand.put(path, body_for(path))
     return await hand.post(path, body_for(path))
 
 

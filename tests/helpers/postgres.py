@@ -19,12 +19,11 @@ USER = "holdspace"
 TEMPLATE = "template_holdspace"
 SETTINGS = (
     ("listen_addresses", ""),
-    ("fsync", "off"),
-    ("synchronous_commit", "off"),
-    ("full_page_writes", "off"),
     ("max_connections", "300"),
     ("timezone", "Pacific/Auckland"),  # far from UTC, so that a forgotten zone shows
 )
+
+NOT_DURABLE = (("fsync", "off"), ("synchronous_commit", "off"), ("full_page_writes", "off"))
 
 
 def binaries() -> Path | None:
@@ -33,7 +32,9 @@ def binaries() -> Path | None:
 
 
 class PostgresServer:
-    def __init__(self, bin_dir: Path) -> None:
+    def __init__(self, bin_dir: Path, *, durable: bool = False) -> None:
+        """`durable`: commits reach the disk, as in a real practice; for measuring."""
+        self._settings = SETTINGS if durable else SETTINGS + NOT_DURABLE
         self._bin = bin_dir
         self._folder = Path(tempfile.mkdtemp(prefix="holdspace-pg-"))
         self._process: subprocess.Popen[bytes] | None = None
@@ -46,7 +47,7 @@ class PostgresServer:
     def start(self) -> None:
         data = str(self._folder / "data")
         self._run(["initdb", "-D", data, "-U", USER, "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"])
-        options = [part for name, value in SETTINGS for part in ("-c", f"{name}={value}")]
+        options = [part for name, value in self._settings for part in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603  our own arguments
                 [self._bin / "postgres", "-D", data, "-k", str(self._folder), *options],

@@ -167,6 +167,9 @@ class Hand:
     async def delete(self, path: str) -> tuple[int, Any]:
         return _both(await self.browser.delete(path))
 
+    async def put(self, path: str, body: Any) -> tuple[int, Any]:
+        return _both(await self.browser.send("PUT", path, body))
+
     async def post(self, path: str, body: Any = None, *, key: str | None = "fresh") -> tuple[int, Any]:
         """`key` "fresh" makes a new Idempotency-Key, None sends none."""
         sent = {} if key is None else {"Idempotency_Key": uuid4().hex if key == "fresh" else key}

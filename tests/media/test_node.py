@@ -15,12 +15,14 @@ from media.types import (
     Answer,
     ConnectionChanged,
     ConnectionState,
+    EncodingsWanted,
     JournalChanged,
     Levels,
     MediaEvent,
     Offer,
     OfferNeeded,
     ParticipantId,
+    QualityMeasured,
     RoomFailed,
     RoomId,
     SlotsChanged,
@@ -35,8 +37,10 @@ from media.types import (
 )
 from tests.helpers.fake_core import FakeCore
 
-PLAIN = (Path(__file__).parents[1] / "data" / "offer_chromium_156.sdp").read_bytes().decode()
-ROOM, ANN, BOB = RoomId("session_1"), ParticipantId("ann"), ParticipantId("bob")
+DATA = Path(__file__).parents[1] / "data"
+PLAIN = (DATA / "offer_chromium_156.sdp").read_bytes().decode()
+SIMULCAST = (DATA / "offer_chromium_156_simulcast.sdp").read_bytes().decode().replace("send q;h;f", "send ~q;~h;f")
+ROOM, ANN, BOB, CEM = RoomId("session_1"), ParticipantId("ann"), ParticipantId("bob"), ParticipantId("cem")
 MIC, CAM, SCREEN = TrackSource.microphone, TrackSource.camera, TrackSource.screen
 SOURCES = {"0": MIC, "1": CAM}
 
@@ -326,6 +330,60 @@ async def test_a_joiner_who_decodes_less_has_the_publishers_offer_again() -> Non
     await world.node.close()
 
 
+def encodings_of(world: World, who: ParticipantId) -> list[tuple[str, ...]]:
+    return [event.rids for event in world.events if isinstance(event, EncodingsWanted) and event.participant == who]
+
+
+async def test_in_a_room_of_two_the_largest_encoding_is_sent_and_nothing_is_said(world: World) -> None:
+    await world.enter(ANN, SIMULCAST)
+    await world.enter(BOB, SIMULCAST)
+    await world.node.set_view(ROOM, ANN, {"3": 90})
+    await world.settle()
+    assert {slot.layer for slot in world.core.slots.values() if slot.spec["kind"] == "video"} == {("f", None)}
+    assert encodings_of(world, ANN) == encodings_of(world, BOB) == []
+
+
+async def test_a_page_that_sends_all_encodings_is_told_which_one_is_wanted(world: World) -> None:
+    await world.enter(ANN, SIMULCAST.replace("~", ""))
+    await world.settle()
+    assert encodings_of(world, ANN) == [("f",)]
+
+
+async def test_the_third_person_makes_sizes_count_and_leaving_ends_it(world: World) -> None:
+    for who in (ANN, BOB, CEM):
+        await world.enter(who, SIMULCAST)
+        await world.node.set_view(ROOM, who, {"3": 90})
+    await world.settle()
+    # Everybody has one picture: of Ann, but Ann's own of Bob. Nobody watches Cem.
+    assert {slot.layer for slot in world.core.slots.values() if slot.spec["kind"] == "video"} == {("q", None)}
+    assert [encodings_of(world, who)[-1] for who in (ANN, BOB, CEM)] == [("q",), ("q",), ()]
+    await world.node.leave(ROOM, CEM)
+    await world.settle()
+    assert [encodings_of(world, who)[-1] for who in (ANN, BOB)] == [("f",), ("f",)]
+
+
+async def test_a_recording_keeps_the_largest_encoding_coming_while_it_runs(world: World) -> None:
+    for who in (ANN, BOB, CEM):
+        await world.enter(who, SIMULCAST)
+        await world.node.set_view(ROOM, who, {"3": 90})
+    camera = next(info.track for info in await world.node.tracks(ROOM) if info.source is CAM)
+    journal = await world.node.open_journal("a/path", bytes(32), b"header")
+    await world.node.grant_recording(ROOM, ANN, "grant")
+    tap = await world.node.add_tap(ROOM, camera, "grant", journal, 1, bytes(32))
+    await world.settle()
+    assert encodings_of(world, ANN)[-1] == ("q", "f")
+    world.core.say(("tap_ended", 1, tap, "removed"))
+    await world.until(lambda event: isinstance(event, TapEnded))
+    await world.settle()
+    assert encodings_of(world, ANN)[-1] == ("q",)
+
+
+async def test_a_view_of_somebody_who_is_not_in_the_room_is_refused(world: World) -> None:
+    await world.enter(ANN)
+    with pytest.raises(UnknownId):
+        await world.node.set_view(ROOM, BOB, {"3": 90})
+
+
 async def test_recording_calls_reach_the_core_with_its_ids(world: World) -> None:
     await world.enter(ANN)
     (camera,) = (info for info in await world.node.tracks(ROOM) if info.source is CAM)
@@ -372,3 +430,20 @@ async def test_a_listener_that_fails_does_not_keep_events_from_the_next(
     await world.settle()
     assert world.events
     assert "media listener failed" in caplog.text
+
+
+async def test_a_connected_person_is_measured_again_and_again_until_gone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("media.rooms.MEASURE_EVERY_S", 0.1)
+    await world.enter(ANN)
+    peer = next(iter(world.node._running()[0]._by_transport.values()))
+    world.core.transport_stats |= {"expected_in": 100, "missing_in": 20, "fraction_lost_out": 0.25}
+    peer._keyed = True
+    world.core.say(("ice", peer.room.core_id, peer.transport, "connected"))
+    first = await world.until(lambda event: isinstance(event, QualityMeasured))
+    assert isinstance(first, QualityMeasured)
+    assert (first.participant, first.quality.loss_in, first.quality.loss_out) == (ANN, 0.2, 0.25)
+    await world.until(lambda event: isinstance(event, QualityMeasured) and event.quality.loss_in == 0)
+    await world.node.leave(ROOM, ANN)
+    assert not world.node._running()[0]._measuring

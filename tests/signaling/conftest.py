@@ -58,6 +58,11 @@ class FakeMedia:
             raise UnknownId(participant)
         return Answer(offer.revision, f"answer {offer.revision}")
 
+    async def set_view(self, room: RoomId, participant: ParticipantId, heights: Mapping[str, int]) -> None:
+        self.calls.append(("set_view", room, participant, dict(heights)))
+        if participant not in self.inside[room]:
+            raise UnknownId(participant)
+
     async def set_muted(self, room: RoomId, participant: ParticipantId, mid: str, muted: bool) -> None:
         self.calls.append(("set_muted", room, participant, mid, muted))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -16,9 +15,11 @@ from control.appointment_states import State
 from control.database import Database
 from control.errors import NotFound
 from control.keys import CLOCK, DATABASE, SETTINGS
+from control.lifecycle import Party
 from control.models.people import Role
 from control.notices.sent import SentMail, recent
 from control.security import content_security_policy
+from web.lists import list_of
 from web.models import Letter
 from web.render import render
 from web.views.client import page_of
@@ -26,8 +27,6 @@ from web.views.sources import joining_of, readiness_of, refund_words, session_of
 
 routes = web.RouteTableDef()
 
-_PAGE = 20
-_MOST_QUERY = 100
 _MOST_LETTERS = 500
 _MOST_LOG = 30
 
@@ -41,33 +40,17 @@ _LETTER_POLICY = (
 @routes.get("/admin/appointments")
 async def admin_appointments(request: web.Request) -> web.StreamResponse:
     actor = require_actor(request, Role.ADMIN)
-    db = request.app[DATABASE]
-    query = request.query.get("q", "").strip()[:_MOST_QUERY]
-    state = request.query.get("state", "")
-    state = state if state in set(State) else ""
-    found = [one for one in await appointments.for_admin(db, actor) if _fits(one, query, state)]
-    page, _, shown = page_of(request, found)
+    found = await list_of(request, actor, Party.ADMIN, "all")
     chosen_id = request.query.get("id", "")
     context = await _explained(request, actor, chosen_id) if chosen_id else _NOT_CHOSEN
     return render(
         request,
         "admin/appointments.html",
-        rows=sessions_of(shown),
-        total=len(found),
-        first=(page - 1) * _PAGE + 1,
-        last=(page - 1) * _PAGE + len(shown),
-        page=page,
-        query=query,
-        state=state,
+        rows=sessions_of(found.views),
+        list=found,
         states=[str(one) for one in State],
-        keep=urlencode({"q": query, "state": state}),
         **context,
     )
-
-
-def _fits(one: SessionView, query: str, state: str) -> bool:
-    named = f"{one.client_name}\n{one.practitioner_name}".casefold()
-    return (not state or one.state == state) and (query.casefold() in named or one.id.startswith(query.lower()))
 
 
 _NOT_CHOSEN: dict[str, Any] = {"chosen": None, "joining": None, "ready": None, "refund": "", "log": ()}

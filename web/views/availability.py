@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -17,19 +18,15 @@ from control.availability_rules import OpenTime, RuleView, WeekView
 from control.database import Database
 from control.errors import NotFound
 from control.keys import CLOCK, DATABASE, INSTALL_KEYS
-from control.lifecycle import Party
 from control.models.people import Role
 from control.practitioners import ServiceView
 from control.slots import Span, day_in
 from web import words
 from web.calendars import Open, Shut, next_clock_change, week_of
-from web.models import Session
 from web.render import render, zone_of
 from web.views.sources import service_of, sessions_of
 
 routes = web.RouteTableDef()
-
-_LONGEST_SHOWN = timedelta(days=8)
 
 _IMPORT_FAILURES = {
     "address_refused": "This address leads to a place we may not read.",
@@ -77,7 +74,7 @@ async def week(request: web.Request) -> web.StreamResponse:
             now,
             windows=windows,
             free=_free(shown.open, services, now),
-            sessions=await _sessions(db, actor, now, monday, here),
+            sessions=sessions_of(await appointments.led_between(db, actor, span)),
             shut=_shut(shown),
         ),
         windows=[one for one in windows if one.id in one_off and one.ends_at > now],
@@ -101,6 +98,7 @@ class _Rule:
     start: str
     end: str
     note: str  # service, price and validity, where they say something
+    values: Mapping[str, str]  # as the form that changes it is filled
 
 
 def _rule(one: RuleView, names: dict[str, str], services: list[ServiceView], today: date) -> _Rule:
@@ -112,7 +110,16 @@ def _rule(one: RuleView, names: dict[str, str], services: list[ServiceView], tod
         notes.append(f"from {words.iso_day(one.valid_from)}")
     if one.valid_until:
         notes.append(f"until {words.iso_day(one.valid_until)}")
-    return _Rule(one.id, words.weekday(one.weekday), one.local_start, one.local_end, ", ".join(notes))
+    values = {
+        "weekdays": json.dumps([WEEKDAYS[one.weekday]]),
+        "startTime": one.local_start,
+        "endTime": one.local_end,
+        "serviceId": one.service_id or "",
+        "price": words.amount(one.price_minor, currency) if one.price_minor is not None and currency else "",
+        "validFrom": one.valid_from,
+        "validUntil": one.valid_until or "",
+    }
+    return _Rule(one.id, words.weekday(one.weekday), one.local_start, one.local_end, ", ".join(notes), values)
 
 
 def _shut(shown: WeekView) -> list[Shut]:
@@ -155,13 +162,6 @@ def _own_price(window: OpenTime) -> str:
     if window.price_minor is None or len(currencies) != 1:
         return ""
     return words.price(window.price_minor, currencies.pop())
-
-
-async def _sessions(db: Database, actor: Actor, now: datetime, monday: date, here: ZoneInfo) -> list[Session]:
-    found = (*await appointments.upcoming_for(db, actor, now), *await appointments.past_for(db, actor, now))
-    led = [one for one in found if one.party is Party.PRACTITIONER]
-    middle = datetime(monday.year, monday.month, monday.day, 12, tzinfo=here) + timedelta(days=3)
-    return sessions_of(one for one in led if abs(one.starts_at - middle) < _LONGEST_SHOWN)
 
 
 async def _services(db: Database, actor: Actor) -> list[ServiceView]:

@@ -9,17 +9,20 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
-from control import appointments, consents, ratings, waiting_room
+from control import appointments, consents, ratings, reschedules, waiting_room
 from control.accounts import Actor, require_actor
 from control.appointment_queries import SessionView
 from control.database import Database
 from control.keys import CLOCK, DATABASE
 from control.lifecycle import Party
+from control.models.people import Role
 from web import words
+from web.lists import list_of
 from web.models import Session
 from web.render import home_url, reader_of, render, zone_of
 from web.thread import session_thread
-from web.views.sources import joining_of, readiness_of, refund_words, session_of, sessions_of
+from web.views.session import VISITORS
+from web.views.sources import asked_of, joining_of, readiness_of, refund_words, session_of, sessions_of
 
 routes = web.RouteTableDef()
 
@@ -32,12 +35,12 @@ _SHOWN_PAST = 5
 @routes.get("/dashboard")
 async def dashboard(request: web.Request) -> web.StreamResponse:
     actor, db, now = require_actor(request), request.app[DATABASE], request.app[CLOCK]()
-    reader = reader_of(request)
-    if reader is not None and not reader.is_client:
-        raise web.HTTPSeeOther(home_url(reader))
+    home = home_url(reader_of(request))
+    if home != request.path and not actor.is_any(Role.CLIENT):
+        raise web.HTTPSeeOther(home)
     zone = zone_of(request)
-    coming = _as_client(await appointments.upcoming_for(db, actor, now))
-    past = sessions_of(_as_client(await appointments.past_for(db, actor, now))[:_SHOWN_PAST])
+    coming = _as_visitor(await appointments.upcoming_for(db, actor, now))
+    past = sessions_of(_as_visitor(await appointments.past_for(db, actor, now))[:_SHOWN_PAST])
     holds = [session_of(one) for one in coming if one.state == "pending"]
     booked = [one for one in coming if one.state != "pending"]
     booked.sort(key=lambda one: (one.state != "in_progress", one.starts_at))
@@ -50,6 +53,7 @@ async def dashboard(request: web.Request) -> web.StreamResponse:
         later=sessions_of(booked[1:]),
         past=past,
         unrated=await _unrated(db, actor, past),
+        asked=asked_of(sessions_of(booked), await reschedules.open_for(db, actor.person_id, now=now), actor.person_id),
         **context,
     )
 
@@ -73,17 +77,19 @@ async def _next(db: Database, actor: Actor, view: SessionView, zone: str, now: d
 @routes.get("/sessions")
 @routes.get("/appointments")
 async def sessions(request: web.Request) -> web.StreamResponse:
-    actor, db, now = require_actor(request), request.app[DATABASE], request.app[CLOCK]()
-    reader = reader_of(request)
-    if reader is not None and not reader.is_client:
-        raise web.HTTPSeeOther("/therapist/sessions" if reader.is_practitioner else "/admin/appointments")
-    show = "past" if request.query.get("show") == "past" else "upcoming"
-    read = appointments.past_for if show == "past" else appointments.upcoming_for
-    found = _as_client(await read(db, actor, now))
-    page, pages, shown = page_of(request, found)
-    rows = sessions_of(shown)
-    unrated = await _unrated(db, actor, rows) if show == "past" else frozenset()
-    return render(request, "sessions.html", show=show, rows=rows, page=page, pages=pages, unrated=unrated)
+    actor, db = require_actor(request), request.app[DATABASE]
+    if actor.is_any(Role.PRACTITIONER, Role.ADMIN) and not actor.is_any(Role.CLIENT):
+        raise web.HTTPSeeOther("/therapist/sessions" if actor.is_any(Role.PRACTITIONER) else "/admin/appointments")
+    found = await list_of(request, actor, Party.CLIENT)
+    rows = sessions_of(found.views)
+    unrated = await _unrated(db, actor, rows) if found.show == "past" else frozenset()
+    return render(
+        request,
+        "sessions.html",
+        list=found,
+        rows=rows,
+        unrated=unrated,
+    )
 
 
 def page_of(request: web.Request, found: Sequence[T]) -> tuple[int, int, Sequence[T]]:
@@ -94,13 +100,13 @@ def page_of(request: web.Request, found: Sequence[T]) -> tuple[int, int, Sequenc
     return page, pages, found[(page - 1) * _PAGE : page * _PAGE]
 
 
-def _as_client(found: tuple[SessionView, ...]) -> list[SessionView]:
-    return [one for one in found if one.party is Party.CLIENT]
+def _as_visitor(found: tuple[SessionView, ...]) -> list[SessionView]:
+    return [one for one in found if one.party in VISITORS]
 
 
 async def _unrated(db: Database, actor: Actor, rows: list[Session]) -> frozenset[str]:
-    completed = [one.id for one in rows if one.state == "completed"]
-    return frozenset([one for one in completed if await ratings.mine(db, actor, one) is None])
+    completed = frozenset(one.id for one in rows if one.state == "completed" and one.client_id == actor.person_id)
+    return completed - await ratings.rated_by(db, actor, completed) if completed else completed
 
 
 def _lead(booked: list[SessionView], zone: str, now: datetime) -> str:

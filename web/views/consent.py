@@ -11,11 +11,10 @@ from control.accounts import require_actor
 from control.consents import Purpose
 from control.errors import NotFound
 from control.keys import CLOCK, DATABASE, SETTINGS
-from control.lifecycle import Party
 from web.models import Readiness, Session
 from web.render import render, zone_of
 from web.thread import session_thread
-from web.views.session import session_for
+from web.views.session import VISITORS, session_for
 from web.views.sources import readiness_of, session_of, text_of
 
 routes = web.RouteTableDef()
@@ -23,10 +22,10 @@ routes = web.RouteTableDef()
 
 @routes.get("/sessions/{id:[0-9a-f]{32}}/consent")
 async def consent(request: web.Request) -> web.StreamResponse:
-    view = await session_for(request, Party.CLIENT)
+    view = await session_for(request, *VISITORS)
     db = request.app[DATABASE]
     text = text_of(await consents.current_text(db, Purpose.CARE, view.practitioner_id))
-    ready = readiness_of(await consents.standing(db, view.id), view.client_id)
+    ready = readiness_of(await consents.standing(db, view.id), require_actor(request).person_id)
     shown = session_of(view)
     after, words = await _after(request, shown, ready)
     return render(request, "consent.html", session=shown, text=text, ready=ready, next=after, next_words=words)
@@ -34,12 +33,12 @@ async def consent(request: web.Request) -> web.StreamResponse:
 
 @routes.get("/sessions/{id:[0-9a-f]{32}}/recording-consent")
 async def recording_consent(request: web.Request) -> web.StreamResponse:
-    view = await session_for(request, Party.CLIENT)
+    view = await session_for(request, *VISITORS)
     if not view.recording_offered:
         raise NotFound("recording_not_offered", "This session is not recorded.")
     db, now, settings = request.app[DATABASE], request.app[CLOCK](), request.app[SETTINGS]
     text = text_of(await consents.current_text(db, Purpose.RECORDING, view.practitioner_id))
-    ready = readiness_of(await consents.standing(db, view.id), view.client_id)
+    ready = readiness_of(await consents.standing(db, view.id), require_actor(request).person_id)
     shown = session_of(view)
     opens = shown.starts_at - settings.booking.opens_before
     kept = settings.recording.retention_days

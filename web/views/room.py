@@ -11,7 +11,7 @@ from datetime import datetime
 
 from aiohttp import web
 
-from control import consents, waiting_room
+from control import consents, guests, waiting_room
 from control.accounts import Actor, require_actor
 from control.appointment_queries import SessionView
 from control.appointment_states import State
@@ -22,7 +22,7 @@ from control.lifecycle import Facts, Party, opens_at, start_missed_at
 from web import words
 from web.render import home_url, reader_of, render, zone_of
 from web.thread import session_thread
-from web.views.session import session_for
+from web.views.session import VISITORS, session_for
 
 routes = web.RouteTableDef()
 
@@ -54,11 +54,11 @@ class RoomPage:
 async def show_waiting_room(request: web.Request) -> web.StreamResponse:
     actor = require_actor(request)
     db, now = request.app[DATABASE], request.app[CLOCK]()
-    seen = await session_for(request, Party.CLIENT, Party.PRACTITIONER)
+    seen = await session_for(request, *VISITORS, Party.PRACTITIONER)
     elsewhere = _page_of_state(seen) or await _page_before(request, actor, seen)
     if elsewhere:
         raise web.HTTPSeeOther(elsewhere)
-    if seen.party is Party.PRACTITIONER or seen.state is State.IN_PROGRESS:
+    if seen.party is Party.PRACTITIONER or await _is_let_in(db, actor, seen):
         raise web.HTTPSeeOther(f"/sessions/{seen.id}/room")
     zone = zone_of(request)
     room = await _room_page(request, db, seen, now)
@@ -70,12 +70,12 @@ async def show_waiting_room(request: web.Request) -> web.StreamResponse:
 async def show_session_room(request: web.Request) -> web.StreamResponse:
     actor = require_actor(request)
     db, now = request.app[DATABASE], request.app[CLOCK]()
-    seen = await session_for(request, Party.CLIENT, Party.PRACTITIONER)
+    seen = await session_for(request, *VISITORS, Party.PRACTITIONER)
     elsewhere = _page_of_state(seen) or await _page_before(request, actor, seen)
     if elsewhere:
         raise web.HTTPSeeOther(elsewhere)
     room = await _room_page(request, db, seen, now)
-    if seen.party is Party.CLIENT and seen.state is not State.IN_PROGRESS:
+    if seen.party in VISITORS and not await _is_let_in(db, actor, seen):
         raise web.HTTPSeeOther(f"/sessions/{seen.id}/waiting-room")
     if not room.is_open:
         raise web.HTTPSeeOther(f"/sessions/{seen.id}")
@@ -96,7 +96,7 @@ def _page_of_state(seen: SessionView) -> str:
 
 async def _page_before(request: web.Request, actor: Actor, seen: SessionView) -> str:
     """The consent still to be given: without `care` nobody reaches the waiting room, recording has to be answered."""
-    if seen.party is not Party.CLIENT:
+    if seen.party not in VISITORS:
         return ""
     db = request.app[DATABASE]
     explanation = await waiting_room.explain(db, actor, seen.id, request.app[CLOCK]())
@@ -108,15 +108,23 @@ async def _page_before(request: web.Request, actor: Actor, seen: SessionView) ->
     return ""
 
 
+async def _is_let_in(db: Database, actor: Actor, seen: SessionView) -> bool:
+    """From Start on; a guest besides only once the practitioner has pressed Admit."""
+    if seen.state is not State.IN_PROGRESS or seen.party is not Party.GUEST:
+        return seen.state is State.IN_PROGRESS
+    invited = await guests.guests_of(db, actor, seen.id)
+    return any(one.person_id == actor.person_id and one.admitted_at is not None for one in invited)
+
+
 async def _room_page(request: web.Request, db: Database, seen: SessionView, now: datetime) -> RoomPage:
-    is_practitioner = seen.party is Party.PRACTITIONER
+    is_practitioner, is_guest = seen.party is Party.PRACTITIONER, seen.party is Party.GUEST
     other = seen.client_name if is_practitioner else seen.practitioner_name
     facts = Facts(seen.state, seen.starts_at, seen.ends_at)
     asks = seen.recording_offered and not is_practitioner
     text_id = (await consents.current_text(db, Purpose.RECORDING, seen.practitioner_id)).id if asks else ""
     return RoomPage(
         id=seen.id,
-        role="practitioner" if is_practitioner else "client",
+        role=str(seen.party),
         mode=seen.mode,
         other_name=other,
         other_call=words.first_name(other),
@@ -126,7 +134,7 @@ async def _room_page(request: web.Request, db: Database, seen: SessionView, now:
         opens_at=opens_at(facts),
         gives_up_at=start_missed_at(facts),
         is_open=now >= opens_at(facts) or seen.state is not State.SCHEDULED,
-        price=words.money(seen.price_minor, seen.currency) if seen.price_minor else "",
+        price=words.money(seen.price_minor, seen.currency) if seen.price_minor and not is_guest else "",
         recording_consent_url=f"/sessions/{seen.id}/recording-consent" if asks else "",
         recording_text_id=text_id,
     )

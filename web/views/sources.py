@@ -5,7 +5,7 @@ Everything a page shows of a row passes here, cut to what its reader may know. R
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -19,6 +19,7 @@ from control.joining import Explanation
 from control.lifecycle import Party
 from control.money.policy import Outcome, Policy, is_late, settle
 from control.practitioners import ProfileView, ServiceView
+from control.reschedules import RequestView
 from web import words
 from web.models import Joining, Practitioner, Readiness, Service, Session, Slot
 
@@ -46,6 +47,14 @@ def session_of(view: SessionView) -> Session:
         ended_at=view.ended_at,
         reason=view.end_reason or "",
     )
+
+
+def asked_of(
+    sessions: Iterable[Session], requests: Mapping[str, RequestView], person_id: str
+) -> list[tuple[Session, RequestView]]:
+    """The requests to move one of `sessions` that wait for this person's answer."""
+    found = [(one, requests[one.id]) for one in sessions if one.id in requests]
+    return [(one, request) for one, request in found if request.asked_by != person_id]
 
 
 def sessions_of(views: Iterable[SessionView]) -> list[Session]:
@@ -137,7 +146,7 @@ def refund_words(view: SessionView, now: datetime) -> str:
         return ""
     whole = words.money(view.price_minor, view.currency)
     policy = Policy(late_fee_bp=view.late_fee_bp, late_window=timedelta(minutes=view.late_window_minutes))
-    late = view.party is Party.CLIENT and is_late(view.starts_at, now, policy)
+    late = view.party is Party.CLIENT and is_late(min(view.starts_at, view.late_from or view.starts_at), now, policy)
     outcome = Outcome.CANCELLED_LATE if late else Outcome.RELEASED
     shares = settle(view.price_minor, outcome, policy)
     if not shares.kept_minor:

@@ -8,24 +8,25 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
-from control import appointments, consents, waiting_room
+from control import appointments, consents, reschedules, waiting_room
 from control.accounts import Actor, require_actor
 from control.appointment_queries import SessionView
+from control.appointment_states import State
 from control.database import Database
 from control.keys import CLOCK, DATABASE, SETTINGS
 from control.lifecycle import Party
 from control.models.people import Role
+from control.slots import day_in
 from web import words
+from web.lists import list_of
 from web.models import Joining, Session, Waiting
 from web.render import render, zone_of
 from web.thread import day_thread
-from web.views.client import page_of
-from web.views.sources import readiness_of, sessions_of
+from web.views.sources import asked_of, readiness_of, sessions_of
 
 routes = web.RouteTableDef()
 
 _SHOWN_NEXT = 8
-_MOST_QUERY = 100
 
 
 @routes.get("/therapist/dashboard")
@@ -33,8 +34,8 @@ async def dashboard(request: web.Request) -> web.StreamResponse:
     actor = require_actor(request, Role.PRACTITIONER)
     db, now, zone = request.app[DATABASE], request.app[CLOCK](), zone_of(request)
     coming = sessions_of(_led(await appointments.upcoming_for(db, actor, now)))
-    past = sessions_of(_led(await appointments.past_for(db, actor, now)))
-    today = _on_day([*past, *coming], zone, now)
+    here = ZoneInfo(zone)
+    today = sessions_of(await appointments.led_between(db, actor, day_in(now.astimezone(here).date(), here)))
     waiting = await _waiting(db, actor, {one.id: one for one in coming})
     above = {one.session.id for one in waiting}
     running = next((one for one in coming if one.state == "in_progress"), None)
@@ -47,40 +48,28 @@ async def dashboard(request: web.Request) -> web.StreamResponse:
         waiting=waiting,
         next=[one for one in coming if one is not running and one.id not in above][:_SHOWN_NEXT],
         joining=_doors(request, coming, now),
+        asked=asked_of(coming, await reschedules.open_for(db, actor.person_id, now=now), actor.person_id),
     )
 
 
 @routes.get("/therapist/sessions")
 async def sessions(request: web.Request) -> web.StreamResponse:
     actor = require_actor(request, Role.PRACTITIONER)
-    db, now = request.app[DATABASE], request.app[CLOCK]()
-    show = "past" if request.query.get("show") == "past" else "upcoming"
-    query = request.query.get("q", "").strip()[:_MOST_QUERY]
-    read = appointments.past_for if show == "past" else appointments.upcoming_for
-    found = _led(await read(db, actor, now))
-    found = [one for one in found if query.casefold() in one.client_name.casefold()]
-    page, pages, shown = page_of(request, found)
-    rows = sessions_of(shown)
+    now = request.app[CLOCK]()
+    found = await list_of(request, actor, Party.PRACTITIONER)
+    rows = sessions_of(found.views)
     return render(
         request,
         "therapist/sessions.html",
-        show=show,
-        query=query,
+        list=found,
+        states=[str(one) for one in State if one not in (State.PENDING, State.EXPIRED)],
         rows=rows,
         joining=_doors(request, rows, now),
-        page=page,
-        pages=pages,
     )
 
 
 def _led(found: tuple[SessionView, ...]) -> list[SessionView]:
     return [one for one in found if one.party is Party.PRACTITIONER]
-
-
-def _on_day(found: list[Session], zone: str, now: datetime) -> list[Session]:
-    here = ZoneInfo(zone)
-    today = now.astimezone(here).date()
-    return [one for one in found if one.starts_at.astimezone(here).date() == today]
 
 
 def _lead(today: list[Session], now: datetime) -> str:
@@ -107,13 +96,15 @@ def _doors(request: web.Request, rows: list[Session], now: datetime) -> dict[str
 async def _waiting(db: Database, actor: Actor, coming: dict[str, Session]) -> list[Waiting]:
     rows = []
     seen: set[tuple[str, str]] = set()
-    for one in await waiting_room.waiting_for(db, actor.person_id):
+    waiting = await waiting_room.waiting_for(db, actor.person_id)
+    given = await consents.standing_of(db, {one.appointment_id for one in waiting})
+    for one in waiting:
         session = coming.get(one.appointment_id)
         if session is None or (one.appointment_id, one.client_id) in seen:
             continue
         seen.add((one.appointment_id, one.client_id))
         if session.state == "scheduled":  # asking has confirmed it by now
             session = replace(session, state="confirmed")
-        ready = readiness_of(await consents.standing(db, session.id), one.client_id)
-        rows.append(Waiting(session, one.client_id, one.client_name, "client", one.since, True, ready))
+        ready = readiness_of(given[session.id], one.client_id)
+        rows.append(Waiting(session, one.client_id, one.client_name, one.role, one.since, True, ready, one.guest_id))
     return rows

@@ -1,5 +1,5 @@
 // @ts-check
-// The availability page: which free slot the one dialog is about, copying the feed's address, what stayed booked.
+// The availability page: which free slot or weekly rule a dialog is about, copying the feed's address, what stayed booked.
 
 import { byId, toast } from './page.js';
 
@@ -21,6 +21,19 @@ document.addEventListener('click', (event) => {
   const words = dialog.querySelector('[data-words]');
   if (words) words.textContent = slot.dataset.slotWords || '';
   const error = dialog.querySelector('[data-error]');
+  if (error instanceof HTMLElement) error.hidden = true;
+}, true);
+
+document.addEventListener('click', (event) => {
+  const button = event.target instanceof Element ? event.target.closest('[data-rule]') : null;
+  const form = document.getElementById('change-form');
+  if (!(button instanceof HTMLElement) || !(form instanceof HTMLFormElement)) return;
+  form.dataset.api = `/api/availability-rules/${button.dataset.rule}`;
+  for (const [name, value] of Object.entries(JSON.parse(button.dataset.values || '{}'))) {
+    const control = form.elements.namedItem(name);
+    if (control instanceof HTMLInputElement || control instanceof HTMLSelectElement) control.value = String(value);
+  }
+  const error = form.querySelector('[data-error]');
   if (error instanceof HTMLElement) error.hidden = true;
 }, true);
 

@@ -7,11 +7,13 @@
 //   data-toast="Saved."        said when it worked
 //   data-busy="Paying"         the button's word while it is being sent
 //   <p data-done hidden>       shown in the form when it worked and the page stays
-//   <p data-error hidden>      where the server's refusal is shown; data-error="code" for one kind of refusal
+//   <p data-error hidden>      where the server's refusal is shown, with the free times it names;
+//                              data-error="code" for one kind of refusal
 //
 // Inputs become JSON members by name; data-type says "number", "boolean", "json". A checkbox is a boolean.
 
 import { ProblemError, newKey, request } from './api.js';
+import { when } from './time.js';
 import { refreshRegions, showError, toast, toastNext } from './page.js';
 
 /** Key and content of the last attempt per form: the same content keeps its key, other content gets a new one. */
@@ -81,7 +83,9 @@ function clearErrors(form) {
 /** @param {HTMLFormElement} form @param {ProblemError} problem */
 export function showProblem(form, problem) {
   const own = form.querySelector(`[data-error~="${CSS.escape(problem.code)}"]`);
-  showError(own || form.querySelector('[data-error=""]'), problem.message);
+  const others = problem.extra.nearest_free_slots;
+  const free = Array.isArray(others) && others.length ? ` Free nearby: ${others.map((slot) => when(slot.start)).join('; ')}.` : '';
+  showError(own || form.querySelector('[data-error=""]'), problem.message + free);
   // A refusal may name the member it is about, as a JSON pointer.
   const name = String(problem.extra.pointer || '').replace(/^\//, '');
   const control = name ? form.elements.namedItem(name) : null;

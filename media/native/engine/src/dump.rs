@@ -5,7 +5,7 @@ use crate::command::TransportId;
 use crate::engine::Engine;
 use crate::slot::Slot;
 use crate::stats::{TransportStats, Value};
-use crate::stream_in::StreamIn;
+use crate::stream_in::{ReceiveStats, StreamIn};
 use crate::tap::Tap;
 use crate::time::Time;
 use crate::track::Track;
@@ -41,12 +41,19 @@ impl Engine {
             plis_out: counters.plis_out,
             recovered_in: counters.recovered_in,
             lost_in: counters.lost_in,
+            expected_in: self.sum_of_streams(peer, |stats| stats.expected()),
+            missing_in: self.sum_of_streams(peer, |stats| stats.missing()),
             dropped: counters.dropped,
             rtt_ms: peer.rtt_us.map(|us| us as f64 / 1_000.0),
             fraction_lost_out: worst_loss.fold(0.0, f64::max),
             jitter_in_ms: self.worst_jitter_ms(peer, now),
             estimate_bps: None,
         })
+    }
+
+    fn sum_of_streams(&self, peer: &Transport, count: impl Fn(&ReceiveStats) -> u64) -> u64 {
+        let tracks = peer.tracks.iter().filter_map(|at| self.tracks.get(*at));
+        tracks.flat_map(|track| track.streams.iter().flatten()).map(|stream| count(&stream.stats)).sum()
     }
 
     /// Of the streams that are being sent now.

@@ -74,6 +74,8 @@ pub struct TransportStats {
     pub plis_out: u64,
     pub recovered_in: u64,
     pub lost_in: u64,
+    pub expected_in: u64,
+    pub missing_in: u64,
     pub dropped: DropCounts,
     pub rtt_ms: Option<f64>,
     pub fraction_lost_out: f64,

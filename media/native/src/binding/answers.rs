@@ -63,6 +63,8 @@ fn transport_stats(py: Python<'_>, stats: &TransportStats) -> PyResult<Object> {
         ("plis_out", stats.plis_out),
         ("recovered_in", stats.recovered_in),
         ("lost_in", stats.lost_in),
+        ("expected_in", stats.expected_in),
+        ("missing_in", stats.missing_in),
     ] {
         dict.set_item(name, count)?;
     }

@@ -6,7 +6,7 @@
 import { ProblemError, post } from '../api.js';
 import { setServerNow } from '../time.js';
 import { chooseDevice, chosenDevices, causeOf, openDevices, openOne, openScreen } from './devices.js';
-import { Peer, quality } from './peer.js';
+import { Peer } from './peer.js';
 import { RefusedError, Signaling, onNetworkChange } from './protocol.js';
 import { freshState, reduce } from './state.js';
 
@@ -17,8 +17,12 @@ import { freshState, reduce } from './state.js';
 /** @typedef {import('./devices.js').DeviceKind} DeviceKind */
 /** @typedef {import('./peer.js').Tracks} Tracks */
 
-const STATS_MS = 2000;
 const NETWORK_SETTLES_MS = 50;
+/** As often as the server measures the line (media/quality.py). */
+const PLAYBACK_MS = 5000;
+/** The most one report may say (signaling/PROTOCOL.md). */
+const MOST_FREEZES = 1000;
+const MOST_FROZEN_MS = 60_000;
 /** New connections in a row without one that held: then the person is told instead of looping. */
 const MAX_PEERS = 5;
 const KINDS = /** @type {DeviceKind[]} */ (['microphone', 'camera']);
@@ -46,6 +50,8 @@ export class Call {
     /** A connection with its offer ready, made in the waiting room. @type {Peer|null} */
     this._prepared = null;
     this._peersInARow = 0;
+    /** What the server was last told of how high pictures are shown. */
+    this._view = '';
     /** @type {RTCIceServer[]} */
     this._iceServers = [];
     /** @type {Record<string, any>} */
@@ -66,7 +72,9 @@ export class Call {
     window.addEventListener('online', () => this._networkChanged(), { signal: this._listening.signal });
     onNetworkChange(() => this._networkChanged(), this._listening.signal);
     this._networkTimer = 0;
-    this._measuring = window.setInterval(() => void this._measure(), STATS_MS);
+    /** A picture was switched off or on since the last look: what stood still then did not freeze. */
+    this._picturesChanged = false;
+    this._looking = window.setInterval(() => void this._lookForFreezes(), PLAYBACK_MS);
   }
 
   /** Joins, and opens the devices meanwhile. */
@@ -75,7 +83,7 @@ export class Call {
   }
 
   retire() {
-    window.clearInterval(this._measuring);
+    window.clearInterval(this._looking);
     this.onChange = () => {};
   }
 
@@ -103,6 +111,20 @@ export class Call {
   /** What each person sends us now. @returns {Map<string, Tracks>} */
   tracks() {
     return this._peer ? this._peer.tracksBySlots(this.state.slots) : new Map();
+  }
+
+  /** How high each picture is shown, in device pixels: the server sends no more than that. @param {Map<MediaStreamTrack, number>} shown */
+  tellView(shown) {
+    if (!this._peer || this.state.media !== 'connected') return;
+    /** @type {Record<string, number>} */
+    const heights = {};
+    for (const [track, height] of shown) {
+      const mid = this._peer.midOfTrack(track);
+      if (mid !== null) heights[mid] = Math.min(8192, Math.round(height));
+    }
+    const view = JSON.stringify(heights);
+    if (view === this._view) return;
+    if (this.signaling.send({ type: 'view', heights })) this._view = view;
   }
 
   // ---------------------------------------------------------------- devices
@@ -254,8 +276,14 @@ export class Call {
       case 'answer':
         void this._answered(message.revision, message.sdp);
         break;
+      case 'slots':
+        this._picturesChanged = true;
+        break;
       case 'slots_needed':
         this._peer?.needSlots(message.audio, message.video);
+        break;
+      case 'encodings':
+        this._peer?.setEncodings(message.mid, message.rids);
         break;
       case 'offer_needed':
         void this._peer?.offer();
@@ -357,6 +385,7 @@ export class Call {
   /** @param {Peer} peer */
   _usePeer(peer) {
     this._peer = peer;
+    this._view = '';
     this._news({ type: 'media', media: 'connecting' });
   }
 
@@ -380,13 +409,18 @@ export class Call {
     if (this.state.media !== 'none') this._news({ type: 'media', media: 'none' });
   }
 
-  async _measure() {
-    if (!this._peer || this.state.media !== 'connected') return;
+  async _lookForFreezes() {
     const peer = this._peer;
-    const stats = await peer.stats();
-    if (peer !== this._peer) return;
-    const now = quality(stats);
-    if (now !== this.state.quality) this._news({ type: 'quality', quality: now });
+    if (!peer || this.state.media !== 'connected') return;
+    const seen = await peer.freezes();
+    const counts = peer === this._peer && !this._picturesChanged && seen.freezes > 0;
+    this._picturesChanged = false;
+    if (!counts) return;
+    this.signaling.send({
+      type: 'playback',
+      freezes: Math.min(seen.freezes, MOST_FREEZES),
+      frozen_ms: Math.min(Math.round(seen.frozenMs), MOST_FROZEN_MS),
+    });
   }
 
   // ---------------------------------------------------------------- state

@@ -10,7 +10,7 @@ const OVER = new Set(['ended', 'completed', 'cancelled', 'missed', 'expired', 'n
 export function endingPage(ending, sessionId, role) {
   if (ending.kind === 'replaced') return '';
   if (ending.kind === 'ended' && ending.code === 'completed') {
-    return role === 'practitioner' ? `/sessions/${sessionId}` : `/sessions/${sessionId}/afterwards`;
+    return role === 'client' ? `/sessions/${sessionId}/afterwards` : `/sessions/${sessionId}`;
   }
   // The server knows which page tells of this end, and sends everybody there from the waiting room's door.
   return ending.kind === 'ended' || OVER.has(ending.code) ? `/sessions/${sessionId}/waiting-room` : '';

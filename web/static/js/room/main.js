@@ -48,7 +48,10 @@ class Room {
     startMovingSelf();
     startFading();
     startFullScreen();
-    everySecond((now) => this._view.tick(this._call.state, now));
+    everySecond((now) => {
+      this._view.tick(this._call.state, now);
+      call.tellView(this._view.shownHeights());
+    });
     window.addEventListener('pagehide', () => call.leave());
     // Back from the browser's page cache the call is over: begin anew.
     window.addEventListener('pageshow', (event) => {

@@ -6,6 +6,8 @@
  * @typedef {{id: string, name: string, role: 'practitioner'|'client'|'guest', place: 'waiting'|'admitted',
  *   connected: boolean, media: 'none'|'connecting'|'connected'|'disconnected', since: string}} Person
  * @typedef {{mid: string, person: string|null, source: string|null, muted: boolean}} Slot
+ * @typedef {{person: string, word: 'good'|'fair'|'poor', mos: number, loss: number, jitter_ms: number,
+ *   round_trip_ms: number|null, freezes: number}} Quality
  * @typedef {{offered: boolean, state: 'off'|'recording'|'paused', reason: string|null, my_answer: 'yes'|'no'|null}} Recording
  * @typedef {{state: string, server_now: string, starts_at: string, ends_at: string, started_at: string|null,
  *   practitioner: {id: string, name: string}, people: {id: string, name: string, role: string}[],
@@ -23,8 +25,10 @@
  *   | {type: 'slots', n: number, slots: Slot[]}
  *   | {type: 'slots_needed', n: number, audio: number, video: number}
  *   | {type: 'offer_needed', n: number}
+ *   | {type: 'encodings', n: number, mid: string, rids: string[]}
  *   | {type: 'peer_lost', n: number}
  *   | {type: 'speaking', people: string[]}
+ *   | ({type: 'quality'} & Quality)
  *   | {type: 'resume_token', n: number, resume: string}
  *   | {type: 'pong', server_now: string}
  *   | {type: 'ended', n: number, reason: string}
@@ -34,6 +38,8 @@
  *
  * @typedef {{type: 'offer', revision: number, sdp: string, sources: Record<string, string>}
  *   | {type: 'mute', mid: string, muted: boolean}
+ *   | {type: 'view', heights: Record<string, number>}
+ *   | {type: 'playback', freezes: number, frozen_ms: number}
  *   | {type: 'leave'}} ClientMessage
  *
  * @typedef {'connecting'|'open'|'lost'|'closed'} Line

@@ -2,15 +2,20 @@
 // Draws the room: state in, DOM out, nothing else. Elements stand in templates/parts/room_stage.html; tiles of
 // people are made here. No network, no media objects but the streams it is handed.
 
-import { byId, element, icon } from '../page.js';
+import { byId, element, icon, showError } from '../page.js';
+import { admitButton } from './admit.js';
 import { problemWords } from './devices.js';
-import { others, recordingWords, slotOf, statusWords, timers, waitingPeople } from './state.js';
+import { others, recordingWords, slotOf, statusWords, tellingQuality, timers, waitingPeople } from './state.js';
 
 /** @typedef {import('./state.js').RoomState} RoomState */
 /** @typedef {import('./peer.js').Tracks} Tracks */
 /** @typedef {import('./protocol.js').Person} Person */
 
-const QUALITY_WORDS = ['', 'Poor connection', 'Weak connection', 'Good connection', 'Excellent connection'];
+const QUALITY_MEANS = {
+  good: 'Sound and picture are as they should be.',
+  fair: 'Sound or picture may stutter now and then.',
+  poor: 'Sound may break up and the picture stand still. A place nearer to the Wi-Fi, or a cable, helps most.',
+};
 
 /** @param {Element} place @param {string} words */
 export function say(place, words) {
@@ -109,6 +114,19 @@ export class RoomView {
     this._tickWaiting(now);
   }
 
+  /** Height of each picture on the screen, in device pixels. @returns {Map<MediaStreamTrack, number>} */
+  shownHeights() {
+    /** @type {Map<MediaStreamTrack, number>} */
+    const heights = new Map();
+    for (const tile of this._tiles.values()) {
+      const [track] = tile.stream.getVideoTracks();
+      const height = tile.video.getBoundingClientRect().height * window.devicePixelRatio;
+      // In steps: a moving edge must not have every frame's size told.
+      if (track) heights.set(track, Math.ceil(height / 40) * 40);
+    }
+    return heights;
+  }
+
   // ---------------------------------------------------------------- parts
 
   /** @param {RoomState} state */
@@ -119,10 +137,23 @@ export class RoomView {
     sign.hidden = !words;
     sign.classList.toggle('recording--paused', state.snapshot?.recording.state === 'paused');
     say(sign, words);
+    this._drawQuality(state);
+  }
+
+  /** @param {RoomState} state */
+  _drawQuality(state) {
+    const quality = tellingQuality(state);
     const meter = byId('quality');
-    meter.hidden = !state.quality || state.media !== 'connected';
-    meter.dataset.quality = String(state.quality);
-    say(byId('quality-words'), QUALITY_WORDS[state.quality]);
+    meter.hidden = !quality;
+    if (!quality) return;
+    const other = others(state).find((person) => person.id === quality.person);
+    const word = quality.word[0].toUpperCase() + quality.word.slice(1);
+    meter.dataset.quality = quality.word;
+    say(byId('quality-words'), other ? `${callName(other.name)}: ${quality.word} connection` : `${word} connection`);
+    say(byId('quality-meaning'), QUALITY_MEANS[quality.word]);
+    const delay = quality.round_trip_ms === null ? '' : `, ${quality.round_trip_ms} ms there and back`;
+    const lost = Math.round(1000 * quality.loss) / 10;
+    say(byId('quality-numbers'), `Sound ${quality.mos.toFixed(1)} of 4.5, ${lost} % of packets lost${delay}`);
   }
 
   /** @param {RoomState} state @param {Map<string, Tracks>} tracks */
@@ -282,7 +313,9 @@ export class RoomView {
       element('span', { class: 'who__text' },
         element('span', { class: 'who__name' }, person.name),
         element('span', { class: 'who__sub num', 'data-waiting-since': person.since },
-          person.connected ? '' : 'Lost the connection, coming back')))));
+          person.connected ? '' : 'Lost the connection, coming back')),
+      ...(this.root.dataset.role === 'practitioner' && person.role === 'guest'
+        ? [admitButton(this.root.dataset.session || '', person, (words) => showError(byId('lobby-error'), words))] : []))));
   }
 
   /** @param {number} now */
