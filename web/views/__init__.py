@@ -19,11 +19,15 @@ PAGES = (
     "consent",
     "afterwards",
     "room",
+    "chat",
+    "problems",
     "therapist",
     "availability",
     "recordings",
     "admin",
+    "staff",
     "account",
+    "messages",
 )
 
 

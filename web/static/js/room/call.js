@@ -214,6 +214,19 @@ export class Call {
     if (mid) this.signaling.send({ type: 'mute', mid, muted: !(device.on && device.ready) });
   }
 
+  /** Sound alone, for a weak line or a tired day: no pictures come and the own camera is off. */
+  async toggleSoundOnly() {
+    const soundOnly = !this.state.soundOnly;
+    this._news({ type: 'soundOnly', soundOnly });
+    if (soundOnly && this.state.camera.on) await this.toggle('camera');
+    await this._peer?.receivePictures(!soundOnly);
+  }
+
+  /** The practitioner has switched it off; the person may switch it on again. */
+  noteMuted() {
+    if (this.state.microphone.on) void this.toggle('microphone');
+  }
+
   // ---------------------------------------------------------------- screen
 
   async toggleScreen() {
@@ -280,7 +293,7 @@ export class Call {
         this._picturesChanged = true;
         break;
       case 'slots_needed':
-        this._peer?.needSlots(message.audio, message.video);
+        this._peer?.needSlots(message.audio, this.state.soundOnly ? 0 : message.video);
         break;
       case 'encodings':
         this._peer?.setEncodings(message.mid, message.rids);
@@ -396,6 +409,7 @@ export class Call {
     await peer.answered(revision, sdp);
     if (peer !== this._peer) return;
     if (revision === 1 && this._screen) await peer.shareScreen(this._screen);
+    if (revision === 1 && this.state.soundOnly) await peer.receivePictures(false);
     // The server takes a new section for audible and visible; it must know what is switched off.
     if (revision === 1) for (const kind of KINDS) if (!(this.state[kind].on && this.state[kind].ready)) this._tellMuted(kind);
     this.onChange(this.state, { type: 'media', media: this.state.media });

@@ -229,6 +229,14 @@ export class Peer {
     if (added) void this.offer();
   }
 
+  /** Pictures of others, or none of them: sections that wait inactive cost nothing. @param {boolean} wanted */
+  async receivePictures(wanted) {
+    for (const transceiver of this._receiving()) {
+      if (transceiver.receiver.track.kind === 'video') transceiver.direction = wanted ? 'recvonly' : 'inactive';
+    }
+    await this.offer();
+  }
+
   _receiving() {
     const sending = new Set(this._sending.values());
     return this._pc.getTransceivers().filter((transceiver) => !sending.has(transceiver));

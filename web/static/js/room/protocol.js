@@ -5,13 +5,15 @@
 /**
  * @typedef {{id: string, name: string, role: 'practitioner'|'client'|'guest', place: 'waiting'|'admitted',
  *   connected: boolean, media: 'none'|'connecting'|'connected'|'disconnected', since: string}} Person
- * @typedef {{mid: string, person: string|null, source: string|null, muted: boolean}} Slot
+ * @typedef {{mid: string, person: string|null, source: string|null, muted: boolean,
+ *   paused: boolean}} Slot
  * @typedef {{person: string, word: 'good'|'fair'|'poor', mos: number, loss: number, jitter_ms: number,
  *   round_trip_ms: number|null, freezes: number}} Quality
  * @typedef {{offered: boolean, state: 'off'|'recording'|'paused', reason: string|null, my_answer: 'yes'|'no'|null}} Recording
  * @typedef {{state: string, server_now: string, starts_at: string, ends_at: string, started_at: string|null,
  *   practitioner: {id: string, name: string}, people: {id: string, name: string, role: string}[],
- *   recording: Recording, can: {start: boolean, end: boolean, record: boolean, share_screen: boolean}}} Snapshot
+ *   recording: Recording, visitors_may_share: boolean,
+ *   can: {start: boolean, end: boolean, record: boolean, share_screen: boolean, moderate: boolean}}} Snapshot
  *
  * @typedef {{type: 'welcome', version: number, session: string, person: string, role: 'practitioner'|'client'|'guest',
  *   place: 'waiting'|'admitted', resumed: boolean, resume: string, ice_servers: RTCIceServer[], server_now: string,
@@ -27,6 +29,7 @@
  *   | {type: 'offer_needed', n: number}
  *   | {type: 'encodings', n: number, mid: string, rids: string[]}
  *   | {type: 'peer_lost', n: number}
+ *   | {type: 'news', n: number, topic: string, body: any}
  *   | {type: 'speaking', people: string[]}
  *   | ({type: 'quality'} & Quality)
  *   | {type: 'resume_token', n: number, resume: string}
