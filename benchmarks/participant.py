@@ -42,6 +42,7 @@ RTX: Final = 97
 VIDEO_SSRC: Final = 0x1000_0001
 AUDIO_SSRC: Final = 0x1000_0002
 CHECK_TIMEOUT_S: Final = 5.0
+HANDSHAKE_TIMEOUT_S: Final = 20.0
 IP_PKTINFO: Final = 8
 """Of <linux/in.h>; Python has no name for it. Its data: interface, our address, destination."""
 
@@ -78,14 +79,14 @@ def write_offer(ufrag: str, password: str, fingerprint: str, *, publishes: bool)
             "a=rtcp-mux",
             "a=rtcp-rsize",
         ]
-        lines += _audio_lines() if kind == "audio" else _video_lines()
+        lines += audio_lines() if kind == "audio" else video_lines()
         if publishes and direction == "sendonly":
             ssrc = AUDIO_SSRC if kind == "audio" else VIDEO_SSRC
             lines += [f"a=msid:- {kind}", f"a=ssrc:{ssrc} cname:benchmark"]
     return "\r\n".join([*lines, ""])
 
 
-def _audio_lines() -> list[str]:
+def audio_lines() -> list[str]:
     return [
         f"a=rtpmap:{OPUS} opus/48000/2",
         f"a=rtcp-fb:{OPUS} transport-cc",
@@ -93,7 +94,7 @@ def _audio_lines() -> list[str]:
     ]
 
 
-def _video_lines() -> list[str]:
+def video_lines() -> list[str]:
     feedback = ("goog-remb", "transport-cc", "ccm fir", "nack", "nack pli")
     return [
         f"a=rtpmap:{VP8} VP8/90000",
@@ -183,16 +184,28 @@ class _Link:
     role = "controlling"
     state = "completed"
 
-    def __init__(self, shared: SharedSocket, source: str, server: tuple[str, int]) -> None:
+    def __init__(self, shared: SharedSocket, source: str, server: tuple[str, int], pwd: str) -> None:
         self._shared = shared
         self._source = source
         self._server = server
+        self._pwd = pwd
 
     async def _recv(self) -> bytes:
         while True:
             datagram = await self._shared.inbox(self._source).get()
             if datagram and 20 <= datagram[0] <= 63:
                 return datagram
+            if datagram and datagram[0] < 4:
+                await self._answer_check(datagram)
+
+    async def _answer_check(self, datagram: bytes) -> None:
+        """Janus' ICE checks back although it calls itself lite."""
+        request = stun.parse_message(datagram)
+        if request.message_class is stun.Class.REQUEST:
+            response = stun.Message(stun.Method.BINDING, stun.Class.RESPONSE, request.transaction_id)
+            response.attributes["XOR-MAPPED-ADDRESS"] = self._server
+            response.add_message_integrity(self._pwd.encode())
+            await self._send(bytes(response))
 
     async def _send(self, data: bytes) -> None:
         self._shared.send(data, self._source, self._server)
@@ -288,12 +301,13 @@ class Peer:
             raise RuntimeError("the server refused the check")
 
     async def _shake_hands(self, answer: Answer) -> _Client:
-        client = _Client(_Link(self._seat.shared, self._seat.source, answer.server), [self._certificate])  # type: ignore[arg-type]  # all that it uses
+        client = _Client(_Link(self._seat.shared, self._seat.source, answer.server, self.pwd), [self._certificate])  # type: ignore[arg-type]  # all that it uses
         client._set_role("client")
         if self._profile is not None:
             client._srtp_profiles = [PROFILES[self._profile]]
         fingerprint = RTCDtlsFingerprint("sha-256", answer.fingerprint)
-        await client.start(RTCDtlsParameters([fingerprint], role="server"))
+        async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+            await client.start(RTCDtlsParameters([fingerprint], role="server"))
         if client.state != "connected":
             raise RuntimeError("the handshake failed")
         if client._task is not None:  # it would read on
