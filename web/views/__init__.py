@@ -24,6 +24,8 @@ PAGES = (
     "therapist",
     "availability",
     "recordings",
+    "wallet",
+    "receipts",
     "admin",
     "staff",
     "account",
