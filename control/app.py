@@ -22,25 +22,30 @@ from control.api import (
     availability,
     availability_rules,
     calendars,
+    clients,
     consents,
     guests,
     health,
     live,
+    my_practice,
     outbox,
     practitioners,
     ratings,
     recordings,
+    series,
     session_lists,
     sessions,
     wallet,
     webhooks,
 )
 from control.api import reschedules as reschedule_routes
+from control.client_files import ClientFiles
 from control.config import Settings
 from control.database import Database, upgrade
 from control.install import open_database
 from control.keys import (
     CASHIER,
+    CLIENT_FILES,
     CLOCK,
     DATABASE,
     HUB,
@@ -84,8 +89,11 @@ API_NOUNS = (
     availability,
     availability_rules,
     calendars,
+    clients,
+    my_practice,
     session_lists,
     sessions,
+    series,
     appointments,
     reschedule_routes,
     guests,
@@ -117,6 +125,7 @@ def create_app(
     app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock)
     app[MEDIA] = media if media is not None else MediaNode(settings.media)
     app[LOOP_WATCH] = LoopWatch()
+    app[CLIENT_FILES] = ClientFiles(app[DATABASE], app[INSTALL_KEYS].master_key)
     app[CASHIER] = cashier = _cashier(settings, app[DATABASE], clock)
     read_calendars = partial(busy_times.read_due, app[DATABASE], rules=busy_times.rules_from(settings))
     expire_requests = partial(reschedules.expire_due, app[DATABASE])

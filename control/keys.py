@@ -8,6 +8,7 @@ from aiohttp import web
 
 if TYPE_CHECKING:
     from control.accounts import Actor
+    from control.client_files import ClientFiles
     from control.config import Settings
     from control.database import Database
     from control.errors import Problem
@@ -40,6 +41,7 @@ SCHEDULER: web.AppKey["Scheduler"] = web.AppKey("holdspace.scheduler")
 # None without a payment gateway's keys.
 CASHIER: web.AppKey["Cashier | None"] = web.AppKey("holdspace.cashier")
 SESSION_WATCH: web.AppKey["SessionWatch"] = web.AppKey("holdspace.session_watch")
+CLIENT_FILES: web.AppKey["ClientFiles"] = web.AppKey("holdspace.client_files")
 LIMITS: web.AppKey["Limits"] = web.AppKey("holdspace.limits")
 INSTALL_KEYS: web.AppKey["InstallKeys"] = web.AppKey("holdspace.install_keys")
 # Draws a Problem as a page; set by the pages' setup(app). Without it requests.py writes a plain one.

@@ -22,6 +22,7 @@ PAGES: dict[str, str] = {
     "/practitioners": "anybody",
     "/practitioners?q=individual": "anybody",
     "/practitioners?q=nobody-of-that-name": "anybody",
+    "/practitioners?mode=video&price=60&free=7&topic=grief&language=English": "anybody",
     "/practitioners/{alice}": "anybody",
     "/practitioners/{alice}?service={service}": "anybody",
     "/book/{service}": "anybody",
@@ -47,6 +48,11 @@ PAGES: dict[str, str] = {
     "/therapist/sessions?show=past&q=bob": "alice erin",
     "/therapist/availability": "alice erin",
     "/therapist/availability?week=2026-03-09": "alice erin",
+    "/therapist/clients": "alice erin",
+    "/therapist/clients?q=bob": "alice erin",
+    "/therapist/clients/{bob}": "alice",
+    "/therapist/services": "alice erin",
+    "/therapist/profile": "alice erin",
     "/therapist/recordings": "alice erin",
     "/therapist/recordings/{recording}": "alice",
     "/admin/appointments": "dana",
@@ -124,6 +130,7 @@ async def ids(site: Site) -> dict[str, str]:
     held = await world.book(start=world.first_start + timedelta(days=1))
     return {
         "alice": world.alice.person_id,
+        "bob": world.bob.person_id,
         "service": world.service_id,
         "done": done.id,
         "missed": missed.id,
@@ -225,6 +232,8 @@ async def test_sign_in_leads_nowhere_else(site: Site, open_page: Open, target: s
     "path",
     [
         "/therapist/availability?week=9999-99-99",
+        "/therapist/clients?cursor=x&q=%00",
+        "/practitioners?price=1e9&free=-1&mode=x&topic=%00&language=%27",
         "/therapist/availability?week=0001-01-01",
         "/therapist/sessions?page=999999999999",
         "/therapist/sessions?page=-1&q=%00",

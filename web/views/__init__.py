@@ -21,6 +21,8 @@ PAGES = (
     "room",
     "therapist",
     "availability",
+    "clients",
+    "my_practice",
     "recordings",
     "admin",
     "account",

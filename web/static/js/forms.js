@@ -10,7 +10,8 @@
 //   <p data-error hidden>      where the server's refusal is shown, with the free times it names;
 //                              data-error="code" for one kind of refusal
 //
-// Inputs become JSON members by name; data-type says "number", "boolean", "json". A checkbox is a boolean.
+// Inputs become JSON members by name; data-type says "number", "boolean", "json", or "list" and
+// "numbers" for what is written with commas between. A checkbox is a boolean.
 
 import { ProblemError, newKey, request } from './api.js';
 import { when } from './time.js';
@@ -53,6 +54,8 @@ function typed(control, value) {
     case 'number': return Number(value);
     case 'boolean': return value === 'true';
     case 'json': return JSON.parse(value);
+    case 'list': return value.split(',').map((word) => word.trim()).filter(Boolean);
+    case 'numbers': return value.split(',').map((word) => word.trim()).filter(Boolean).map(Number);
     default: return value;
   }
 }
