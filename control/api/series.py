@@ -1,4 +1,4 @@
-"""Weekly series: which weeks are free, booking several at once, and paying for them. Thin: control/series.py decides."""
+"""Weekly series: which weeks are free, booking several at once, paying for them. Thin: control/series.py decides."""
 
 from typing import Annotated, Any
 

@@ -16,6 +16,7 @@ from control.api import (
     practitioners,
     ratings,
     reschedules,
+    series,
     session_lists,
     sessions,
     wallet,
@@ -25,7 +26,7 @@ from tests.helpers.practice import Site
 
 MODULES = (
     *(appointments, availability, availability_rules, clients, consents, guests, my_practice),
-    *(practitioners, ratings, reschedules, session_lists, sessions, wallet),
+    *(practitioners, ratings, reschedules, series, session_lists, sessions, wallet),
 )
 ROUTES = [(route.method, route.path) for module in MODULES for route in module.routes]  # type: ignore[attr-defined]
 PUBLIC = {
@@ -33,6 +34,7 @@ PUBLIC = {
     ("GET", "/api/practitioners"),
     ("GET", "/api/practitioners/{id}"),
     ("GET", "/api/services/{id}/slots"),
+    ("GET", "/api/services/{id}/series"),
 }
 ID = ":[0-9a-f]{32}"
 NOBODYS = "0" * 32
@@ -50,6 +52,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "/rate-session": {"rating": 5},
     "/consents/": {"answer": "yes", "text_id": NOBODYS},
     "/wallet": {"amount_minor": 100, "currency": "EUR"},
+    "/sessions/book-series": {
+        "serviceId": NOBODYS,
+        "starts": ["2026-03-02T14:00:00Z", "2026-03-09T14:00:00Z"],
+        "timeZone": "UTC",
+    },
     "/sessions/book": {"serviceId": NOBODYS, "start": "2026-03-02T14:00:00Z", "timeZone": "UTC"},
     "/sessions/availability": {"date": "2026-03-05", "startTime": "09:00", "endTime": "10:00"},
 }
@@ -116,6 +123,8 @@ async def test_unknown_id_is_not_found_anywhere(site: Site) -> None:
         if "{id" not in path:
             continue
         query = "?date=2026-03-02&first=2026-03-02&last=2026-03-03" if method == "GET" else ""
+        if path.endswith("/series"):
+            query = "?start=2026-03-02T14:00:00Z&weeks=2"
         for who in (site.world.alice, site.world.bob, site.world.dana):
             status, problem = await ask(site, who, method, filled(path, NOBODYS) + query)
             assert status in (403, 404, 422), (method, path, problem)

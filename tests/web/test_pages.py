@@ -36,6 +36,7 @@ PAGES: dict[str, str] = {
     "/book/{service}?appointment={held}": "bob",
     "/book/{service}?appointment={held}&step=pay&terms=yes": "bob",
     "/book/{service}?appointment={now}": "bob",
+    "/book/{service}/series?start=2026-03-02T16:00:00Z&weeks=3": "alice bob charlie dana erin",
     "/sessions/{now}": "alice bob dana",
     "/sessions/{done}": "alice bob dana",
     "/sessions/{missed}": "alice bob dana",

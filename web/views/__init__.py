@@ -14,6 +14,7 @@ PAGES = (
     "public",
     "signing_in",
     "booker",
+    "series",
     "client",
     "session",
     "consent",

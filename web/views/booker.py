@@ -77,7 +77,7 @@ async def slots(request: web.Request) -> web.StreamResponse:
 async def choice_of(request: web.Request, found: ProfileView, service: ServiceView, now: datetime) -> Choice:
     """The month of `?start`, else of `?month`, else the first with a free time (this one or the next)."""
     db, zone = request.app[DATABASE], zone_of(request)
-    start = _start_untrusted(request)
+    start = start_untrusted(request)
     wanted = start.astimezone(ZoneInfo(zone)).date() if start is not None else None
     first = wanted.replace(day=1) if wanted is not None else _first_untrusted(request)
     month = await _month(db, found, service, zone, first, wanted, now)
@@ -114,7 +114,7 @@ def _first_untrusted(request: web.Request) -> date | None:
         return None
 
 
-def _start_untrusted(request: web.Request) -> datetime | None:
+def start_untrusted(request: web.Request) -> datetime | None:
     """A moment with a zone, between years that the calendar can show."""
     try:
         start = datetime.fromisoformat(request.query.get("start", "").replace(" ", "+"))
@@ -146,12 +146,12 @@ async def _booked(request: web.Request, appointment_id: str, now: datetime) -> w
         step=step,
         session=session,
         policy=policy_words(view.late_window_minutes, view.late_fee_bp, view.no_show_fee_bp),
-        wallet=await _wallet(db, actor, session.currency) if step == "pay" else None,
+        wallet=await wallet_of(db, actor, session.currency) if step == "pay" else None,
         opens_at=session.starts_at - request.app[SETTINGS].booking.opens_before,
     )
 
 
-async def _wallet(db: Database, actor: Actor, currency: str) -> Wallet:
+async def wallet_of(db: Database, actor: Actor, currency: str) -> Wallet:
     held = await ledger.balances(db, actor.person_id)
     amount = sum(one.amount_minor for one in held if one.kind is ledger.Kind.WALLET and one.currency == currency)
     return Wallet(amount, currency)
