@@ -22,16 +22,23 @@ from control.api import (
     availability,
     availability_rules,
     calendars,
+    chat,
     clients,
     consents,
+    factors,
+    files,
     guests,
     health,
     live,
+    messages,
     my_practice,
     outbox,
+    people,
     practitioners,
+    problems,
     ratings,
     recordings,
+    room_control,
     series,
     session_lists,
     sessions,
@@ -39,22 +46,30 @@ from control.api import (
     webhooks,
 )
 from control.api import reschedules as reschedule_routes
+from control.chat import Chat
 from control.client_files import ClientFiles
 from control.config import Settings
 from control.database import Database, upgrade
+from control.files import Files
 from control.install import open_database
 from control.keys import (
     CASHIER,
+    CHAT,
     CLIENT_FILES,
     CLOCK,
     DATABASE,
+    FACTOR_RULES,
+    FILES,
     HUB,
     INSTALL_KEYS,
     LIMITS,
     LIVE,
     LOOP_WATCH,
     MEDIA,
+    MESSAGES,
     OUTBOX,
+    PROBLEMS,
+    QUALITY,
     RECORDER,
     RECORDINGS,
     SCHEDULER,
@@ -64,12 +79,17 @@ from control.keys import (
 )
 from control.limits import Limits, client_address, network_of
 from control.measures import LoopWatch
+from control.messages import remind_unanswered, rules_from
 from control.money.cashier import Cashier
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
+from control.problems import Problems
+from control.quality import QualityLog
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
+from control.room_news import forward_news
 from control.scheduler import Scheduler
+from control.second_factor import FactorRules
 from control.session_events import forward_sign_outs, forward_to
 from control.session_watch import SessionWatch
 from control.waiting_room import WaitingRoom
@@ -83,6 +103,8 @@ log = logging.getLogger(__name__)
 
 API_NOUNS = (
     accounts,
+    factors,
+    people,
     live,
     health,
     outbox,
@@ -97,12 +119,17 @@ API_NOUNS = (
     appointments,
     reschedule_routes,
     guests,
+    chat,
+    room_control,
+    problems,
+    files,
     consents,
     ratings,
     practitioners,
     wallet,
     webhooks,
     recordings,
+    messages,
 )
 YEAR_S = 31_536_000
 
@@ -120,16 +147,26 @@ def create_app(
     app[CLOCK] = clock
     app[INSTALL_KEYS] = keyfiles.load(settings)
     app[DATABASE] = open_database(settings)
+    app[FACTOR_RULES] = FactorRules.from_master_key(
+        app[INSTALL_KEYS].master_key, for_staff=settings.security.second_factor, demo=settings.demo
+    )
     app[LIMITS] = Limits()
     app[LIVE] = LiveBus()
     app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock)
     app[MEDIA] = media if media is not None else MediaNode(settings.media)
     app[LOOP_WATCH] = LoopWatch()
     app[CLIENT_FILES] = ClientFiles(app[DATABASE], app[INSTALL_KEYS].master_key)
+    app[MESSAGES] = rules_from(settings.messages, app[INSTALL_KEYS].master_key)
     app[CASHIER] = cashier = _cashier(settings, app[DATABASE], clock)
     read_calendars = partial(busy_times.read_due, app[DATABASE], rules=busy_times.rules_from(settings))
     expire_requests = partial(reschedules.expire_due, app[DATABASE])
-    errands = (read_calendars, expire_requests, *(() if cashier is None else (cashier.run_once,)))
+    app[PROBLEMS] = Problems(app[DATABASE], app[INSTALL_KEYS].master_key)
+    escalate = app[PROBLEMS].escalate_due
+    app[FILES] = _files(app, settings)
+    forget_files = app[FILES].forget_unfinished
+    paying = () if cashier is None else (cashier.run_once,)
+    remind = partial(remind_unanswered, app[DATABASE], app[MESSAGES])
+    errands = (read_calendars, expire_requests, escalate, forget_files, remind, *paying)
     app[SCHEDULER] = Scheduler(app[DATABASE], clock, errands=errands)
     app[WAITING_ROOM] = WaitingRoom(
         app[DATABASE],
@@ -150,10 +187,12 @@ def create_app(
         ),
         clock=clock,
     )
+    app[QUALITY] = QualityLog(app[DATABASE], app[HUB], clock)
     recorder = Recorder(app[MEDIA], settings.recordings_dir, app[INSTALL_KEYS].master_key, clock)
     app[RECORDER] = recorder
     keep = timedelta(days=settings.recording.retention_days)
     app[RECORDINGS] = Recordings(app[DATABASE], recorder, app[HUB], clock, keep=keep)
+    app[CHAT] = Chat(app[DATABASE], app[INSTALL_KEYS].master_key)
     app[SESSION_WATCH] = SessionWatch(app[DATABASE], app[HUB], app[RECORDINGS])
     app.cleanup_ctx.extend((_database, _notices, _media, _recordings, _sessions, _loop_watch))
     app.on_shutdown.append(_close_sockets)
@@ -161,6 +200,16 @@ def create_app(
     app.on_response_prepare.append(_cache_static)
     _add_routes(app)
     return app
+
+
+def _files(app: web.Application, settings: Settings) -> Files:
+    return Files(
+        app[DATABASE],
+        settings.server.data_dir / "files",
+        app[INSTALL_KEYS].master_key,
+        most_bytes=settings.files.most_mb * 1_000_000,
+        chunk_bytes=settings.server.max_body_bytes,
+    )
 
 
 def _cashier(settings: Settings, db: Database, clock: Callable[[], datetime]) -> Cashier | None:
@@ -213,10 +262,12 @@ async def _recordings(app: web.Application) -> AsyncIterator[None]:
     yield
     await app[RECORDINGS].close()
     await app[RECORDER].close()
+    await app[QUALITY].close()
 
 
 async def _sessions(app: web.Application) -> AsyncIterator[None]:
     forward_to(app[DATABASE], app[HUB])
+    forward_news(app[DATABASE], app[HUB])
     forward_sign_outs(app[DATABASE], app[HUB].sign_out)
     await app[SCHEDULER].start()
     await app[SESSION_WATCH].start()

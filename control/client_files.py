@@ -116,7 +116,7 @@ class ClientFiles:
                 id=note_id,
                 practitioner_id=actor.person_id,
                 client_id=client_id,
-                sealed=self._sealer.seal(text.encode(), note_id),
+                sealed=self._sealer.seal(text, note_id),
                 version=1,
                 created_at=now,
                 changed_at=now,
@@ -132,7 +132,7 @@ class ClientFiles:
             changed = await session.execute(
                 update(ClientNote)
                 .where(ClientNote.id == note_id, ClientNote.version == version)
-                .values(sealed=self._sealer.seal(text.encode(), note_id), version=version + 1, changed_at=now)
+                .values(sealed=self._sealer.seal(text, note_id), version=version + 1, changed_at=now)
                 .execution_options(synchronize_session=False)
             )
             if cast(CursorResult[Any], changed).rowcount != 1:
@@ -165,7 +165,7 @@ class ClientFiles:
             ]
 
     def _view(self, row: ClientNote) -> NoteView:
-        text = self._sealer.unseal(row.sealed, row.id).decode()
+        text = self._sealer.unseal(row.sealed, row.id)
         return NoteView(row.id, text, row.version, row.created_at, row.changed_at)
 
 

@@ -97,7 +97,9 @@ def _section(plan: SectionPlan, local: Local, *, first: bool) -> Iterator[str]:
         yield from _codec(codec, published=plan.source is not None)
     if plan.source is not None and section.rids:
         yield from (f"a=rid:{rid} recv" for rid in section.rids)
-        yield f"a=simulcast:recv {';'.join(section.rids)}"
+        # Chromium sends every encoding that the answer does not call paused.
+        listed = ("~" + rid if rid in section.paused else rid for rid in section.rids)
+        yield f"a=simulcast:recv {';'.join(listed)}"
     yield from _streams(plan, local.cname)
 
 

@@ -8,7 +8,7 @@ application runs; events hop back and reach listeners on the application's loop,
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from media.config import MediaSettings
@@ -84,6 +84,14 @@ class MediaNode:
         """Stop or resume forwarding what `participant` publishes in section `mid`."""
         await self._call(lambda rooms, _: rooms.set_muted(room, participant, mid, muted))
 
+    async def permit(self, room: RoomId, participant: ParticipantId, *, may_publish: frozenset[TrackSource]) -> None:
+        """Change what `participant` may publish; tracks of sources they may not any more end. Raises UnknownId."""
+        await self._call(lambda rooms, _: rooms.permit(room, participant, may_publish))
+
+    async def set_view(self, room: RoomId, participant: ParticipantId, heights: Mapping[str, int]) -> None:
+        """By MID: device pixels at which the participant's page shows each receiving section, 0 for not at all."""
+        await self._call(lambda rooms, _: rooms.set_view(room, participant, heights))
+
     async def leave(self, room: RoomId, participant: ParticipantId) -> None:
         """Idempotent; the last one out closes the room."""
         await self._call(lambda rooms, _: rooms.leave(room, participant))
@@ -121,6 +129,7 @@ class MediaNode:
         def added(rooms: Rooms, core: "Node") -> int:
             tap = rooms.next_id()
             core.add_tap(rooms.core_id(room), tap, track, grant, journal, key_id, key)
+            rooms.add_tap(room, tap, track)
             return tap
 
         return await self._call(added)

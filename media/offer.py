@@ -82,6 +82,8 @@ class Section:
     """(ssrc, rtx ssrc) by FID groups (RFC 5576)."""
     rids: tuple[str, ...]
     """Simulcast encodings the offerer would send (RFC 8853), in its order."""
+    paused: frozenset[str]
+    """Those of them that it does not send now ("~")."""
     rtcp_rsize: bool
     fmt: tuple[int, ...]
 
@@ -257,6 +259,7 @@ def _read_section(lines: tuple[str, ...]) -> Section:
     _need(len(fmt) <= MAX_FORMATS and len(set(fmt)) == len(fmt), "too many formats")
     kind: Kind = "audio" if found[1] == "audio" else "video"
     format_lines = tuple(line for line in lines[1:] if _attribute(line)[0] in _FORMAT_ATTRIBUTES)
+    rids, paused = _read_rids(attributes)
     return Section(
         mid=mid,
         kind=kind,
@@ -266,7 +269,8 @@ def _read_section(lines: tuple[str, ...]) -> Section:
         codecs=() if stopped else _read_codecs(kind, fmt, format_lines),
         extensions=_read_extensions(attributes.get("extmap", ())),
         ssrcs=_read_ssrcs(attributes),
-        rids=_read_rids(attributes),
+        rids=rids,
+        paused=paused,
         rtcp_rsize="rtcp-rsize" in attributes,
         fmt=fmt,
     )
@@ -339,14 +343,17 @@ def _read_ssrc(text: str) -> int:
     return ssrc
 
 
-def _read_rids(attributes: Mapping[str, list[str]]) -> tuple[str, ...]:
+def _read_rids(attributes: Mapping[str, list[str]]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """All, and the paused ones."""
     sent = [value.split()[0] for value in attributes.get("rid", ()) if value.split()[1:2] == ["send"]]
     listed: list[str] = []
     for value in attributes.get("simulcast", ())[:1]:
         words = value.split()
         for direction, streams in zip(words[::2], words[1::2], strict=False):
             if direction == "send":
-                listed = [stream.split(",")[0].removeprefix("~") for stream in streams.split(";")]
+                listed = [stream.split(",")[0] for stream in streams.split(";")]
+    paused = frozenset(rid[1:] for rid in listed if rid.startswith("~"))
+    listed = [rid.removeprefix("~") for rid in listed]
     _need(all(_TOKEN.fullmatch(rid) for rid in listed) and set(listed) <= set(sent), "simulcast names unknown rids")
     _need(len(listed) <= MAX_RIDS and len(set(listed)) == len(listed), "too many rids")
-    return tuple(listed)
+    return tuple(listed), paused

@@ -16,6 +16,7 @@ from media.answer import Candidate, Local, has_rtx, write_answer
 from media.dtls import DtlsEnd, DtlsSession, ServerCertificate, SrtpKeys
 from media.errors import BadOffer, MediaError, UnknownId
 from media.negotiation import Negotiation, Plan, Policy, SectionPlan, Streams
+from media.quality import Gauge
 from media.room import Member, Room, Slot, Track
 from media.types import Answer, ConnectionState, MediaEvent, Offer, TrackEnded, TrackPublished, TrackSource
 
@@ -73,6 +74,7 @@ class Peer:
         self._specs: dict[int, object] = {}
         """Track or slot → what the core was last told, to call it only about changes."""
         self._timeout: asyncio.TimerHandle | None = None
+        self.gauge = Gauge()
 
     def answer(self, offer: Offer, policy: Policy) -> tuple[Answer, list[MediaEvent]]:
         """Raises BadOffer (nothing changed), UnknownId once the connection is over."""
@@ -149,6 +151,11 @@ class Peer:
         self.member.decodes = plan.decodes
         return events
 
+    def end_tracks_beyond(self, may_publish: frozenset[TrackSource]) -> list[MediaEvent]:
+        """A section that is permitted again sends again from its next offer on."""
+        tracks = self.room.tracks_of(self.member.participant)
+        return [self._end_track(track) for track in tracks if track.source not in may_publish]
+
     def _set_track(self, section: SectionPlan, source: TrackSource) -> list[MediaEvent]:
         mid = section.section.mid
         track = self.room.find_track(self.member.participant, mid)
@@ -161,6 +168,7 @@ class Peer:
             _track_spec(section),
             lambda spec: self._core.set_track(self.room.core_id, self.transport, identity, spec),
         )
+        track.offer_rids(section.section.rids, section.section.paused)
         self.room.tracks[track.id] = track
         return [TrackPublished(track.info(self.room.id))] if fresh else []
 
@@ -244,6 +252,8 @@ class Peer:
         self.member.slots.clear()
         self.member.decodes = frozenset()
         self.member.needed = None
+        self.member.heights = {}
+        self.member.estimate_bps = self.member.cap_bps = None
         self.member.negotiated = False
         try:
             self._core.remove_transport(self.room.core_id, self.transport)

@@ -7,9 +7,9 @@ tables from core ids to rooms, peers and tracks; the rules are in `room.py`, the
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from media.addresses import choose_candidates, interface_addresses
 from media.allocation import MAX_AUDIO_SLOTS
@@ -19,7 +19,8 @@ from media.dtls import CertificateStore
 from media.errors import MediaError, UnknownId
 from media.negotiation import Policy
 from media.peer import FINAL_STATES, Peer, Surroundings
-from media.room import Member, Room
+from media.quality import MEASURE_EVERY_S
+from media.room import Changes, Member, Room
 from media.types import (
     Answer,
     ConnectionChanged,
@@ -30,6 +31,7 @@ from media.types import (
     Offer,
     OfferNeeded,
     ParticipantId,
+    QualityMeasured,
     RoomFailed,
     RoomId,
     TapEnded,
@@ -40,7 +42,7 @@ from media.types import (
 )
 
 if TYPE_CHECKING:
-    from media._forwarder import Node
+    from media._forwarder import Node, TransportStats
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +65,8 @@ class Rooms:
         self._by_transport: dict[int, Peer] = {}
         self._quiet: dict[RoomId, asyncio.TimerHandle] = {}
         self._tickets: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._measuring: dict[int, asyncio.TimerHandle] = {}
+        """By transport; each from its own start, so that they spread."""
 
     # what people do
 
@@ -129,6 +133,24 @@ class Rooms:
             self._emit(TrackMuted(name, participant, track.id, muted))
             self._refill(room)
 
+    def permit(self, name: RoomId, participant: ParticipantId, may_publish: frozenset[TrackSource]) -> None:
+        room, peer = self._find_peer(name, participant)
+        peer.member.may_publish = may_publish
+        self._emit_all(peer.end_tracks_beyond(may_publish))
+        self._refill(room)
+
+    def set_view(self, name: RoomId, participant: ParticipantId, heights: Mapping[str, int]) -> None:
+        room, peer = self._find_peer(name, participant)
+        peer.member.heights = dict(heights)
+        self._reshare(room)
+
+    def add_tap(self, name: RoomId, tap: int, track: int) -> None:
+        """A recording wants the best of the track."""
+        room = self._find(name)
+        if track in room.tracks:
+            room.tracks[track].taps.add(tap)
+            self._reshare(room)
+
     def leave(self, name: RoomId, participant: ParticipantId) -> None:
         room = self._rooms.get(name)
         if room is None or participant not in room.members:
@@ -169,8 +191,12 @@ class Rooms:
         return next(self._ids)
 
     def dump(self, name: RoomId) -> "asyncio.Future[dict[str, Any]]":
+        core_id = self.core_id(name)
+        return self._ask(lambda ticket: self._core.request_dump(core_id, ticket))
+
+    def _ask(self, request: Callable[[int], None]) -> "asyncio.Future[dict[str, Any]]":
         ticket = next(self._ids)
-        self._core.request_dump(self.core_id(name), ticket)
+        request(ticket)
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._tickets[ticket] = future
         future.add_done_callback(lambda _: self._tickets.pop(ticket, None))
@@ -193,10 +219,13 @@ class Rooms:
                 self._codec_known(core_id, track, name, fmtp)
             case ("levels", core_id, levels):
                 self._hear(core_id, levels)
-            case ("estimate", core_id, transport, bps, is_limit):
-                log.debug("estimate room=%s transport=%s bps=%s is_limit=%s", core_id, transport, bps, is_limit)
+            case ("estimate", _, transport, bps, is_limit):
+                if peer := self._by_transport.get(transport):
+                    peer.member.estimate_bps = bps if is_limit else None
+                    self._reshare(peer.room)
             case ("tap_ended", core_id, tap, reason):
                 if room := self._by_core_id.get(core_id):
+                    self._tap_ended(room, tap)
                     self._emit(TapEnded(room.id, tap, reason))
             case ("journal", journal, state, detail):
                 self._emit(JournalChanged(journal, state, str(detail)))
@@ -240,6 +269,7 @@ class Rooms:
             for track_id, level, active in levels
             if (track := room.tracks.get(track_id)) and track.source is TrackSource.microphone
         ]
+        before = room.speakers.active()
         self._emit(Levels(room.id, room.speakers.hear(report, loop.time())))
         if timer := self._quiet.pop(room.id, None):
             timer.cancel()
@@ -247,6 +277,13 @@ class Rooms:
             self._quiet[room.id] = loop.call_later(QUIET_AFTER_S, self._hear, core_id, ())
         if sum(track.source.kind == "audio" for track in room.tracks.values()) > MAX_AUDIO_SLOTS:
             self._refill(room)
+        elif len(room.members) > 2 and room.speakers.active() != before:
+            self._reshare(room)
+
+    def _tap_ended(self, room: Room, tap: int) -> None:
+        for track in room.tracks.values():
+            track.taps.discard(tap)
+        self._reshare(room)
 
     def _room_failed(self, core_id: int, message: str) -> None:
         room = self._by_core_id.get(core_id)
@@ -270,6 +307,7 @@ class Rooms:
             return
         self._emit(ConnectionChanged(room.id, participant, state))
         if state is ConnectionState.connected:
+            self._measure_later(peer)
             for slot in peer.member.slots.values():
                 if slot.kind == "video" and slot.track is not None:
                     self._core.request_keyframe(room.core_id, slot.track)
@@ -283,13 +321,51 @@ class Rooms:
         peer = self._peers.pop((room.id, participant), None)
         if peer is not None:
             del self._by_transport[peer.transport]
+            if timer := self._measuring.pop(peer.transport, None):
+                timer.cancel()
             self._emit_all(peer.close())
 
+    # quality
+
+    def _measure_later(self, peer: Peer) -> None:
+        if timer := self._measuring.pop(peer.transport, None):
+            timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._measuring[peer.transport] = loop.call_later(MEASURE_EVERY_S, self._measure, peer)
+
+    def _measure(self, peer: Peer) -> None:
+        """Ask the core and go on at once: its answer may be dropped, and then only one measurement is missing."""
+        self._measure_later(peer)
+        if peer.state is not ConnectionState.connected:
+            return
+        room, transport = peer.room.core_id, peer.transport
+        answer = self._ask(lambda ticket: self._core.request_stats(room, transport, ticket))
+        answer.add_done_callback(lambda done: self._measured(peer, done))
+        asyncio.get_running_loop().call_later(MEASURE_EVERY_S, answer.cancel)
+
+    def _measured(self, peer: Peer, answer: "asyncio.Future[dict[str, Any]]") -> None:
+        if answer.cancelled() or self._by_transport.get(peer.transport) is not peer:
+            return
+        quality = peer.gauge.measure(cast("TransportStats", answer.result()))
+        self._emit(QualityMeasured(peer.room.id, peer.member.participant, quality))
+
     def _refill(self, room: Room) -> None:
-        refill = room.refill()
-        for slot, track in refill.sources:
+        self._carry_out(room, room.refill())
+
+    def _reshare(self, room: Room) -> None:
+        self._carry_out(room, room.reshare())
+
+    def _carry_out(self, room: Room, changes: Changes) -> None:
+        for slot, track in changes.sources:
             self._core.set_slot_source(room.core_id, slot, track)
-        self._emit_all(refill.events)
+        for slot, bps in changes.shares:
+            self._core.set_slot_share(room.core_id, slot, bps)
+        for participant, bps in changes.caps:
+            if peer := self._peers.get((room.id, participant)):
+                self._core.set_max_bitrate(room.core_id, peer.transport, bps)
+        for slot, choice in changes.choices:
+            self._core.set_layer(room.core_id, slot, choice.rid, choice.temporal)
+        self._emit_all(changes.events)
 
     def _ask_for_common_codecs(self, room: Room, *, beside: ParticipantId) -> None:
         for participant in room.members:

@@ -50,6 +50,9 @@ class Speakers:
     def forget(self, participant: ParticipantId) -> None:
         self._voices.pop(participant, None)
 
+    def active(self) -> frozenset[ParticipantId]:
+        return frozenset(participant for participant, voice in self._voices.items() if voice.active)
+
     @property
     def someone_active(self) -> bool:
         return any(voice.active for voice in self._voices.values())

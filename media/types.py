@@ -83,6 +83,8 @@ class SlotView:
     publisher: ParticipantId | None
     source: TrackSource | None
     muted: bool
+    paused: bool = False
+    """The subscriber's path carries too little for it just now; it comes back by itself."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,16 @@ class OfferNeeded:
 
     room: RoomId
     participant: ParticipantId
+
+
+@dataclass(frozen=True)
+class EncodingsWanted:
+    """The page is to send these simulcast encodings of section `mid` and no others; none when nobody watches."""
+
+    room: RoomId
+    participant: ParticipantId
+    mid: str
+    rids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -166,6 +178,30 @@ class Levels:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """One connection over some seconds; `media/quality.py` says how it is rated."""
+
+    loss_in: float
+    """Share of its packets that did not reach the server, before repair."""
+    loss_out: float
+    """Share of the server's packets that did not reach it, the worst of its streams, before repair."""
+    jitter_ms: float
+    round_trip_ms: float | None
+    """Between it and the server; None until its first report."""
+    mos: float
+    """Mean opinion score, 1-4.5."""
+
+
+@dataclass(frozen=True)
+class QualityMeasured:
+    """Every few seconds of a connected participant."""
+
+    room: RoomId
+    participant: ParticipantId
+    quality: Quality
+
+
+@dataclass(frozen=True)
 class RoomFailed:
     """A fault of ours ended this room: everybody in it is gone from media and may join again."""
 
@@ -195,11 +231,13 @@ MediaEvent = (
     | SlotsChanged
     | SlotsNeeded
     | OfferNeeded
+    | EncodingsWanted
     | TrackPublished
     | TrackCodec
     | TrackEnded
     | TrackMuted
     | Levels
+    | QualityMeasured
     | RoomFailed
     | TapEnded
     | JournalChanged

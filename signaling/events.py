@@ -6,6 +6,8 @@ Listeners are called on the application's loop and must not block; they see plac
 from dataclasses import dataclass
 from datetime import datetime
 
+from media.quality import Word
+from media.types import Quality
 from signaling.permissions import Admission, Place, Role
 
 
@@ -51,4 +53,15 @@ class Left:
     """False: the socket had been lost before, and control was told then."""
 
 
-HubEvent = Entered | Admitted | SentBack | Left
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One connection over the last few seconds, with what its page saw freeze meanwhile."""
+
+    admission: Admission
+    quality: Quality
+    word: Word
+    freezes: int
+    frozen_ms: int
+
+
+HubEvent = Entered | Admitted | SentBack | Left | Measured

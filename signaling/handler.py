@@ -204,6 +204,10 @@ class _Socket:
                 self._hub.peers.offer(session, message)
             case say.Mute():
                 await self._hub.peers.set_muted(session, message)
+            case say.View():
+                await self._hub.peers.set_view(session, message)
+            case say.Playback():
+                self._hub.peers.note_playback(session, message)
             case say.Ping():
                 try:
                     self._hub.ping(session, message.received)

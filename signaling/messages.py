@@ -22,8 +22,12 @@ MAX_MESSAGE_BYTES = 65_536
 MAX_SDP_BYTES = 60_000
 MAX_DEPTH = 4
 MAX_SOURCES = 32
+MAX_HEIGHT = 8_192
 MAX_COUNT = 2**53
 MAX_REVISION = 2**31 - 1
+MAX_FREEZES = 1_000
+MAX_FROZEN_MS = 60_000
+"""Of one report: pages report every few seconds, and a page that slept says no more than a minute."""
 
 _MID = re.compile(r"[A-Za-z0-9_-]{1,16}")
 
@@ -67,6 +71,19 @@ class Mute:
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    heights: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Playback:
+    """What the page saw of the pictures it plays since it last said so."""
+
+    freezes: int
+    frozen_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     received: int
 
@@ -76,7 +93,7 @@ class Leave:
     pass
 
 
-ClientMessage: TypeAlias = Hello | Resume | OfferMessage | Mute | Ping | Leave
+ClientMessage: TypeAlias = Hello | Resume | OfferMessage | Mute | View | Playback | Ping | Leave
 
 
 def parse_untrusted(text: str) -> ClientMessage:
@@ -199,6 +216,17 @@ def _read_mute(body: dict[str, Any]) -> ClientMessage:
     return Mute(_mid_untrusted(_take(body, "mid")), _take_bool(body, "muted"))
 
 
+def _read_view(body: dict[str, Any]) -> ClientMessage:
+    heights = _take(body, "heights")
+    if not isinstance(heights, dict) or len(heights) > MAX_SOURCES:
+        raise BadMessage("heights is out of bounds")
+    return View({_mid_untrusted(mid): _take_int(heights, mid, 0, MAX_HEIGHT) for mid in list(heights)})
+
+
+def _read_playback(body: dict[str, Any]) -> ClientMessage:
+    return Playback(_take_int(body, "freezes", 0, MAX_FREEZES), _take_int(body, "frozen_ms", 0, MAX_FROZEN_MS))
+
+
 def _read_ping(body: dict[str, Any]) -> ClientMessage:
     return Ping(_take_int(body, "received", 0, MAX_COUNT))
 
@@ -211,6 +239,8 @@ _READERS: dict[str, Callable[[dict[str, Any]], ClientMessage]] = {
     "hello": _read_hello,
     "offer": _read_offer,
     "mute": _read_mute,
+    "view": _read_view,
+    "playback": _read_playback,
     "ping": _read_ping,
     "leave": _read_leave,
 }
@@ -289,6 +319,7 @@ class Slot:
     person: str | None
     source: TrackSource | None
     muted: bool
+    paused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,8 +341,24 @@ class OfferWanted(ServerMessage):
 
 
 @dataclass(frozen=True, slots=True)
+class Encodings(ServerMessage):
+    type = "encodings"
+    mid: str
+    rids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PeerLost(ServerMessage):
     type = "peer_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class News(ServerMessage):
+    """What control tells a page of its session: signaling carries it and does not read it."""
+
+    type = "news"
+    topic: str
+    body: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +366,19 @@ class Speaking(ServerMessage):
     type = "speaking"
     numbered = False
     people: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QualityMessage(ServerMessage):
+    type = "quality"
+    numbered = False
+    person: str
+    word: str
+    mos: float
+    loss: float
+    jitter_ms: int
+    round_trip_ms: int | None
+    freezes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,24 @@ Called by hub.py under its rules (only the admitted have a peer). A peer lost on
 behind the page's back: the page is told, makes a new RTCPeerConnection, and its next offer joins the room again.
 """
 
+import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 from media.errors import BadOffer, MediaError, UnknownId
+from media.quality import MEASURE_EVERY_S, word_for
 from media.types import (
     Answer,
     ConnectionChanged,
     ConnectionState,
+    EncodingsWanted,
     Levels,
     MediaEvent,
     Offer,
     OfferNeeded,
     ParticipantId,
+    QualityMeasured,
     RoomFailed,
     RoomId,
     SlotsChanged,
@@ -26,6 +30,7 @@ from media.types import (
     TrackSource,
 )
 from signaling import messages as say
+from signaling.events import HubEvent, Measured
 from signaling.permissions import Place
 from signaling.seating import Seating
 from signaling.session import Session
@@ -40,6 +45,10 @@ class MediaRooms(Protocol):
     async def join(self, room: RoomId, participant: ParticipantId, *, may_publish: frozenset[TrackSource]) -> None: ...
     async def negotiate(self, room: RoomId, participant: ParticipantId, offer: Offer) -> Answer: ...
     async def set_muted(self, room: RoomId, participant: ParticipantId, mid: str, muted: bool) -> None: ...
+    async def permit(
+        self, room: RoomId, participant: ParticipantId, *, may_publish: frozenset[TrackSource]
+    ) -> None: ...
+    async def set_view(self, room: RoomId, participant: ParticipantId, heights: Mapping[str, int]) -> None: ...
     async def leave(self, room: RoomId, participant: ParticipantId) -> None: ...
     async def close_room(self, room: RoomId) -> None: ...
 
@@ -50,10 +59,12 @@ class Peers:
         media: MediaRooms,
         find: Callable[[RoomId], Seating | None],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
+        tell: Callable[[HubEvent], None],
     ) -> None:
         self._media = media
         self._find = find
         self._spawn = spawn
+        self._tell = tell
         media.add_listener(self._on_media)
 
     # ------------------------------------------------------------ by the hub
@@ -64,7 +75,7 @@ class Peers:
         session.has_peer = True
         session.media_state = ConnectionState.connecting
         session.answered = 0
-        session.mids = frozenset()
+        session.mids = {}
         session.joining = True
         try:
             await self._media.join(admission.room, admission.participant, may_publish=admission.may_publish)
@@ -83,6 +94,32 @@ class Peers:
             await self._media.leave(session.admission.room, session.admission.participant)
         except MediaError as error:
             log.warning("media leave failed session=%s code=%s", session.id[:8], error.code)
+
+    async def permit(self, session: Session) -> None:
+        """What the session may publish has changed; what it may not any more ends at once."""
+        if not session.has_peer:
+            return
+        admission = session.admission
+        try:
+            await self._media.permit(admission.room, admission.participant, may_publish=admission.may_publish)
+        except MediaError as error:
+            # The peer may be on its way out; one that can't be told must not go on publishing.
+            log.warning("media permit failed session=%s code=%s", session.id[:8], error.code)
+            await self.take(session)
+            session.post(say.PeerLost())
+
+    async def silence(self, session: Session) -> bool:
+        """Stop forwarding the session's microphone until its page says otherwise. False: nothing is sent."""
+        admission = session.admission
+        mids = [mid for mid, source in session.mids.items() if source is TrackSource.microphone]
+        if not session.has_peer or not mids:
+            return False
+        try:
+            for mid in mids:
+                await self._media.set_muted(admission.room, admission.participant, mid, True)
+        except MediaError:
+            return False
+        return True
 
     async def close_room(self, room: RoomId) -> None:
         try:
@@ -125,7 +162,7 @@ class Peers:
             session.post(say.ErrorMessage("media_unavailable", "Please try again.", False, offer.revision))
         else:
             session.answered = offer.revision
-            session.mids = session.mids | offer.sources.keys()
+            session.mids = {**session.mids, **offer.sources}
             if session.place is Place.admitted:
                 session.post(say.AnswerMessage(answer.revision, answer.sdp))
         finally:
@@ -144,6 +181,17 @@ class Peers:
         except MediaError:
             session.post(say.ErrorMessage("media_unavailable", "Please try again.", fatal=False))
 
+    async def set_view(self, session: Session, view: say.View) -> None:
+        """What a page shows is a hint: one that comes too early or too late changes nothing."""
+        if _may_have_peer(session) and session.has_peer:
+            with contextlib.suppress(MediaError):
+                await self._media.set_view(session.admission.room, session.admission.participant, view.heights)
+
+    def note_playback(self, session: Session, seen: say.Playback) -> None:
+        """Kept until the next measurement; more than a measurement can hold is not believed."""
+        session.freezes = min(session.freezes + seen.freezes, say.MAX_FREEZES)
+        session.frozen_ms = min(session.frozen_ms + seen.frozen_ms, say.MAX_FROZEN_MS)
+
     # ------------------------------------------------------------ by the media node
 
     def _on_media(self, event: MediaEvent) -> None:
@@ -152,12 +200,16 @@ class Peers:
                 self._post(event.room, event.participant, say.Slots(tuple(_slot(s) for s in event.slots)))
             case SlotsNeeded():
                 self._post(event.room, event.participant, say.SlotsWanted(event.audio, event.video))
+            case EncodingsWanted():
+                self._post(event.room, event.participant, say.Encodings(event.mid, event.rids))
             case OfferNeeded():
                 self._post(event.room, event.participant, say.OfferWanted())
             case ConnectionChanged():
                 self._connection_changed(event)
             case Levels():
                 self._levels(event)
+            case QualityMeasured():
+                self._measured(event)
             case RoomFailed():
                 self._room_failed(event)
             case _:
@@ -199,6 +251,17 @@ class Peers:
             if session.place is Place.admitted:
                 session.post(say.Speaking(speaking))
 
+    def _measured(self, event: QualityMeasured) -> None:
+        seating = self._find(event.room)
+        session = self._session(event.room, event.participant)
+        if seating is None or session is None:
+            return
+        freezes, frozen_ms = session.freezes, session.frozen_ms
+        session.freezes = session.frozen_ms = 0
+        word = word_for(event.quality.mos, frozen_ms / (1_000 * MEASURE_EVERY_S))
+        seating.tell_quality(session, event.quality, word, freezes)
+        self._tell(Measured(session.admission, event.quality, word, freezes, frozen_ms))
+
     def _room_failed(self, event: RoomFailed) -> None:
         seating = self._find(event.room)
         if seating is None:
@@ -228,4 +291,4 @@ def _refuse_offer(session: Session, offer: say.OfferMessage) -> tuple[str, str] 
 
 
 def _slot(view: SlotView) -> say.Slot:
-    return say.Slot(view.mid, view.publisher, view.source, view.muted)
+    return say.Slot(view.mid, view.publisher, view.source, view.muted, view.paused)

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from media.types import ConnectionState, RoomId
-from signaling.messages import People, PersonView
+from media.quality import Word
+from media.types import ConnectionState, Quality, RoomId
+from signaling.messages import People, PersonView, QualityMessage
 from signaling.permissions import Place, Role
 from signaling.session import Session
 
@@ -32,6 +33,24 @@ class Seating:
             if people != viewer.people_told:
                 viewer.people_told = people
                 viewer.post(People(people))
+
+    def tell_quality(self, measured: Session, quality: Quality, word: Word, freezes: int) -> None:
+        """Tell everyone in the room what they have not been told; a tenth of a score is no news."""
+        news = QualityMessage(
+            person=measured.admission.person_id,
+            word=word,
+            mos=round(quality.mos, 1),
+            loss=round(max(quality.loss_in, quality.loss_out), 3),
+            jitter_ms=round(quality.jitter_ms),
+            round_trip_ms=None if quality.round_trip_ms is None else round(quality.round_trip_ms),
+            freezes=freezes,
+        )
+        for viewer in self:
+            told = viewer.quality_told.get(news.person)
+            is_news = told is None or told[0] != word or abs(told[1] - quality.mos) >= 0.2 or freezes > 0
+            if viewer.attached and viewer.place is Place.admitted and is_news:
+                viewer.quality_told[news.person] = (word, quality.mos)
+                viewer.post(news)
 
 
 def _may_see(viewer: Session, seen: Session) -> bool:

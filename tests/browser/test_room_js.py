@@ -232,6 +232,36 @@ async def test_retries_are_spread_and_bounded(page: Page, script: Script) -> Non
     assert rounded == [[0, 0], [150, 350], [1200, 2800], [1200, 2800], [3000, 7000], [3000, 7000]]
 
 
+@pytest.mark.parametrize(
+    ("rids", "pixels", "sent"),
+    [
+        (["f"], 640 * 480, {"f": 1}),
+        (["q"], 640 * 480, {"q": 4}),
+        (["q", "f"], 1280 * 720, {"q": 4, "f": 1}),
+        (["q", "h", "f"], 1280 * 720, {"q": 4, "h": 2, "f": 1}),
+        (["q", "h"], 640 * 480, {"q": 4, "h": 2}),
+        (["q", "f"], 640 * 480, {"q": 4, "h": 1}),
+        (["q", "h", "f"], 640 * 480, {"q": 4, "h": 1}),
+        (["q", "f"], 320 * 180, {"f": 1}),
+        ([], 1280 * 720, {}),
+    ],
+)
+async def test_encodings_fit_what_the_browser_makes_of_a_camera(
+    page: Page, script: Script, rids: list[str], pixels: int, sent: dict[str, int]
+) -> None:
+    active, again = await page.evaluate(
+        """async ([rids, pixels]) => {
+            const { cameraEncodings, encodingsFor } = await import('/static/js/room/encodings.js');
+            const wanted = encodingsFor(cameraEncodings(), rids, pixels) || cameraEncodings();
+            const active = wanted.filter((one) => one.active).map((one) => [one.rid, one.scaleResolutionDownBy]);
+            return [Object.fromEntries(active), encodingsFor(wanted, rids, pixels)];
+        }""",
+        [rids, pixels],
+    )
+    assert active == sent
+    assert again is None
+
+
 # -- the reducer
 
 SNAPSHOT = {
@@ -334,6 +364,39 @@ async def test_new_session_forgets_people_and_slots_and_a_resumed_one_keeps_them
     assert left["people"] == []
 
 
+@pytest.mark.parametrize(
+    ("own", "other", "told"),
+    [
+        ("good", "good", "me"),
+        ("good", "fair", "mina"),
+        ("fair", "fair", "me"),
+        ("poor", "fair", "me"),
+        (None, "poor", None),
+    ],
+)
+async def test_bar_tells_of_one_s_own_connection_unless_the_other_s_is_worse(
+    page: Page, script: Script, own: str | None, other: str, told: str | None
+) -> None:
+    mina = {"id": "mina", "place": "admitted", "connected": True}
+    news: list[dict[str, Any]] = [
+        {"type": "heard", "message": {"type": "welcome", "person": "me", "role": "client", "place": "admitted"}},
+        {"type": "media", "media": "connected"},
+        {
+            "type": "heard",
+            "message": {"type": "people", "people": [mina]},
+        },
+        {"type": "heard", "message": {"type": "quality", "person": "mina", "word": other}},
+    ]
+    if own is not None:
+        news.append({"type": "heard", "message": {"type": "quality", "person": "me", "word": own}})
+    ask = """async (news) => {
+        const { freshState, reduce, tellingQuality } = await import('/static/js/room/state.js');
+        return tellingQuality(news.reduce(reduce, freshState()))?.person ?? null;
+    }"""
+    assert await page.evaluate(ask, news) == told
+    assert await page.evaluate(ask, [*news, {"type": "media", "media": "disconnected"}]) is None
+
+
 async def test_timers_follow_the_server_s_clock(page: Page, script: Script) -> None:
     cases = [
         ("2026-03-03T16:24:18.000Z", "24:18", "25:42", False, ""),
@@ -363,6 +426,28 @@ async def test_session_not_started_shows_no_timer(page: Page, script: Script) ->
         SNAPSHOT | {"started_at": None},
     )
     assert running is False
+
+
+async def test_a_line_too_slow_for_pictures_is_told_and_taken_back(page: Page, script: Script) -> None:
+    def slots(n: int, *, paused: bool) -> dict[str, Any]:
+        camera = {"mid": "3", "person": "mina", "source": "camera", "muted": False, "paused": paused}
+        return {"type": "slots", "n": n, "slots": [camera]}
+
+    notices = await page.evaluate(
+        """async (steps) => {
+            const { freshState, reduce } = await import('/static/js/room/state.js');
+            const { noticeWords } = await import('/static/js/room/view.js');
+            return steps.map((news) => noticeWords(news.reduce(reduce, freshState())));
+        }""",
+        [
+            [*open_room(person("mina")), *messages(slots(3, paused=True))],
+            [*open_room(person("mina")), *messages(slots(3, paused=True), slots(4, paused=False))],
+        ],
+    )
+    (words, _), back = notices
+    assert "slow" in words
+    assert "Sound goes on" in words
+    assert back == ["", False]
 
 
 async def test_people_are_called_by_first_name_with_their_title(page: Page, script: Script) -> None:

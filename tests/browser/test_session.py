@@ -264,3 +264,21 @@ async def test_reloading_leaving_and_a_second_device_all_come_back(
         await expect(agreed.mina.page.locator("#over")).to_be_visible()
         await assert_sees(agreed.amara, 3)
         await assert_hears(second, AMARA)
+
+
+async def test_connection_is_said_in_words_with_what_they_mean_and_kept_for_the_practitioner(agreed: Session) -> None:
+    await agreed.start()
+    for who in (agreed.mina, agreed.amara):
+        # Which word it is depends on the machine that runs the tests; pure tests say when it is which.
+        words = re.compile("(Good|Fair|Poor) connection|(Mina|Dr. Amara): (fair|poor) connection")
+        await expect(who.page.locator("#quality-words")).to_have_text(words, timeout=15_000)
+        await journey.press(who.page, "#quality")
+        await expect(who.page.locator("#quality-meaning")).to_have_text(re.compile("^(Sound and|Sound or|Sound may) "))
+        await expect(who.page.locator("#quality-numbers")).to_contain_text("% of packets lost")
+        await who.page.keyboard.press("Escape")
+        await expect(who.page.locator("#quality-more")).to_be_hidden()
+    await agreed.end()
+    kept = agreed.amara.page.locator("dt:text-is('Connection') + dd")
+    await expect(kept).to_have_text(
+        re.compile(r"Dr\. Amara Okafor: (good|fair|poor).*Mina Halvorsen: (good|fair|poor)")
+    )

@@ -31,6 +31,7 @@ class FakeItem:
     source: int | None = None
     muted: bool = False
     share: int | None = None
+    layer: tuple[str | None, int | None] = (None, None)
 
 
 class FakeCore:
@@ -44,6 +45,13 @@ class FakeCore:
         self.keyframes: list[int] = []
         self.calls: list[str] = []
         self.closed = False
+        self.transport_stats = {
+            "expected_in": 0,
+            "missing_in": 0,
+            "fraction_lost_out": 0.0,
+            "jitter_in_ms": 0.0,
+            "rtt_ms": None,
+        }
         self._events: list[tuple[Any, ...]] = []
         self._lock = threading.Lock()
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -144,6 +152,7 @@ class FakeCore:
 
     def set_layer(self, room: int, slot: int, rid: str | None, temporal: int | None = None) -> None:
         self._need(self.slots, slot)
+        self.slots[slot].layer = rid, temporal
 
     def set_slot_share(self, room: int, slot: int, bps: int | None) -> None:
         self._need(self.slots, slot)
@@ -188,7 +197,8 @@ class FakeCore:
         return {"rooms": len(self.rooms), "transports": len(self.transports)}
 
     def request_stats(self, room: int, transport: int, ticket: int) -> None:
-        self.say(("stats", ticket, {}))
+        self._need(self.transports, transport)
+        self.say(("stats", ticket, self.transport_stats))
 
     def request_dump(self, room: int, ticket: int) -> None:
         self._need(self.rooms, room)

@@ -1,4 +1,6 @@
 // One participant in Chromium, laid out as media/negotiation.py says; the test calls it by `window.person`.
+import { cameraEncodings, encodingsFor } from "./encodings.js";
+
 const name = new URLSearchParams(location.search).get("name");
 
 const post = async (path, body) => {
@@ -11,15 +13,14 @@ class Person {
   revision = 0;
   sources = { 0: "microphone", 1: "camera" };
 
-  async enter(simulcast) {
+  /** `configuration`: more of RTCPeerConnection's. */
+  async enter(simulcast, configuration = {}) {
     const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 640, height: 480 } });
     const [audio] = stream.getAudioTracks();
     const [video] = stream.getVideoTracks();
-    this.pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    this.pc = new RTCPeerConnection({ bundlePolicy: "max-bundle", ...configuration });
     this.pc.addTransceiver(audio, { direction: "sendonly", streams: [stream] });
-    const sendEncodings = simulcast
-      ? [{ rid: "q", scaleResolutionDownBy: 4 }, { rid: "h", scaleResolutionDownBy: 2 }, { rid: "f" }]
-      : [{ maxBitrate: 2_500_000 }];
+    const sendEncodings = simulcast ? cameraEncodings() : [{ maxBitrate: 2_500_000 }];
     this.pc.addTransceiver(video, { direction: "sendonly", streams: [stream], sendEncodings });
     this.pc.addTransceiver("audio", { direction: "recvonly" });
     this.pc.addTransceiver("video", { direction: "recvonly" });
@@ -48,6 +49,13 @@ class Person {
     await this.pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
   }
 
+  async setEncodings(mid, rids) {
+    const { sender } = this.transceiver(mid);
+    const parameters = sender.getParameters();
+    const encodings = encodingsFor(parameters.encodings, rids, 640 * 480);
+    if (encodings) await sender.setParameters({ ...parameters, encodings });
+  }
+
   async restart() {
     this.pc.restartIce();
     await this.offer();
@@ -67,10 +75,11 @@ class Person {
 
   /** Flat numbers of what is received and sent. */
   async numbers() {
-    const found = { state: this.pc.connectionState, decoded: {}, energy: 0, width: 0, target: 0, available: 0, lost: 0, freezes: 0, keyframes: 0, nacks: 0, plis: 0, retransmitted: 0, rtt: null, concealed: 0, samples: 0 };
+    const found = { state: this.pc.connectionState, decoded: {}, energy: 0, width: 0, target: 0, available: 0, lost: 0, freezes: 0, keyframes: 0, nacks: 0, plis: 0, retransmitted: 0, rtt: null, widths: {}, sent: {}, concealed: 0, samples: 0 };
     for (const report of (await this.pc.getStats()).values()) {
       if (report.type === "inbound-rtp" && report.kind === "video") {
         found.decoded[report.mid] = report.framesDecoded;
+        found.widths[report.mid] = report.frameWidth ?? 0;
         found.width = Math.max(found.width, report.frameWidth ?? 0);
         found.lost += report.packetsLost;
         found.freezes += report.freezeCount ?? 0;
@@ -83,6 +92,7 @@ class Person {
         found.concealed += (report.concealedSamples ?? 0) - (report.silentConcealedSamples ?? 0);
         found.samples += report.totalSamplesReceived ?? 0;
       } else if (report.type === "outbound-rtp" && report.kind === "video") {
+        found.sent[report.rid ?? ""] = report.framesSent ?? 0;
         found.target = Math.max(found.target, report.targetBitrate ?? 0);
         found.retransmitted += report.retransmittedPacketsSent ?? 0;
       } else if (report.type === "candidate-pair" && report.nominated) {

@@ -24,6 +24,7 @@ from media.node import MediaNode
 from media.types import (
     ConnectionChanged,
     ConnectionState,
+    EncodingsWanted,
     MediaEvent,
     Offer,
     ParticipantId,
@@ -37,6 +38,7 @@ from tests.helpers.bad_link import BadLink
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 ROOM = RoomId("room")
+ROOM_SCRIPTS = Path(__file__).parents[2] / "web" / "static" / "js" / "room"
 RELAYED_PORT = 46_900
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -63,10 +65,10 @@ class Stage:
     link: BadLink
     """Between the browsers and the core of `far_stage`; perfect until told otherwise."""
 
-    async def enter(self, name: str, *, simulcast: bool = False) -> Page:
+    async def enter(self, name: str, *, simulcast: bool = False, configuration: dict[str, Any] | None = None) -> Page:
         page = await self.new_page()
         await page.goto(f"{self.url}?name={name}")
-        await page.evaluate("simulcast => person.enter(simulcast)", simulcast)
+        await page.evaluate("([s, configuration]) => person.enter(s, configuration)", [simulcast, configuration or {}])
         return page
 
 
@@ -100,6 +102,9 @@ def make_server(node: MediaNode) -> web.Application:
     async def script(request: web.Request) -> web.FileResponse:
         return web.FileResponse(Path(__file__).with_name("page.js"))
 
+    async def encodings(request: web.Request) -> web.FileResponse:
+        return web.FileResponse(ROOM_SCRIPTS / "encodings.js")
+
     async def join(request: web.Request) -> web.Response:
         who = ParticipantId(request.match_info["name"])
         await node.join(ROOM, who, may_publish=frozenset(TrackSource))
@@ -120,6 +125,7 @@ def make_server(node: MediaNode) -> web.Application:
         [
             web.get("/", index),
             web.get("/page.js", script),
+            web.get("/encodings.js", encodings),
             web.post("/join/{name}", join),
             web.post("/offer/{name}", offer),
         ]
@@ -259,11 +265,57 @@ async def test_audio_goes_as_red_from_browser_to_browser(stage: Stage) -> None:
     assert [track["red"] for track in audio] == [True, True]
 
 
-async def test_simulcast_is_accepted_and_one_layer_arrives(stage: Stage) -> None:
+async def keep_encodings(stage: Stage, pages: dict[str, Page]) -> None:
+    """As the room page does: each sends the encodings it is told to."""
+    done = 0
+    while True:
+        fresh = stage.events[done:]
+        done += len(fresh)
+        for event in fresh:
+            if isinstance(event, EncodingsWanted):
+                await pages[event.participant].evaluate(
+                    "([mid, rids]) => person.setEncodings(mid, rids)", [event.mid, list(event.rids)]
+                )
+        await asyncio.sleep(0.05)
+
+
+async def test_in_a_room_of_two_one_encoding_is_sent(stage: Stage) -> None:
     ann = await stage.enter("ann")
-    await stage.enter("bob", simulcast=True)
-    found = await until(ann, lambda found: found["decoded"].get("3", 0) > 24, seconds=8)
-    assert found["width"] in (160, 320, 640)
+    bob = await stage.enter("bob", simulcast=True)
+    found = await until(ann, lambda found: found["decoded"].get("3", 0) > 48, seconds=15)
+    assert found["width"] == 640
+    sent = (await numbers(bob))["sent"]
+    assert sent["f"] > 48
+    assert sent.get("q", 0) == sent.get("h", 0) == 0
+    assert not [event for event in stage.events if isinstance(event, EncodingsWanted)]
+
+
+async def test_in_a_group_everybody_gets_the_encoding_of_the_size_it_shows(stage: Stage) -> None:
+    pages = {name: await stage.enter(name, simulcast=True) for name in ("ann", "bob", "cem", "dan")}
+    keeping = asyncio.create_task(keep_encodings(stage, pages))
+    for page in pages.values():
+        await page.evaluate("person.addSlots('audio', 'video', 'audio', 'video')")
+    mids = ("3", "5", "7")
+    # One shows its first picture small and the rest large, the others all of them small.
+    for name in pages:
+        heights = {mid: 600 if name == "ann" and mid != "3" else 100 for mid in mids}
+        await stage.node.set_view(ROOM, ParticipantId(name), heights)
+    for name, page in pages.items():
+        wanted = [640 if name == "ann" and mid != "3" else 160 for mid in mids]
+        await until(page, lambda f, wanted=wanted: [f["widths"].get(mid) for mid in mids] == wanted, seconds=30)
+    before = {name: await numbers(page) for name, page in pages.items()}
+    await asyncio.sleep(4)
+    for name, page in pages.items():
+        found = await numbers(page)
+        assert all(found["decoded"][mid] > before[name]["decoded"][mid] + 24 for mid in mids), "pictures go on"
+        assert found["keyframes"] - before[name]["keyframes"] <= 3, "no storm of keyframes"
+        assert found["plis"] == before[name]["plis"], "no decoder asks for help"
+    await stage.node.set_view(ROOM, ParticipantId("ann"), dict.fromkeys(mids, 100))
+    await until(pages["ann"], lambda found: [found["widths"][mid] for mid in mids] == [160] * 3, seconds=20)
+    keeping.cancel()
+    last = {e.participant: e.rids for e in stage.events if isinstance(e, EncodingsWanted)}
+    assert set(last.values()) == {("q",)}, "nobody watches the others any more"
+    assert stage.node.stats()["repeat_refused"] == 0
 
 
 async def test_leaving_is_noticed_at_once(stage: Stage) -> None:

@@ -100,6 +100,12 @@ def test_every_offered_rid_is_accepted() -> None:
     assert "a=simulcast:recv q;h;f" in camera
 
 
+def test_a_paused_encoding_is_answered_paused() -> None:
+    camera = sections(write_answer(plan(SIMULCAST.replace("send q;h;f", "send ~q;~h;f")), LOCAL))[1]
+    assert "a=simulcast:recv ~q;~h;f" in camera
+    assert "a=rid:q recv" in camera
+
+
 def test_what_may_not_be_published_is_inactive_and_the_bundle_stays_whole() -> None:
     planned = plan(policy=replace(POLICY, may_publish=frozenset({TrackSource.microphone})))
     text = write_answer(planned, LOCAL)

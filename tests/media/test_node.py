@@ -15,12 +15,14 @@ from media.types import (
     Answer,
     ConnectionChanged,
     ConnectionState,
+    EncodingsWanted,
     JournalChanged,
     Levels,
     MediaEvent,
     Offer,
     OfferNeeded,
     ParticipantId,
+    QualityMeasured,
     RoomFailed,
     RoomId,
     SlotsChanged,
@@ -35,8 +37,10 @@ from media.types import (
 )
 from tests.helpers.fake_core import FakeCore
 
-PLAIN = (Path(__file__).parents[1] / "data" / "offer_chromium_156.sdp").read_bytes().decode()
-ROOM, ANN, BOB = RoomId("session_1"), ParticipantId("ann"), ParticipantId("bob")
+DATA = Path(__file__).parents[1] / "data"
+PLAIN = (DATA / "offer_chromium_156.sdp").read_bytes().decode()
+SIMULCAST = (DATA / "offer_chromium_156_simulcast.sdp").read_bytes().decode().replace("send q;h;f", "send ~q;~h;f")
+ROOM, ANN, BOB, CEM = RoomId("session_1"), ParticipantId("ann"), ParticipantId("bob"), ParticipantId("cem")
 MIC, CAM, SCREEN = TrackSource.microphone, TrackSource.camera, TrackSource.screen
 SOURCES = {"0": MIC, "1": CAM}
 
@@ -133,6 +137,32 @@ async def test_the_core_is_told_what_was_answered(world: World) -> None:
     assert [codec["name"] for codec in camera["codecs"]] == ["vp8"]
     (slot,) = (s.spec for s in world.core.slots.values() if s.spec["kind"] == "video")
     assert f"a=ssrc-group:FID {slot['ssrc']} {slot['rtx_ssrc']}\r\n" in answer.sdp
+
+
+async def test_a_slow_path_caps_the_publisher_and_pauses_the_picture_before_the_sound(world: World) -> None:
+    await world.enter(ANN)
+    await world.enter(BOB)
+    ann, bob = world.core.transports[world.transport_of(ANN)], world.transport_of(BOB)
+    (picture,) = (s for s in world.core.slots.values() if s.transport == bob and s.spec["kind"] == "video")
+
+    async def estimate(bps: int, *, is_limit: bool) -> tuple[int | None, int | None]:
+        room = world.core.transports[bob].room
+        world.events.clear()
+        world.core.say(("estimate", room, bob, bps, is_limit), ("levels", room, ()))
+        await world.until(lambda event: isinstance(event, Levels))
+        return picture.share, ann.cap
+
+    assert await estimate(400_000, is_limit=False) == (None, None)
+    assert await estimate(400_000, is_limit=True) == (300_000, 380_000)
+    assert await estimate(420_000, is_limit=True) == (319_000, 380_000)
+    assert await estimate(460_000, is_limit=True) == (357_000, 437_000)
+    assert await estimate(90_000, is_limit=True) == (0, 140_000)
+    assert world.last_slots(BOB) == (
+        SlotView("2", ANN, MIC, muted=False),
+        SlotView("3", ANN, CAM, muted=False, paused=True),
+    )
+    assert await estimate(6_000_000, is_limit=False) == (None, None)
+    assert not world.last_slots(BOB)[1].paused
 
 
 async def test_ice_without_keys_is_not_connected(world: World) -> None:
@@ -326,6 +356,60 @@ async def test_a_joiner_who_decodes_less_has_the_publishers_offer_again() -> Non
     await world.node.close()
 
 
+def encodings_of(world: World, who: ParticipantId) -> list[tuple[str, ...]]:
+    return [event.rids for event in world.events if isinstance(event, EncodingsWanted) and event.participant == who]
+
+
+async def test_in_a_room_of_two_the_largest_encoding_is_sent_and_nothing_is_said(world: World) -> None:
+    await world.enter(ANN, SIMULCAST)
+    await world.enter(BOB, SIMULCAST)
+    await world.node.set_view(ROOM, ANN, {"3": 90})
+    await world.settle()
+    assert {slot.layer for slot in world.core.slots.values() if slot.spec["kind"] == "video"} == {("f", None)}
+    assert encodings_of(world, ANN) == encodings_of(world, BOB) == []
+
+
+async def test_a_page_that_sends_all_encodings_is_told_which_one_is_wanted(world: World) -> None:
+    await world.enter(ANN, SIMULCAST.replace("~", ""))
+    await world.settle()
+    assert encodings_of(world, ANN) == [("f",)]
+
+
+async def test_the_third_person_makes_sizes_count_and_leaving_ends_it(world: World) -> None:
+    for who in (ANN, BOB, CEM):
+        await world.enter(who, SIMULCAST)
+        await world.node.set_view(ROOM, who, {"3": 90})
+    await world.settle()
+    # Everybody has one picture: of Ann, but Ann's own of Bob. Nobody watches Cem.
+    assert {slot.layer for slot in world.core.slots.values() if slot.spec["kind"] == "video"} == {("q", None)}
+    assert [encodings_of(world, who)[-1] for who in (ANN, BOB, CEM)] == [("q",), ("q",), ()]
+    await world.node.leave(ROOM, CEM)
+    await world.settle()
+    assert [encodings_of(world, who)[-1] for who in (ANN, BOB)] == [("f",), ("f",)]
+
+
+async def test_a_recording_keeps_the_largest_encoding_coming_while_it_runs(world: World) -> None:
+    for who in (ANN, BOB, CEM):
+        await world.enter(who, SIMULCAST)
+        await world.node.set_view(ROOM, who, {"3": 90})
+    camera = next(info.track for info in await world.node.tracks(ROOM) if info.source is CAM)
+    journal = await world.node.open_journal("a/path", bytes(32), b"header")
+    await world.node.grant_recording(ROOM, ANN, "grant")
+    tap = await world.node.add_tap(ROOM, camera, "grant", journal, 1, bytes(32))
+    await world.settle()
+    assert encodings_of(world, ANN)[-1] == ("q", "f")
+    world.core.say(("tap_ended", 1, tap, "removed"))
+    await world.until(lambda event: isinstance(event, TapEnded))
+    await world.settle()
+    assert encodings_of(world, ANN)[-1] == ("q",)
+
+
+async def test_a_view_of_somebody_who_is_not_in_the_room_is_refused(world: World) -> None:
+    await world.enter(ANN)
+    with pytest.raises(UnknownId):
+        await world.node.set_view(ROOM, BOB, {"3": 90})
+
+
 async def test_recording_calls_reach_the_core_with_its_ids(world: World) -> None:
     await world.enter(ANN)
     (camera,) = (info for info in await world.node.tracks(ROOM) if info.source is CAM)
@@ -372,3 +456,38 @@ async def test_a_listener_that_fails_does_not_keep_events_from_the_next(
     await world.settle()
     assert world.events
     assert "media listener failed" in caplog.text
+
+
+async def test_a_source_that_may_not_be_published_any_more_ends_and_may_come_again(world: World) -> None:
+    await world.enter(ANN)
+    await world.enter(BOB)
+    await world.node.permit(ROOM, BOB, may_publish=frozenset({MIC}))
+    await world.settle()
+    assert [e.participant for e in world.events if isinstance(e, TrackEnded)] == [BOB]
+    assert [slot.source for slot in world.last_slots(ANN)] == [MIC, None]
+    await world.node.negotiate(ROOM, BOB, Offer(2, PLAIN, SOURCES))
+    await world.settle()
+    assert [slot.source for slot in world.last_slots(ANN)] == [MIC, None]
+    await world.node.permit(ROOM, BOB, may_publish=frozenset({MIC, CAM}))
+    await world.node.negotiate(ROOM, BOB, Offer(3, PLAIN, SOURCES))
+    await world.settle()
+    assert [slot.source for slot in world.last_slots(ANN)] == [MIC, CAM]
+    with pytest.raises(UnknownId):
+        await world.node.permit(ROOM, ParticipantId("nobody"), may_publish=frozenset())
+
+
+async def test_a_connected_person_is_measured_again_and_again_until_gone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("media.rooms.MEASURE_EVERY_S", 0.1)
+    await world.enter(ANN)
+    peer = next(iter(world.node._running()[0]._by_transport.values()))
+    world.core.transport_stats |= {"expected_in": 100, "missing_in": 20, "fraction_lost_out": 0.25}
+    peer._keyed = True
+    world.core.say(("ice", peer.room.core_id, peer.transport, "connected"))
+    first = await world.until(lambda event: isinstance(event, QualityMeasured))
+    assert isinstance(first, QualityMeasured)
+    assert (first.participant, first.quality.loss_in, first.quality.loss_out) == (ANN, 0.2, 0.25)
+    await world.until(lambda event: isinstance(event, QualityMeasured) and event.quality.loss_in == 0)
+    await world.node.leave(ROOM, ANN)
+    assert not world.node._running()[0]._measuring

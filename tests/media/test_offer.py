@@ -48,7 +48,9 @@ def test_ssrcs_are_paired_by_their_groups() -> None:
 
 def test_what_aiortc_drops_is_read() -> None:
     camera = read(SIMULCAST).sections[1]
-    assert camera.rids == ("q", "h", "f")
+    assert (camera.rids, camera.paused) == (("q", "h", "f"), frozenset())
+    paused = read(SIMULCAST.replace("send q;h;f", "send ~q;h;f")).sections[1]
+    assert (paused.rids, paused.paused) == (("q", "h", "f"), {"q"})
     assert camera.ssrcs == ()
     assert {extension.direction for extension in camera.extensions} == {"sendrecv"}
 

@@ -13,7 +13,7 @@ from recorder.errors import WrongState
 from recorder.finish import finish
 from recorder.layout import HEIGHT, WIDTH
 from recorder.storage import EncryptedFile, Shelf, file_key
-from tests.recorder.studio import Camera, Packet, audio, key, prologue, video, write_journal
+from tests.recorder.studio import Camera, Packet, audio, key, prologue, resized_frames, video, write_journal
 
 KEYS = {key_id: key(key_id) for key_id in range(4)}
 AMARA = Camera(tap=1)
@@ -63,6 +63,17 @@ def test_two_people_stand_side_by_side_with_their_voices_in_one_file(shelf: Shel
     assert loudest == pytest.approx(440, abs=2)
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1)
+
+
+def test_a_picture_that_grows_in_the_middle_fills_its_place_throughout(shelf: Shelf) -> None:
+    small_first = sorted(video(MINA, SECONDS, frames=resized_frames(SECONDS)), key=lambda one: one.arrival_us)
+    write_journal(shelf.journal_path, prologue((MINA, "camera"), names={2: "mina"}) + small_first)
+    shelf.write_manifest(finish(shelf.path.parent, "r", KEYS), KEYS[0])
+    with av.open(content_of(shelf, composed(shelf))) as container:
+        pictures = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+    for picture in pictures[12 : SECONDS * 24 - 12]:
+        middle, corner = picture[HEIGHT // 2, WIDTH // 2], picture[40, WIDTH // 2 - 300]
+        assert abs(int(middle) - int(corner)) < 12
 
 
 def test_a_shared_screen_stands_large_beside_the_people(shelf: Shelf) -> None:

@@ -47,6 +47,9 @@ async def test_waiting_person_has_no_transport(stage: Stage) -> None:
     assert (error["code"], error["fatal"], error["revision"]) == ("not_admitted", False, 1)
     await page.say(type="mute", mid="0", muted=True)
     assert (await page.until("error"))["code"] == "not_admitted"
+    await page.say(type="view", heights={"0": 100})
+    await page.say(type="ping", received=page.received)
+    await page.until("pong")
     assert stage.media.calls == []
 
 

@@ -8,9 +8,12 @@ from media.errors import BadOffer, CoreFailed, UnknownId
 from media.types import (
     ConnectionChanged,
     ConnectionState,
+    EncodingsWanted,
     Levels,
     OfferNeeded,
     ParticipantId,
+    Quality,
+    QualityMeasured,
     RoomFailed,
     RoomId,
     SlotsChanged,
@@ -18,7 +21,8 @@ from media.types import (
     SlotView,
     TrackSource,
 )
-from signaling.messages import Mute, OfferMessage
+from signaling.events import Measured
+from signaling.messages import Mute, OfferMessage, View
 from signaling.permissions import Place, Role
 from tests.signaling.conftest import Stage, eventually
 
@@ -105,10 +109,11 @@ async def test_person_sent_back_while_their_offer_is_answered_gets_no_answer(sta
 async def test_late_words_of_a_replaced_device_do_not_touch_its_successor(stage: Stage) -> None:
     await stage.join("amara")
     older = stage.hub._seatings["a1"].sessions["amara"]
-    older.mids = frozenset({"0"})
+    older.mids = {"0": TrackSource.microphone}
     page = await stage.join("amara")
     stage.hub.peers.offer(older, OfferMessage(1, "v=0", {}))
     await stage.hub.peers.set_muted(older, Mute("0", True))
+    await stage.hub.peers.set_view(older, View({"0": 100}))
     await page.say(type="offer", revision=1, sdp="v=0", sources={})
     await page.until("answer")
     assert [call[0] for call in stage.media.calls] == ["join", "join", "negotiate"]
@@ -126,16 +131,32 @@ async def test_mute_reaches_the_node_for_offered_sections_only(stage: Stage) -> 
     assert stage.media.named("set_muted") == [("set_muted", ROOM, "amara", "0", True)]
 
 
+async def test_a_view_is_a_hint_and_never_an_error(stage: Stage) -> None:
+    page = await stage.join("amara")
+    await page.say(type="view", heights={"2": 480})
+    stage.media.inside[ROOM].clear()
+    await page.say(type="view", heights={"2": 240})
+    await page.say(type="ping", received=page.received)
+    assert "error" not in await page.types_until("pong")
+    assert [call[3] for call in stage.media.named("set_view")] == [{"2": 480}, {"2": 240}]
+
+
 async def test_slots_and_needs_go_to_their_subscriber_alone(stage: Stage) -> None:
     amara, mina = await stage.join("amara"), await stage.join("mina", Role.client)
     stage.media.emit(SlotsNeeded(ROOM, MINA, 2, 3))
     stage.media.emit(OfferNeeded(ROOM, MINA))
-    stage.media.emit(SlotsChanged(ROOM, MINA, (SlotView("2", AMARA, TrackSource.microphone, True),)))
+    stage.media.emit(EncodingsWanted(ROOM, MINA, "1", ("q", "f")))
+    sound = SlotView("2", AMARA, TrackSource.microphone, muted=True)
+    picture = SlotView("3", AMARA, TrackSource.camera, muted=False, paused=True)
+    stage.media.emit(SlotsChanged(ROOM, MINA, (sound, picture)))
     needed = await mina.until("slots_needed")
     assert (needed["audio"], needed["video"]) == (2, 3)
     await mina.until("offer_needed")
+    wanted = await mina.until("encodings")
+    assert (wanted["mid"], wanted["rids"]) == ("1", ["q", "f"])
     assert (await mina.until("slots"))["slots"] == [
-        {"mid": "2", "person": "amara", "source": "microphone", "muted": True}
+        {"mid": "2", "person": "amara", "source": "microphone", "muted": True, "paused": False},
+        {"mid": "3", "person": "amara", "source": "camera", "muted": False, "paused": True},
     ]
     await amara.say(type="ping", received=1)
     assert set(await amara.types_until("pong")) <= {"people", "pong"}
@@ -203,3 +224,74 @@ async def test_events_of_rooms_nobody_sits_in_are_ignored(stage: Stage) -> None:
         stage.media.emit(Levels(room, ((AMARA, 1, True),)))
         stage.media.emit(RoomFailed(room, "a panic"))
     assert stage.media.calls == []
+
+
+async def test_what_may_not_be_published_any_more_ends_at_the_media_node(stage: Stage) -> None:
+    await stage.join("mina", Role.client)
+    stage.gatekeeper.sources = frozenset({TrackSource.microphone})
+    await stage.hub.session_changed("a1")
+    await stage.hub.session_changed("a1")
+    assert [call[3] for call in stage.media.named("permit")] == [frozenset({TrackSource.microphone})]
+
+
+async def test_silencing_mutes_the_microphone_alone_and_tells_the_page(stage: Stage) -> None:
+    page = await stage.join("mina", Role.client)
+    assert await stage.hub.silence("a1", "mina") is False
+    await page.say(type="offer", revision=1, sdp="v=0", sources={"0": "microphone", "1": "camera"})
+    await page.until("answer")
+    assert await stage.hub.silence("a1", "mina") is True
+    assert [call[3:] for call in stage.media.named("set_muted")] == [("0", True)]
+    assert (await page.until("news"))["topic"] == "muted"
+    assert await stage.hub.silence("a1", "nobody") is False
+
+
+def measured(mos: float, loss: float = 0.0) -> QualityMeasured:
+    return QualityMeasured(ROOM, MINA, Quality(0.0, loss, 4.4, 31.6, mos))
+
+
+async def test_everyone_in_the_room_is_told_of_a_changed_connection_and_who_waits_is_not(stage: Stage) -> None:
+    amara, mina = await stage.join("amara"), await stage.join("mina", Role.client)
+    other = await stage.join("noor", Role.client, Place.waiting)
+    for news in (measured(4.4), measured(4.35), measured(3.0, loss=0.1)):
+        stage.media.emit(news)
+    for page in (amara, mina):
+        assert await page.until("quality") == {
+            "type": "quality",
+            "person": "mina",
+            "word": "good",
+            "mos": 4.4,
+            "loss": 0.0,
+            "jitter_ms": 4,
+            "round_trip_ms": 32,
+            "freezes": 0,
+        }
+        assert (await page.until("quality"))["word"] == "poor"
+    await other.say(type="ping", received=1)
+    assert "quality" not in await other.types_until("pong")
+
+
+async def test_what_froze_on_the_page_lowers_the_word_once_and_is_told_to_control(stage: Stage) -> None:
+    page = await stage.join("mina", Role.client)
+    await page.say(type="playback", freezes=1, frozen_ms=400)
+    await page.say(type="playback", freezes=2, frozen_ms=500)
+    await page.say(type="ping", received=1)
+    await page.until("pong")
+    stage.media.emit(measured(4.4))
+    told = await page.until("quality")
+    assert (told["word"], told["freezes"], told["mos"]) == ("poor", 3, 4.4)
+    stage.media.emit(measured(4.4))
+    assert (await page.until("quality"))["word"] == "good"
+    noted = [event for event in stage.heard if isinstance(event, Measured)]
+    assert [(one.freezes, one.frozen_ms, one.word) for one in noted] == [(3, 900, "poor"), (0, 0, "good")]
+
+
+async def test_a_page_that_exaggerates_is_believed_up_to_a_bound(stage: Stage) -> None:
+    page = await stage.join("mina", Role.client)
+    for _ in range(5):
+        await page.say(type="playback", freezes=1_000, frozen_ms=60_000)
+    await page.say(type="ping", received=1)
+    await page.until("pong")
+    stage.media.emit(measured(4.4))
+    await page.until("quality")
+    (noted,) = (event for event in stage.heard if isinstance(event, Measured))
+    assert (noted.freezes, noted.frozen_ms) == (1_000, 60_000)

@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 
 from media.types import TrackSource
 from signaling import handler, messages, outbox, session
-from signaling.messages import BadMessage, Hello, Leave, Mute, OfferMessage, Ping, Resume, pack, parse_untrusted
+from signaling.messages import (
+    BadMessage,
+    Hello,
+    Leave,
+    Mute,
+    OfferMessage,
+    Ping,
+    Playback,
+    Resume,
+    View,
+    pack,
+    parse_untrusted,
+)
 from signaling.permissions import Place, Role
 
 PROTOCOL = (Path(messages.__file__).parent / "PROTOCOL.md").read_text()
@@ -22,11 +34,26 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
+FIELDS = ("version", "token", "resume", "received", "revision", "sdp", "sources", "mid", "muted", "heights", "x")
 bodies = st.fixed_dictionaries(
-    {"type": st.sampled_from(["hello", "offer", "mute", "ping", "leave", "other"]) | values},
+    {"type": st.sampled_from([*messages._READERS, "other"]) | values},
     optional={
         name: values | st.integers(0, 3) | st.sampled_from(["0", "camera", "v=0"])
-        for name in ("version", "token", "resume", "received", "revision", "sdp", "sources", "mid", "muted", "x")
+        for name in (
+            "version",
+            "token",
+            "resume",
+            "received",
+            "revision",
+            "sdp",
+            "sources",
+            "mid",
+            "muted",
+            "heights",
+            "freezes",
+            "frozen_ms",
+            "x",
+        )
     },
 )
 
@@ -51,7 +78,7 @@ def _message_or_bad(text: str) -> None:
         message = parse_untrusted(text)
     except BadMessage:
         return
-    assert isinstance(message, Hello | Resume | OfferMessage | Mute | Ping | Leave)
+    assert isinstance(message, Hello | Resume | OfferMessage | Mute | View | Playback | Ping | Leave)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +91,9 @@ def _message_or_bad(text: str) -> None:
             OfferMessage(7, "v=0", {"0": TrackSource.screen_audio}),
         ),
         ({"type": "mute", "mid": "a-Z_9", "muted": False}, Mute("a-Z_9", False)),
+        ({"type": "view", "heights": {"3": 0, "5": 8192}}, View({"3": 0, "5": 8192})),
         ({"type": "ping", "received": 2**53}, Ping(2**53)),
+        ({"type": "playback", "freezes": 2, "frozen_ms": 60_000}, Playback(2, 60_000)),
         ({"type": "leave"}, Leave()),
     ],
 )
@@ -84,6 +113,11 @@ def test_well_formed_messages_are_read(body: dict[str, Any], message: object) ->
         {"type": "offer", "revision": 1, "sdp": "v", "sources": {str(i): "camera" for i in range(33)}},
         {"type": "offer", "revision": 1, "sdp": "v", "sources": {"x" * 17: "camera"}},
         {"type": "offer", "revision": 1, "sdp": "v", "sources": {"": "camera"}},
+        {"type": "view", "heights": {str(i): 1 for i in range(33)}},
+        {"type": "playback", "freezes": 1_001, "frozen_ms": 0},
+        {"type": "playback", "freezes": 0, "frozen_ms": 60_001},
+        {"type": "playback", "freezes": -1, "frozen_ms": 0},
+        {"type": "playback", "freezes": 1.5, "frozen_ms": 0},
         {"type": "ping", "received": 2**53 + 1},
         {"type": "ping", "received": {"a": {"b": {"c": {"d": 1}}}}},
     ],
@@ -164,6 +198,7 @@ def test_protocol_s_bounds_are_the_code_s() -> None:
         f"{handler.MESSAGES_PER_S:.0f} messages a second (bursts of {handler.MESSAGES_BURST})",
         f"{handler.OFFERS_PER_S:.0f} offers a second (bursts of {handler.OFFERS_BURST})",
         f"at most {messages.MAX_SOURCES}",
+        f"`freezes` (0 … {messages.MAX_FREEZES}), `frozen_ms` (0 … {messages.MAX_FROZEN_MS:,})",
         f"{session.MAX_KEPT_MESSAGES} messages, {session.MAX_KEPT_BYTES // 1024} kB",
     ):
         assert number in PROTOCOL, number

@@ -20,13 +20,17 @@ PAGES = (
     "consent",
     "afterwards",
     "room",
+    "chat",
+    "problems",
     "therapist",
     "availability",
     "clients",
     "my_practice",
     "recordings",
     "admin",
+    "staff",
     "account",
+    "messages",
 )
 
 

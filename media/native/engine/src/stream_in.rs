@@ -63,8 +63,14 @@ impl ReceiveStats {
         (self.jitter_16 >> 4).max(0) as u32
     }
 
-    fn expected(&self) -> u64 {
+    /// Packets the sender has sent since the first that came.
+    pub(crate) fn expected(&self) -> u64 {
         self.first.map_or(0, |first| self.newest - first.min(self.newest) + 1)
+    }
+
+    /// Of these, what the network did not bring; a repair does not count.
+    pub(crate) fn missing(&self) -> u64 {
+        self.expected().saturating_sub(self.received)
     }
 }
 

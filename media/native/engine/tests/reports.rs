@@ -40,6 +40,10 @@ fn lost_packets_are_reported_as_lost() {
     assert!((30..90).contains(&worst), "20 % is 51 of 256: {worst}");
     let total = browser.blocks.last().unwrap().total_lost;
     assert!((f64::from(total) - lost).abs() <= 4.0, "{total} {lost}");
+    let stats = world.counts(publisher);
+    let sent = world.browsers[publisher].sending[0].packets;
+    assert!(stats.expected_in.abs_diff(u64::from(sent)) <= 4, "{} of {sent}", stats.expected_in);
+    assert!((stats.missing_in as f64 - lost).abs() <= 4.0, "{} missing, {lost} lost", stats.missing_in);
 }
 
 #[test]

@@ -6,8 +6,8 @@
 import { ProblemError, post } from '../api.js';
 import { setServerNow } from '../time.js';
 import { chooseDevice, chosenDevices, causeOf, openDevices, openOne, openScreen } from './devices.js';
-import { Peer, quality } from './peer.js';
-import { RefusedError, Signaling } from './protocol.js';
+import { Peer } from './peer.js';
+import { RefusedError, Signaling, onNetworkChange } from './protocol.js';
 import { freshState, reduce } from './state.js';
 
 /** @typedef {import('./state.js').RoomState} RoomState */
@@ -17,7 +17,12 @@ import { freshState, reduce } from './state.js';
 /** @typedef {import('./devices.js').DeviceKind} DeviceKind */
 /** @typedef {import('./peer.js').Tracks} Tracks */
 
-const STATS_MS = 2000;
+const NETWORK_SETTLES_MS = 50;
+/** As often as the server measures the line (media/quality.py). */
+const PLAYBACK_MS = 5000;
+/** The most one report may say (signaling/PROTOCOL.md). */
+const MOST_FREEZES = 1000;
+const MOST_FROZEN_MS = 60_000;
 /** New connections in a row without one that held: then the person is told instead of looping. */
 const MAX_PEERS = 5;
 const KINDS = /** @type {DeviceKind[]} */ (['microphone', 'camera']);
@@ -45,6 +50,8 @@ export class Call {
     /** A connection with its offer ready, made in the waiting room. @type {Peer|null} */
     this._prepared = null;
     this._peersInARow = 0;
+    /** What the server was last told of how high pictures are shown. */
+    this._view = '';
     /** @type {RTCIceServer[]} */
     this._iceServers = [];
     /** @type {Record<string, any>} */
@@ -61,12 +68,13 @@ export class Call {
         this.onRefused(refusal, this._refusalExtra);
       },
     });
-    // An offer that waits names the addresses of a network that is gone.
-    this._onNetwork = () => {
-      if (this._prepared) this._prepare();
-    };
-    window.addEventListener('online', this._onNetwork);
-    this._measuring = window.setInterval(() => void this._measure(), STATS_MS);
+    this._listening = new AbortController();
+    window.addEventListener('online', () => this._networkChanged(), { signal: this._listening.signal });
+    onNetworkChange(() => this._networkChanged(), this._listening.signal);
+    this._networkTimer = 0;
+    /** A picture was switched off or on since the last look: what stood still then did not freeze. */
+    this._picturesChanged = false;
+    this._looking = window.setInterval(() => void this._lookForFreezes(), PLAYBACK_MS);
   }
 
   /** Joins, and opens the devices meanwhile. */
@@ -75,13 +83,14 @@ export class Call {
   }
 
   retire() {
-    window.clearInterval(this._measuring);
+    window.clearInterval(this._looking);
     this.onChange = () => {};
   }
 
   leave() {
     this.retire();
-    window.removeEventListener('online', this._onNetwork);
+    this._listening.abort();
+    window.clearTimeout(this._networkTimer);
     this.signaling.leave();
     this._closePeer();
     for (const kind of KINDS) this._drop(kind);
@@ -102,6 +111,20 @@ export class Call {
   /** What each person sends us now. @returns {Map<string, Tracks>} */
   tracks() {
     return this._peer ? this._peer.tracksBySlots(this.state.slots) : new Map();
+  }
+
+  /** How high each picture is shown, in device pixels: the server sends no more than that. @param {Map<MediaStreamTrack, number>} shown */
+  tellView(shown) {
+    if (!this._peer || this.state.media !== 'connected') return;
+    /** @type {Record<string, number>} */
+    const heights = {};
+    for (const [track, height] of shown) {
+      const mid = this._peer.midOfTrack(track);
+      if (mid !== null) heights[mid] = Math.min(8192, Math.round(height));
+    }
+    const view = JSON.stringify(heights);
+    if (view === this._view) return;
+    if (this.signaling.send({ type: 'view', heights })) this._view = view;
   }
 
   // ---------------------------------------------------------------- devices
@@ -191,6 +214,19 @@ export class Call {
     if (mid) this.signaling.send({ type: 'mute', mid, muted: !(device.on && device.ready) });
   }
 
+  /** Sound alone, for a weak line or a tired day: no pictures come and the own camera is off. */
+  async toggleSoundOnly() {
+    const soundOnly = !this.state.soundOnly;
+    this._news({ type: 'soundOnly', soundOnly });
+    if (soundOnly && this.state.camera.on) await this.toggle('camera');
+    await this._peer?.receivePictures(!soundOnly);
+  }
+
+  /** The practitioner has switched it off; the person may switch it on again. */
+  noteMuted() {
+    if (this.state.microphone.on) void this.toggle('microphone');
+  }
+
   // ---------------------------------------------------------------- screen
 
   async toggleScreen() {
@@ -253,8 +289,14 @@ export class Call {
       case 'answer':
         void this._answered(message.revision, message.sdp);
         break;
+      case 'slots':
+        this._picturesChanged = true;
+        break;
       case 'slots_needed':
-        this._peer?.needSlots(message.audio, message.video);
+        this._peer?.needSlots(message.audio, this.state.soundOnly ? 0 : message.video);
+        break;
+      case 'encodings':
+        this._peer?.setEncodings(message.mid, message.rids);
         break;
       case 'offer_needed':
         void this._peer?.offer();
@@ -287,6 +329,17 @@ export class Call {
       if (this.state.media === 'disconnected') this._peer.restart();
       for (const kind of KINDS) this._tellMuted(kind);
     }
+  }
+
+  /** The browser says so several times for one change. */
+  _networkChanged() {
+    if (!navigator.onLine) return;
+    window.clearTimeout(this._networkTimer);
+    this._networkTimer = window.setTimeout(() => {
+      this._peer?.networkChanged();
+      // An offer that waits names the addresses of a network that is gone.
+      if (this._prepared) this._prepare();
+    }, NETWORK_SETTLES_MS);
   }
 
   // ---------------------------------------------------------------- the peer
@@ -345,6 +398,7 @@ export class Call {
   /** @param {Peer} peer */
   _usePeer(peer) {
     this._peer = peer;
+    this._view = '';
     this._news({ type: 'media', media: 'connecting' });
   }
 
@@ -355,6 +409,7 @@ export class Call {
     await peer.answered(revision, sdp);
     if (peer !== this._peer) return;
     if (revision === 1 && this._screen) await peer.shareScreen(this._screen);
+    if (revision === 1 && this.state.soundOnly) await peer.receivePictures(false);
     // The server takes a new section for audible and visible; it must know what is switched off.
     if (revision === 1) for (const kind of KINDS) if (!(this.state[kind].on && this.state[kind].ready)) this._tellMuted(kind);
     this.onChange(this.state, { type: 'media', media: this.state.media });
@@ -368,13 +423,18 @@ export class Call {
     if (this.state.media !== 'none') this._news({ type: 'media', media: 'none' });
   }
 
-  async _measure() {
-    if (!this._peer || this.state.media !== 'connected') return;
+  async _lookForFreezes() {
     const peer = this._peer;
-    const stats = await peer.stats();
-    if (peer !== this._peer) return;
-    const now = quality(stats);
-    if (now !== this.state.quality) this._news({ type: 'quality', quality: now });
+    if (!peer || this.state.media !== 'connected') return;
+    const seen = await peer.freezes();
+    const counts = peer === this._peer && !this._picturesChanged && seen.freezes > 0;
+    this._picturesChanged = false;
+    if (!counts) return;
+    this.signaling.send({
+      type: 'playback',
+      freezes: Math.min(seen.freezes, MOST_FREEZES),
+      frozen_ms: Math.min(Math.round(seen.frozenMs), MOST_FROZEN_MS),
+    });
   }
 
   // ---------------------------------------------------------------- state

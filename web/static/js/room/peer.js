@@ -3,11 +3,12 @@
 // media/negotiation.py: m0 microphone, m1 camera, m2 and m3 receive, more receiving sections and screens behind.
 // Sections are never stopped, only made inactive. No DOM here; signaling is a `send` function.
 
+import { cameraEncodings, encodingsFor } from './encodings.js';
+
 /** @typedef {import('./protocol.js').Slot} Slot */
 /** @typedef {'microphone'|'camera'|'screen'|'screen_audio'} Source */
 /** @typedef {{camera?: MediaStreamTrack, microphone?: MediaStreamTrack, screen?: MediaStreamTrack,
  *   screen_audio?: MediaStreamTrack}} Tracks what one person sends us */
-/** @typedef {{rttMs: number|null, lossIn: number, lossOut: number, framesPerSecond: number|null}} LineStats */
 
 /**
  * @typedef {object} PeerOptions
@@ -19,10 +20,11 @@
  * @property {() => void} onFailed a restart did not help: somebody has to make a new Peer
  */
 
-/** Silence this long starts an ICE restart; the server gives up after 8 s. */
-const RESTART_AFTER_MS = 2000;
-/** Restarts without success before the connection is made anew. */
-const MAX_RESTARTS = 4;
+/** ICE says "disconnected" after some 5 s of silence; it often mends itself within this. */
+const RESTART_AFTER_MS = 500;
+/** Pauses between restarts that did not help, short at first: a browser may learn of its new address 2 s after the
+ * change. After the last the connection is made anew. */
+const RESTART_AGAIN_MS = [700, 700, 700, 700, 1500, 3000, 4000, 4000];
 
 /** VP8 first: everybody decodes it, and the server answers it unless set otherwise. @param {RTCRtpTransceiver} transceiver */
 function preferVp8(transceiver) {
@@ -43,6 +45,8 @@ export class Peer {
     this._pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle', iceServers: options.iceServers });
     /** @type {Map<Source, RTCRtpTransceiver>} */
     this._sending = new Map();
+    /** Encodings the server wants, by mid. @type {Map<string, string[]>} */
+    this._encodings = new Map();
     this._revision = 0;
     /** @type {{revision: number, sdp: string, sources: Record<string, string>} | null} the offer nobody has answered */
     this._open = null;
@@ -52,9 +56,11 @@ export class Peer {
     this._wantsRestart = false;
     this._restarts = 0;
     this._restartTimer = 0;
+    /** What came in on each candidate pair, as last counted. @type {Map<string, number>} */
+    this._heard = new Map();
     this._closed = false;
-    /** @type {{at: number, received: number, lost: number, frames: number} | null} */
-    this._lastStats = null;
+    /** Freezes of pictures up to the last look. */
+    this._frozen = { freezes: 0, frozenMs: 0 };
     this._pc.addEventListener('connectionstatechange', () => this._connectionChanged());
     this._pc.addEventListener('iceconnectionstatechange', () => this._connectionChanged());
   }
@@ -70,7 +76,8 @@ export class Peer {
 
   /** @param {Source} source @param {'audio'|'video'} kind @param {MediaStreamTrack|null} track */
   _addSending(source, kind, track) {
-    const transceiver = this._pc.addTransceiver(kind, { direction: 'sendonly' });
+    const sendEncodings = source === 'camera' ? { sendEncodings: cameraEncodings() } : {};
+    const transceiver = this._pc.addTransceiver(kind, { direction: 'sendonly', ...sendEncodings });
     if (kind === 'video') preferVp8(transceiver);
     // By replaceTrack, not as the transceiver's first track: a device may come later or change.
     if (track) void transceiver.sender.replaceTrack(track);
@@ -118,6 +125,7 @@ export class Peer {
     if (this._closed || this._open?.revision !== revision) return;
     await this._pc.setRemoteDescription({ type: 'answer', sdp });
     this._open = null;
+    for (const mid of this._encodings.keys()) void this._applyEncodings(mid);
     this._offerAgain();
   }
 
@@ -147,9 +155,35 @@ export class Peer {
     return this._sending.get(source)?.mid ?? null;
   }
 
+  /** Send these encodings and no others. @param {string} mid @param {string[]} rids */
+  setEncodings(mid, rids) {
+    this._encodings.set(mid, rids);
+    void this._applyEncodings(mid);
+  }
+
+  /** @param {string} mid */
+  async _applyEncodings(mid) {
+    // An answer sets them by its offer, and then they are set anew.
+    if (this._pc.signalingState !== 'stable') return;
+    const sender = [...this._sending.values()].find((one) => one.mid === mid)?.sender;
+    const rids = this._encodings.get(mid);
+    const parameters = sender?.getParameters();
+    if (!sender || !parameters || !rids || parameters.encodings.every((one) => !one.rid)) return;
+    const { width = 1280, height = 720 } = sender.track?.getSettings() || {};
+    const encodings = encodingsFor(parameters.encodings, rids, width * height);
+    if (!encodings) return;
+    try {
+      await sender.setParameters({ ...parameters, encodings });
+    } catch {
+      // Overtaken by another change: the next answer or message sets them again.
+    }
+  }
+
   /** No offer needed: the section stays. @param {Source} source @param {MediaStreamTrack|null} track */
   async setTrack(source, track) {
-    await this._sending.get(source)?.sender.replaceTrack(track);
+    const transceiver = this._sending.get(source);
+    await transceiver?.sender.replaceTrack(track);
+    if (transceiver?.mid) void this._applyEncodings(transceiver.mid);
   }
 
   /** @param {MediaStream} stream */
@@ -195,9 +229,22 @@ export class Peer {
     if (added) void this.offer();
   }
 
+  /** Pictures of others, or none of them: sections that wait inactive cost nothing. @param {boolean} wanted */
+  async receivePictures(wanted) {
+    for (const transceiver of this._receiving()) {
+      if (transceiver.receiver.track.kind === 'video') transceiver.direction = wanted ? 'recvonly' : 'inactive';
+    }
+    await this.offer();
+  }
+
   _receiving() {
     const sending = new Set(this._sending.values());
     return this._pc.getTransceivers().filter((transceiver) => !sending.has(transceiver));
+  }
+
+  /** @param {MediaStreamTrack} track @returns {string|null} */
+  midOfTrack(track) {
+    return this._receiving().find((transceiver) => transceiver.receiver.track === track)?.mid ?? null;
   }
 
   /** Each person's tracks as the slots say. @param {Slot[]} slots @returns {Map<string, Tracks>} */
@@ -235,54 +282,61 @@ export class Peer {
     }
   }
 
-  /** New ICE credentials over the same DTLS: what a changed network needs. */
+  /** ICE itself would notice only after seconds. */
+  networkChanged() {
+    this._restarts = 0;
+    void this._hears();
+    this.restart();
+  }
+
+  /** New ICE credentials over the same DTLS: what a changed network needs. Again until something is heard. */
   restart() {
     window.clearTimeout(this._restartTimer);
     this._restartTimer = 0;
     if (this._closed || !this._pc.remoteDescription) return;
+    const pause = RESTART_AGAIN_MS[this._restarts];
+    if (pause === undefined) {
+      this._options.onFailed();
+      return;
+    }
     this._wantsRestart = true;
     if (this._open) {
       // The line to the server is down too: restart once the open offer is answered.
       this._again = true;
     } else {
       this._restarts += 1;
-      if (this._restarts > MAX_RESTARTS) {
-        this._options.onFailed();
-        return;
-      }
       void this.offer();
     }
-    this._restartTimer = window.setTimeout(() => {
-      if (this._pc.connectionState !== 'connected') this.restart();
-    }, 2 * RESTART_AFTER_MS);
+    this._restartTimer = window.setTimeout(async () => {
+      const timer = this._restartTimer;
+      if (await this._hears()) this._restarts = 0;
+      else if (timer === this._restartTimer) this.restart();
+    }, pause);
   }
 
-  /** Since the last call. @returns {Promise<LineStats>} */
-  async stats() {
-    const report = await this._pc.getStats();
-    /** @type {LineStats} */
-    const stats = { rttMs: null, lossIn: 0, lossOut: 0, framesPerSecond: null };
-    const sum = { at: performance.now(), received: 0, lost: 0, frames: 0 };
-    report.forEach((/** @type {any} */ entry) => {
-      if (entry.type === 'candidate-pair' && entry.nominated && entry.currentRoundTripTime !== undefined) {
-        stats.rttMs = entry.currentRoundTripTime * 1000;
-      } else if (entry.type === 'inbound-rtp') {
-        sum.received += entry.packetsReceived || 0;
-        sum.lost += Math.max(0, entry.packetsLost || 0);
-        if (entry.kind === 'video') sum.frames += entry.framesDecoded || 0;
-      } else if (entry.type === 'remote-inbound-rtp') {
-        stats.lossOut = Math.max(stats.lossOut, entry.fractionLost || 0);
-      }
+  /** Whether anything has come in since the last call: media, or the answer to a check. */
+  async _hears() {
+    const before = this._heard;
+    this._heard = new Map();
+    (await this._pc.getStats()).forEach((/** @type {any} */ entry) => {
+      if (entry.type === 'candidate-pair') this._heard.set(entry.id, entry.bytesReceived + entry.responsesReceived);
     });
-    const last = this._lastStats;
-    this._lastStats = sum;
-    if (last) {
-      const received = Math.max(0, sum.received - last.received);
-      const lost = Math.max(0, sum.lost - last.lost);
-      stats.lossIn = received + lost ? lost / (received + lost) : 0;
-      stats.framesPerSecond = ((sum.frames - last.frames) * 1000) / Math.max(1, sum.at - last.at);
-    }
-    return stats;
+    return [...this._heard].some(([id, count]) => count > (before.get(id) || 0));
+  }
+
+  /** What stood still of the pictures we play since the last call. */
+  async freezes() {
+    const report = await this._pc.getStats();
+    const sum = { freezes: 0, frozenMs: 0 };
+    report.forEach((/** @type {any} */ entry) => {
+      if (entry.type !== 'inbound-rtp' || entry.kind !== 'video') return;
+      sum.freezes += entry.freezeCount || 0;
+      sum.frozenMs += 1000 * (entry.totalFreezesDuration || 0);
+    });
+    const last = this._frozen;
+    this._frozen = sum;
+    // A section that was taken away takes its counts along.
+    return { freezes: Math.max(0, sum.freezes - last.freezes), frozenMs: Math.max(0, sum.frozenMs - last.frozenMs) };
   }
 
   close() {
@@ -290,14 +344,4 @@ export class Peer {
     window.clearTimeout(this._restartTimer);
     this._pc.close();
   }
-}
-
-/** 1 poor … 4 excellent, by what is felt first: loss, then delay. @param {LineStats} stats */
-export function quality(stats) {
-  const loss = Math.max(stats.lossIn, stats.lossOut);
-  const rtt = stats.rttMs ?? 0;
-  if (loss > 0.1 || rtt > 800) return 1;
-  if (loss > 0.04 || rtt > 400) return 2;
-  if (loss > 0.01 || rtt > 180) return 3;
-  return 4;
 }

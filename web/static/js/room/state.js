@@ -6,6 +6,7 @@
 /** @typedef {import('./protocol.js').Person} Person */
 /** @typedef {import('./protocol.js').Snapshot} Snapshot */
 /** @typedef {import('./protocol.js').Slot} Slot */
+/** @typedef {import('./protocol.js').Quality} Quality */
 /** @typedef {import('./protocol.js').Line} Line */
 /** @typedef {import('./devices.js').Cause} Cause */
 /** @typedef {'none'|'connecting'|'connected'|'disconnected'} MediaLine */
@@ -25,8 +26,9 @@
  * @property {Device} microphone
  * @property {Device} camera
  * @property {boolean} sharing
+ * @property {boolean} soundOnly by the person's own choice: no pictures either way
  * @property {boolean} soundBlocked the browser plays no sound before a click or key
- * @property {number} quality 0 unknown, 1 poor … 4 excellent
+ * @property {Record<string, Quality>} quality each person's connection, by id, as last measured
  * @property {Ending|null} ending the page has nothing more to do
  */
 /** @typedef {{kind: 'ended'|'replaced'|'removed'|'refused', code: string, detail: string}} Ending */
@@ -37,8 +39,8 @@
  *   | {type: 'media', media: MediaLine}
  *   | {type: 'device', kind: 'microphone'|'camera', change: Partial<Device>}
  *   | {type: 'sharing', sharing: boolean}
+ *   | {type: 'soundOnly', soundOnly: boolean}
  *   | {type: 'sound', blocked: boolean}
- *   | {type: 'quality', quality: number}
  *   | {type: 'refused', code: string, detail: string}} News
  */
 
@@ -47,7 +49,7 @@ export function freshState() {
   return {
     me: '', role: 'client', place: null, line: 'connecting', media: 'none', snapshot: null, people: [], slots: [],
     speaking: [], microphone: { on: true, ready: false, problem: null }, camera: { on: true, ready: false, problem: null },
-    sharing: false, soundBlocked: false, quality: 0, ending: null,
+    sharing: false, soundOnly: false, soundBlocked: false, quality: {}, ending: null,
   };
 }
 
@@ -56,11 +58,11 @@ export function reduce(state, news) {
   switch (news.type) {
     case 'heard': return hear(state, news.message);
     case 'line': return { ...state, line: news.line };
-    case 'media': return { ...state, media: news.media, quality: news.media === 'connected' ? state.quality : 0 };
+    case 'media': return { ...state, media: news.media, quality: news.media === 'connected' ? state.quality : {} };
     case 'device': return { ...state, [news.kind]: { ...state[news.kind], ...news.change } };
     case 'sharing': return { ...state, sharing: news.sharing };
+    case 'soundOnly': return { ...state, soundOnly: news.soundOnly };
     case 'sound': return { ...state, soundBlocked: news.blocked };
-    case 'quality': return { ...state, quality: news.quality };
     case 'refused': return { ...state, ending: { kind: 'refused', code: news.code, detail: news.detail } };
     default: return state;
   }
@@ -77,8 +79,9 @@ function hear(state, message) {
     case 'snapshot': return { ...state, snapshot: message.snapshot };
     case 'people': return { ...state, people: message.people };
     case 'admitted': return { ...state, place: 'admitted' };
-    case 'waiting': return { ...state, place: 'waiting', media: 'none', slots: [], speaking: [], quality: 0 };
+    case 'waiting': return { ...state, place: 'waiting', media: 'none', slots: [], speaking: [], quality: {} };
     case 'slots': return { ...state, slots: message.slots };
+    case 'quality': return { ...state, quality: { ...state.quality, [message.person]: message } };
     case 'speaking': return { ...state, speaking: message.people };
     case 'peer_lost': return { ...state, media: 'connecting', slots: [] };
     case 'ended': return { ...state, ending: { kind: 'ended', code: message.reason, detail: '' } };
@@ -117,6 +120,20 @@ export function statusWords(state) {
   if (there.every((person) => !person.connected || person.media === 'disconnected')) return 'Reconnecting';
   if (state.media === 'connecting') return 'Connecting';
   return session === 'in_progress' ? 'Active' : 'Waiting';
+}
+
+const RANK = { good: 2, fair: 1, poor: 0 };
+
+/**
+ * Whose connection the top bar tells of: one's own, unless somebody else's is the worse one.
+ * @param {RoomState} state @returns {Quality|null}
+ */
+export function tellingQuality(state) {
+  const own = state.quality[state.me];
+  if (!own || state.media !== 'connected') return null;
+  const there = others(state).filter((person) => person.place === 'admitted' && person.connected);
+  const all = [own, ...there.map((person) => state.quality[person.id]).filter((one) => one)];
+  return all.reduce((worst, one) => (RANK[one.word] < RANK[worst.word] ? one : worst));
 }
 
 /** @param {number} ms */

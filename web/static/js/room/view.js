@@ -2,16 +2,21 @@
 // Draws the room: state in, DOM out, nothing else. Elements stand in templates/parts/room_stage.html; tiles of
 // people are made here. No network, no media objects but the streams it is handed.
 
-import { byId, element, icon, showError } from '../page.js';
-import { admitButton } from './admit.js';
+import { byId, element, icon } from '../page.js';
 import { problemWords } from './devices.js';
-import { others, recordingWords, slotOf, statusWords, timers, waitingPeople } from './state.js';
+import { others, recordingWords, slotOf, statusWords, tellingQuality, timers, waitingPeople } from './state.js';
 
 /** @typedef {import('./state.js').RoomState} RoomState */
 /** @typedef {import('./peer.js').Tracks} Tracks */
 /** @typedef {import('./protocol.js').Person} Person */
 
-const QUALITY_WORDS = ['', 'Poor connection', 'Weak connection', 'Good connection', 'Excellent connection'];
+const QUALITY_MEANS = {
+  good: 'Sound and picture are as they should be.',
+  fair: 'Sound or picture may stutter now and then.',
+  poor: 'Sound may break up and the picture stand still. A place nearer to the Wi-Fi, or a cable, helps most.',
+};
+
+const PAUSED_WORDS = 'Your connection is slow just now. Sound goes on, and the picture comes back by itself.';
 
 /** @param {Element} place @param {string} words */
 export function say(place, words) {
@@ -25,7 +30,7 @@ export function callName(name) {
 }
 
 /** @param {string} name */
-function initials(name) {
+export function initials(name) {
   const words = name.trim().split(/\s+/).filter((word) => !word.endsWith('.'));
   return (words[0]?.[0] || '') + (words.length > 1 ? words[words.length - 1][0] : '');
 }
@@ -110,6 +115,19 @@ export class RoomView {
     this._tickWaiting(now);
   }
 
+  /** Height of each picture on the screen, in device pixels. @returns {Map<MediaStreamTrack, number>} */
+  shownHeights() {
+    /** @type {Map<MediaStreamTrack, number>} */
+    const heights = new Map();
+    for (const tile of this._tiles.values()) {
+      const [track] = tile.stream.getVideoTracks();
+      const height = tile.video.getBoundingClientRect().height * window.devicePixelRatio;
+      // In steps: a moving edge must not have every frame's size told.
+      if (track) heights.set(track, Math.ceil(height / 40) * 40);
+    }
+    return heights;
+  }
+
   // ---------------------------------------------------------------- parts
 
   /** @param {RoomState} state */
@@ -120,10 +138,23 @@ export class RoomView {
     sign.hidden = !words;
     sign.classList.toggle('recording--paused', state.snapshot?.recording.state === 'paused');
     say(sign, words);
+    this._drawQuality(state);
+  }
+
+  /** @param {RoomState} state */
+  _drawQuality(state) {
+    const quality = tellingQuality(state);
     const meter = byId('quality');
-    meter.hidden = !state.quality || state.media !== 'connected';
-    meter.dataset.quality = String(state.quality);
-    say(byId('quality-words'), QUALITY_WORDS[state.quality]);
+    meter.hidden = !quality;
+    if (!quality) return;
+    const other = others(state).find((person) => person.id === quality.person);
+    const word = quality.word[0].toUpperCase() + quality.word.slice(1);
+    meter.dataset.quality = quality.word;
+    say(byId('quality-words'), other ? `${callName(other.name)}: ${quality.word} connection` : `${word} connection`);
+    say(byId('quality-meaning'), QUALITY_MEANS[quality.word]);
+    const delay = quality.round_trip_ms === null ? '' : `, ${quality.round_trip_ms} ms there and back`;
+    const lost = Math.round(1000 * quality.loss) / 10;
+    say(byId('quality-numbers'), `Sound ${quality.mos.toFixed(1)} of 4.5, ${lost} % of packets lost${delay}`);
   }
 
   /** @param {RoomState} state @param {Map<string, Tracks>} tracks */
@@ -132,7 +163,7 @@ export class RoomView {
     const wanted = new Set();
     let screens = 0;
     for (const person of people) {
-      const has = tracks.get(person.id) || {};
+      const has = state.soundOnly ? withoutPictures(tracks.get(person.id)) : tracks.get(person.id) || {};
       wanted.add(person.id);
       const sound = [has.microphone, has.screen_audio].filter((track) => track !== undefined);
       this._drawPerson(state, person, this._tile(person.id, false), [...(has.camera ? [has.camera] : []), ...sound]);
@@ -140,7 +171,7 @@ export class RoomView {
         screens += 1;
         const key = `${person.id} screen`;
         wanted.add(key);
-        this._drawScreen(person, this._tile(key, true), has.screen);
+        this._drawScreen(state, person, this._tile(key, true), has.screen);
       }
     }
     for (const [key, tile] of this._tiles) {
@@ -170,7 +201,7 @@ export class RoomView {
     tile.setTracks(tracks);
     const camera = slotOf(state, person.id, 'camera');
     const isAway = !person.connected || person.media === 'disconnected';
-    const mayShow = camera !== undefined && !camera.muted && !isAway;
+    const mayShow = camera !== undefined && !camera.muted && !camera.paused && !isAway && !state.soundOnly;
     const hasPicture = mayShow && tile.hasFrames;
     tile.onPicture = () => this._drawPerson(state, person, tile, tracks);
     const muted = slotOf(state, person.id, 'microphone')?.muted === true;
@@ -180,8 +211,8 @@ export class RoomView {
     tile.instead.hidden = hasPicture;
     say(tile.avatar, initials(person.name));
     const name = callName(person.name);
-    say(tile.words, isAway ? `${name} lost the connection and is coming back.`
-      : camera?.muted ? `${name}'s camera is off.` : `Connecting to ${name}`);
+    say(tile.words, state.soundOnly && !isAway ? 'Sound only, as you chose.' : isAway ? `${name} lost the connection and is coming back.`
+      : camera?.muted ? `${name}'s camera is off.` : camera?.paused ? `${name}'s picture is paused.` : `Connecting to ${name}`);
     tile.root.setAttribute('aria-label', `${person.name}'s picture`);
     const tag = muted ? `${name}, microphone off` : name;
     if (tile.nameTag.dataset.tag !== tag) {
@@ -192,10 +223,15 @@ export class RoomView {
     if (tracks.length) this._play(tile.video);
   }
 
-  /** @param {Person} person @param {Tile} tile @param {MediaStreamTrack} track */
-  _drawScreen(person, tile, track) {
+  /** @param {RoomState} state @param {Person} person @param {Tile} tile @param {MediaStreamTrack} track */
+  _drawScreen(state, person, tile, track) {
     tile.setTracks([track]);
-    tile.instead.hidden = true;
+    const isPaused = slotOf(state, person.id, 'screen')?.paused === true;
+    tile.video.hidden = isPaused;
+    tile.instead.hidden = !isPaused;
+    tile.avatar.hidden = true;
+    tile.root.classList.toggle('tile--off', isPaused);
+    say(tile.words, `${callName(person.name)}'s screen is paused.`);
     tile.root.setAttribute('aria-label', `${person.name}'s screen`);
     say(tile.nameTag, `${callName(person.name)}'s screen`);
     this._play(tile.video);
@@ -228,6 +264,8 @@ export class RoomView {
     share.hidden = share.dataset.possible !== 'true' || !(can?.share_screen ?? false);
     share.classList.toggle('ctl--on', state.sharing);
     for (const words of [share.querySelector('span'), byId('menu-share-words')]) if (words) say(words, state.sharing ? 'Stop sharing' : 'Share screen');
+    const soundOnly = document.getElementById('sound-only-words');
+    if (soundOnly) say(soundOnly, state.soundOnly ? 'Pictures again' : 'Sound only');
     const record = document.getElementById('record');
     if (record) {
       const recording = state.snapshot?.recording;
@@ -268,13 +306,16 @@ export class RoomView {
     }
     say(byId('lobby-title'), title);
     say(byId('lobby-lead'), lead);
-    this._drawWaiting(waiting);
+    this._drawWaiting(state, waiting);
   }
 
-  /** @param {Person[]} waiting */
-  _drawWaiting(waiting) {
+  /** @param {RoomState} state @param {Person[]} waiting */
+  _drawWaiting(state, waiting) {
     const list = byId('waiting-list');
-    const key = waiting.map((person) => `${person.id} ${person.name} ${person.connected} ${person.since}`).join('\n');
+    // A guest can be let in before Start too, and comes in with it.
+    const mayLetIn = (/** @type {Person} */ person) => Boolean(state.snapshot?.can.moderate
+      && (person.role === 'guest' || state.snapshot.state === 'in_progress'));
+    const key = waiting.map((person) => `${person.id} ${person.name} ${person.connected} ${person.since} ${mayLetIn(person)}`).join('\n');
     if (list.dataset.key === key) return;
     list.dataset.key = key;
     list.hidden = !waiting.length;
@@ -284,8 +325,7 @@ export class RoomView {
         element('span', { class: 'who__name' }, person.name),
         element('span', { class: 'who__sub num', 'data-waiting-since': person.since },
           person.connected ? '' : 'Lost the connection, coming back')),
-      ...(this.root.dataset.role === 'practitioner' && person.role === 'guest'
-        ? [admitButton(this.root.dataset.session || '', person, (words) => showError(byId('lobby-error'), words))] : []))));
+      ...(mayLetIn(person) ? [act(person, 'admit', 'Admit', 'check')] : []))));
   }
 
   /** @param {number} now */
@@ -307,14 +347,20 @@ export class RoomView {
   }
 }
 
-/** @param {RoomState} state @returns {[string, boolean]} the words, and whether trying the devices again can help */
-function noticeWords(state) {
+/** @param {Tracks} [tracks] @returns {Tracks} */
+function withoutPictures(tracks) {
+  return { microphone: tracks?.microphone, screen_audio: tracks?.screen_audio };
+}
+
+/** The notice. @param {RoomState} state @returns {[string, boolean]} the words, and whether trying the devices again can help */
+export function noticeWords(state) {
   if (state.line === 'lost') return ['The connection is gone. We are getting it back, you needn\'t do anything.', false];
   if (state.media === 'disconnected') return ['Picture and sound have stopped. We are getting them back.', false];
   // Somebody without a camera knows; the own picture says so too.
   const camera = state.camera.problem === 'missing' ? null : state.camera.problem;
   const problem = problemWords(state.microphone.problem, camera);
   if (problem) return [problem, true];
+  if (!state.soundBlocked && state.slots.some((slot) => slot.paused)) return [PAUSED_WORDS, false];
   return [state.soundBlocked ? 'Your browser waits for a click or a key before it plays sound.' : '', false];
 }
 
@@ -326,4 +372,12 @@ export function drawDevice(button, device, icons, word) {
   const use = button.querySelector('use');
   const href = `/static/icons.svg#${icons[isOn ? 0 : 1]}`;
   if (use && use.getAttribute('href') !== href) use.setAttribute('href', href);
+}
+
+/** @param {Person} person @param {string} what @param {string} words @param {string} sign */
+export function act(person, what, words, sign) {
+  const button = element('button', { class: 'btn btn--small', type: 'button', 'data-do': what, 'data-person': person.id, 'data-key': `${what} ${person.id}` },
+    icon(sign, 's'), words, element('span', { class: 'vh' }, ` ${person.name}`));
+  button.addEventListener('refocus', () => button.focus());
+  return button;
 }
