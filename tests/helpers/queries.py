@@ -1,5 +1,6 @@
 """Counts what a piece of code asks the database: for tests that a list costs the same whatever is in it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,13 +21,15 @@ class Counted:
 
 
 @asynccontextmanager
-async def counted(db: Database) -> AsyncIterator[Counted]:
-    """BEGIN, COMMIT and PRAGMA are not counted."""
+async def counted(db: Database, *, requests_only: bool = False) -> AsyncIterator[Counted]:
+    """BEGIN, COMMIT and PRAGMA are not counted; nor, if asked, what a server does beside its requests."""
     found = Counted()
     assert db._engine is not None
 
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        if statement.split(" ", 1)[0] not in {"BEGIN", "COMMIT", "PRAGMA"}:
+        coroutine = getattr(asyncio.current_task(), "get_coro", str)()
+        is_request = "RequestHandler" in getattr(coroutine, "__qualname__", "")
+        if (is_request or not requests_only) and statement.split(" ", 1)[0] not in {"BEGIN", "COMMIT", "PRAGMA"}:
             found.statements.append(statement)
 
     engine = db._engine.sync_engine
