@@ -25,6 +25,8 @@ from control.api import (
     chat,
     clients,
     consents,
+    credits,
+    earnings,
     factors,
     files,
     guests,
@@ -33,11 +35,13 @@ from control.api import (
     messages,
     my_practice,
     outbox,
+    payments,
     people,
     practitioners,
     problems,
     ratings,
     recordings,
+    refunds,
     room_control,
     series,
     session_lists,
@@ -49,7 +53,7 @@ from control.api import reschedules as reschedule_routes
 from control.chat import Chat
 from control.client_files import ClientFiles
 from control.config import Settings
-from control.database import Database, upgrade
+from control.database import upgrade
 from control.files import Files
 from control.install import open_database
 from control.keys import (
@@ -81,6 +85,7 @@ from control.limits import Limits, client_address, network_of
 from control.measures import LoopWatch
 from control.messages import remind_unanswered, rules_from
 from control.money.cashier import Cashier
+from control.money.gateways.configured import gateways_of
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
 from control.problems import Problems
@@ -127,6 +132,10 @@ API_NOUNS = (
     ratings,
     practitioners,
     wallet,
+    credits,
+    payments,
+    refunds,
+    earnings,
     webhooks,
     recordings,
     messages,
@@ -156,17 +165,16 @@ def create_app(
     app[MEDIA] = media if media is not None else MediaNode(settings.media)
     app[LOOP_WATCH] = LoopWatch()
     app[CLIENT_FILES] = ClientFiles(app[DATABASE], app[INSTALL_KEYS].master_key)
+    app[CASHIER] = Cashier(app[DATABASE], gateways_of(settings), clock, hold=settings.booking.hold)
     app[MESSAGES] = rules_from(settings.messages, app[INSTALL_KEYS].master_key)
-    app[CASHIER] = cashier = _cashier(settings, app[DATABASE], clock)
     read_calendars = partial(busy_times.read_due, app[DATABASE], rules=busy_times.rules_from(settings))
     expire_requests = partial(reschedules.expire_due, app[DATABASE])
     app[PROBLEMS] = Problems(app[DATABASE], app[INSTALL_KEYS].master_key)
     escalate = app[PROBLEMS].escalate_due
     app[FILES] = _files(app, settings)
     forget_files = app[FILES].forget_unfinished
-    paying = () if cashier is None else (cashier.run_once,)
     remind = partial(remind_unanswered, app[DATABASE], app[MESSAGES])
-    errands = (read_calendars, expire_requests, escalate, forget_files, remind, *paying)
+    errands = (read_calendars, expire_requests, escalate, forget_files, remind, app[CASHIER].run_once)
     app[SCHEDULER] = Scheduler(app[DATABASE], clock, errands=errands)
     app[WAITING_ROOM] = WaitingRoom(
         app[DATABASE],
@@ -210,20 +218,6 @@ def _files(app: web.Application, settings: Settings) -> Files:
         most_bytes=settings.files.most_mb * 1_000_000,
         chunk_bytes=settings.server.max_body_bytes,
     )
-
-
-def _cashier(settings: Settings, db: Database, clock: Callable[[], datetime]) -> Cashier | None:
-    payments = settings.payments
-    if payments.stripe_secret_key is None or payments.stripe_webhook_secret is None:
-        return None
-    from control.money.gateways.stripe import StripeGateway  # only who takes cards loads it
-
-    gateway = StripeGateway(
-        payments.stripe_secret_key.get_secret_value(),
-        payments.stripe_webhook_secret.get_secret_value(),
-        api_base=payments.stripe_api_base,
-    )
-    return Cashier(db, gateway, clock, hold=settings.booking.hold)
 
 
 def _add_routes(app: web.Application) -> None:
@@ -274,9 +268,7 @@ async def _sessions(app: web.Application) -> AsyncIterator[None]:
     yield
     await app[SESSION_WATCH].close()
     await app[SCHEDULER].close()
-    cashier = app[CASHIER]
-    if cashier is not None:
-        await cashier.close()
+    await app[CASHIER].close()
 
 
 async def _loop_watch(app: web.Application) -> AsyncIterator[None]:

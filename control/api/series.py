@@ -10,7 +10,7 @@ from control.accounts import require_actor
 from control.api.bodies import Body, Query, read, read_query
 from control.api.idempotency import idempotent, key_of
 from control.api.sessions import terms_of
-from control.api.shapes import ID_PATTERN, Id, Moment, iso, session_json
+from control.api.shapes import ID_PATTERN, Id, Moment, iso, session_json, ways_to_pay
 from control.appointment_queries import SessionView, series_of
 from control.booking import Wanted
 from control.errors import NotFound
@@ -37,11 +37,12 @@ class SeriesPaymentBody(Body):
     paymentMethod: Method
 
 
-def series_json(series_id: str, sessions: tuple[SessionView, ...]) -> dict[str, Any]:
+def series_json(request: web.Request, series_id: str, sessions: tuple[SessionView, ...]) -> dict[str, Any]:
+    ways = ways_to_pay(request)
     return {
         "series_id": series_id,
         "next": f"/series/{series_id}",
-        "sessions": [session_json(one) for one in sessions],
+        "sessions": [session_json(one, ways) for one in sessions],
     }
 
 
@@ -71,7 +72,7 @@ async def book(request: web.Request) -> web.Response:
         terms=terms_of(request.app[SETTINGS].booking),
         now=request.app[CLOCK](),
     )
-    return web.json_response(series_json(made[0].series_id or "", made), status=201)
+    return web.json_response(series_json(request, made[0].series_id or "", made), status=201)
 
 
 @routes.get(ONE)
@@ -80,7 +81,7 @@ async def one(request: web.Request) -> web.Response:
     found = await series_of(request.app[DATABASE], actor, series_id)
     if not found:
         raise NotFound
-    return web.json_response(series_json(series_id, found))
+    return web.json_response(series_json(request, series_id, found))
 
 
 @routes.post(f"{ONE}/payment")
@@ -92,4 +93,4 @@ async def pay(request: web.Request) -> web.Response:
     paid = await series.pay_series(
         request.app[DATABASE], actor, series_id, body.paymentMethod, now=request.app[CLOCK]()
     )
-    return web.json_response(series_json(series_id, paid))
+    return web.json_response(series_json(request, series_id, paid))

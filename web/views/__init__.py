@@ -27,6 +27,8 @@ PAGES = (
     "clients",
     "my_practice",
     "recordings",
+    "wallet",
+    "receipts",
     "admin",
     "staff",
     "account",
