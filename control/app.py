@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from control import busy_times, keyfiles, reschedules, security, turn
+from control import busy_times, keyfiles, message_errands, reschedules, security, turn
 from control.api import (
     accounts,
     appointments,
@@ -23,10 +23,13 @@ from control.api import (
     availability_rules,
     calendars,
     consents,
+    desk,
+    enquiries,
     factors,
     guests,
     health,
     live,
+    mail_in,
     messages,
     outbox,
     people,
@@ -65,7 +68,7 @@ from control.keys import (
 )
 from control.limits import Limits, client_address, network_of
 from control.measures import LoopWatch
-from control.messages import remind_unanswered, rules_from
+from control.messages import open_secrets, rules_from
 from control.money.cashier import Cashier
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
@@ -107,6 +110,9 @@ API_NOUNS = (
     webhooks,
     recordings,
     messages,
+    enquiries,
+    mail_in,
+    desk,
 )
 YEAR_S = 31_536_000
 
@@ -129,15 +135,16 @@ def create_app(
     )
     app[LIMITS] = Limits()
     app[LIVE] = LiveBus()
-    app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock)
+    app[MESSAGES] = rules_from(settings.messages, app[INSTALL_KEYS].master_key)
+    opener = partial(open_secrets, app[MESSAGES])
+    app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock, open_secrets=opener)
     app[MEDIA] = media if media is not None else MediaNode(settings.media)
     app[LOOP_WATCH] = LoopWatch()
-    app[MESSAGES] = rules_from(settings.messages, app[INSTALL_KEYS].master_key)
     app[CASHIER] = cashier = _cashier(settings, app[DATABASE], clock)
     read_calendars = partial(busy_times.read_due, app[DATABASE], rules=busy_times.rules_from(settings))
     expire_requests = partial(reschedules.expire_due, app[DATABASE])
-    remind = partial(remind_unanswered, app[DATABASE], app[MESSAGES])
-    errands = (read_calendars, expire_requests, remind, *(() if cashier is None else (cashier.run_once,)))
+    mine = message_errands.errands(settings.messages, app[DATABASE], app[MESSAGES])
+    errands = (read_calendars, expire_requests, *mine, *(() if cashier is None else (cashier.run_once,)))
     app[SCHEDULER] = Scheduler(app[DATABASE], clock, errands=errands)
     app[WAITING_ROOM] = WaitingRoom(
         app[DATABASE],

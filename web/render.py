@@ -52,6 +52,11 @@ class Reader:
         return "practitioner" in self.roles
 
     @property
+    def is_staff(self) -> bool:
+        """Works the help desk."""
+        return bool(self.roles & {"support", "admin"})
+
+    @property
     def is_admin(self) -> bool:
         return "admin" in self.roles
 
@@ -135,7 +140,9 @@ def home_url(reader: Reader | None) -> str:
         return "/"
     if reader.is_practitioner:
         return "/therapist/dashboard"
-    return "/admin/appointments" if reader.is_admin else "/dashboard"
+    if reader.is_admin:
+        return "/admin/appointments"
+    return "/admin/help-desk" if reader.is_staff else "/dashboard"
 
 
 def zone_of(request: web.Request) -> str:

@@ -38,6 +38,8 @@ POLL_S = 5.0  # for retries and for rows of other processes; new rows of this on
 
 Deliver = Callable[[email.Letter], Awaitable[None]]
 
+OpenSecrets = Callable[[Mapping[str, str]], Mapping[str, str]]
+
 DeliverSms = Callable[[sms.Sms], Awaitable[None]]
 
 
@@ -81,7 +83,9 @@ class OutboxWorker:
         *,
         deliver: Deliver | None = None,
         still_wanted: Mapping[NoticeKind, StillWanted] = STILL_WANTED,
+        open_secrets: OpenSecrets = dict,
     ) -> None:
+        """`open_secrets` makes of a row's secrets what the words are told: sealed texts are opened."""
         self._db = db
         self._settings = settings
         self._clock = clock
@@ -91,6 +95,7 @@ class OutboxWorker:
             OutboxChannel.SMS: settings.sms.gateway != "none",
         }
         self._still_wanted = still_wanted
+        self._open_secrets = open_secrets
         self._filled = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
@@ -204,7 +209,7 @@ class OutboxWorker:
 
     def _mail(self, row: OutboxRow, kind: NoticeKind, person: Person) -> _Written:
         reader = self._reader(person)
-        mail = texts.mail(kind, row.facts, row.secrets or {}, reader)
+        mail = texts.mail(kind, row.facts, self._open_secrets(row.secrets or {}), reader)
         ics, method = self._invite(row, kind, person)
         letter = email.Letter(
             message_id=row.id,
@@ -217,6 +222,7 @@ class OutboxWorker:
             written_at=row.created_at,
             calendar=ics,
             calendar_method=method,
+            reply_to=row.facts.get("reply_to"),
         )
         record = texts.mail(kind, row.facts, None, reader)
 

@@ -26,6 +26,8 @@ PAGES = (
     "staff",
     "account",
     "messages",
+    "enquiries",
+    "desk",
 )
 
 
