@@ -91,7 +91,7 @@ from control.quality import QualityLog
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.room_news import forward_news
-from control.scheduler import Scheduler
+from control.scheduler import Errand, Scheduler
 from control.second_factor import FactorRules
 from control.session_events import forward_sign_outs, forward_to
 from control.session_watch import SessionWatch
@@ -172,7 +172,14 @@ def create_app(
     app[FILES] = _files(app, settings)
     forget_files = app[FILES].forget_unfinished
     mine = message_errands.errands(settings.messages, app[DATABASE], app[MESSAGES])
-    errands = (read_calendars, expire_requests, escalate, forget_files, *mine, app[CASHIER].run_once)
+    errands: tuple[Errand, ...] = (
+        read_calendars,
+        expire_requests,
+        escalate,
+        forget_files,
+        *mine,
+        app[CASHIER].run_once,
+    )
     app[SCHEDULER] = Scheduler(app[DATABASE], clock, errands=errands)
     app[WAITING_ROOM] = WaitingRoom(
         app[DATABASE],

@@ -1,6 +1,5 @@
 """What the scheduler does for messages: reminders, the mailbox, and forgetting what is no longer needed."""
 
-from collections.abc import Sequence
 from functools import partial
 
 from control import enquiries, mail_in, messages
@@ -11,7 +10,7 @@ from control.messages import MessageRules
 from control.scheduler import Errand
 
 
-def errands(settings: MessageSettings, db: Database, rules: MessageRules) -> Sequence[Errand]:
+def errands(settings: MessageSettings, db: Database, rules: MessageRules) -> tuple[Errand, ...]:
     always: list[Errand] = [
         partial(messages.remind_unanswered, db, rules),
         partial(enquiries.forget_unproven, db),
@@ -20,4 +19,4 @@ def errands(settings: MessageSettings, db: Database, rules: MessageRules) -> Seq
     if settings.imap_host is not None:
         mailbox = Mailbox(settings, lambda raw, now: mail_in.take(db, rules, raw, now=now))
         always.append(mailbox.look)
-    return always
+    return tuple(always)

@@ -53,17 +53,12 @@ class Reader:
         return "practitioner" in self.roles
 
     @property
-    def is_staff(self) -> bool:
-        """Works the help desk."""
-        return bool(self.roles & {"support", "admin"})
-
-    @property
     def is_admin(self) -> bool:
         return "admin" in self.roles
 
     @property
     def is_staff(self) -> bool:
-        """Reads problem reports; the practitioner of a session reads those of their own."""
+        """Reads problem reports and works the help desk; a practitioner reads the reports of their own sessions."""
         return bool({"admin", "support"} & self.roles)
 
     @property
