@@ -21,12 +21,11 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control.database import Database, publish
+from control.database import Database
 from control.errors import Conflict, Forbidden, Invalid, NotSignedIn
-from control.keys import ACTOR
+from control.keys import ACTOR, HALF
 from control.models.people import Credential, LinkPurpose, OneTimeLink, Person, PersonRole, Role, WebSession
 from control.notices.outbox import Notice, NoticeKind, enqueue
-from control.session_events import SignedOut
 
 LINK_LIFETIME = timedelta(minutes=30)  # long enough for slow mail, short enough for a mailbox left open
 SESSION_LIFETIME = timedelta(days=14)
@@ -41,7 +40,7 @@ _EMAIL = re.compile(r"[^@\s<>\"']{1,64}@[^@\s<>\"']{1,180}\.[^@\s<>\"'.]{2,}")
 
 @dataclass(frozen=True)
 class Actor:
-    """Who is asking. Made from a valid web session, or by the command line for an operator."""
+    """Who is asking. Made from a valid session of a browser or app, or by the command line for an operator."""
 
     person_id: str
     roles: frozenset[Role]
@@ -64,6 +63,8 @@ def optional_actor(request: web.Request) -> Actor | None:
 def require_actor(request: web.Request, *roles: Role) -> Actor:
     """The signed-in person, having at least one of `roles` if any are named. NotSignedIn or Forbidden else."""
     actor = optional_actor(request)
+    if actor is None and request.get(HALF) is not None:
+        raise NotSignedIn("second_factor_required", "Take the second step of signing in to go on.")
     if actor is None:
         raise NotSignedIn
     if roles and not actor.is_any(*roles):
@@ -154,7 +155,7 @@ def _nobodys_hash() -> str:
     return _HASHER.hash(secrets.token_urlsafe(32))
 
 
-def _token_hash(token: str) -> str:
+def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -205,16 +206,16 @@ async def set_password_hash(session: AsyncSession, person_id: str, password_hash
 async def actor_of(db: Database, person_id: str) -> Actor | None:
     async with db.reading() as session:
         person = await session.get(Person, person_id)
-        return None if person is None else _as_actor(person)
+        return None if person is None else as_actor(person)
 
 
 async def find_by_email(db: Database, email: str) -> Actor | None:
     async with db.reading() as session:
         person = await session.scalar(select(Person).where(Person.email == normalised_email(email)))
-        return None if person is None else _as_actor(person)
+        return None if person is None else as_actor(person)
 
 
-def _as_actor(person: Person) -> Actor:
+def as_actor(person: Person) -> Actor:
     return Actor(person.id, person.role_names, person.name, person.time_zone)
 
 
@@ -279,7 +280,7 @@ async def issue_link(
         OneTimeLink(
             person_id=person_id,
             purpose=purpose,
-            token_hash=_token_hash(token),
+            token_hash=token_hash(token),
             return_path=local_path(return_path),
             created_at=now,
             expires_at=now + lifetime,
@@ -308,7 +309,7 @@ async def consume_link(db: Database, token: str, *, device: str = "", now: datet
             await session.execute(
                 update(OneTimeLink)
                 .where(
-                    OneTimeLink.token_hash == _token_hash(token),
+                    OneTimeLink.token_hash == token_hash(token),
                     OneTimeLink.used_at.is_(None),
                     OneTimeLink.expires_at > now,
                 )
@@ -338,7 +339,7 @@ def _open_session(
     row = WebSession(
         id=secrets.token_hex(16),
         person_id=person_id,
-        token_hash=_token_hash(token),
+        token_hash=token_hash(token),
         created_at=now,
         last_seen_at=now,
         expires_at=now + SESSION_LIFETIME,
@@ -346,44 +347,3 @@ def _open_session(
     )
     session.add(row)
     return SignedIn(person_id, row.id, token, row.expires_at, return_path)
-
-
-# -- web sessions ------------------------------------------------------------------------------------------------
-
-
-async def session_of(db: Database, token: str, *, now: datetime) -> tuple[str, Actor] | None:
-    """The session id and person behind a cookie, if it is valid now."""
-    async with db.reading() as session:
-        found = (
-            await session.execute(
-                select(WebSession, Person)
-                .join(Person, Person.id == WebSession.person_id)
-                .where(
-                    WebSession.token_hash == _token_hash(token),
-                    WebSession.revoked_at.is_(None),
-                    WebSession.expires_at > now,
-                )
-            )
-        ).one_or_none()
-    if found is None:
-        return None
-    row, person = found
-    if now - row.last_seen_at > SESSION_TOUCH:
-        await _touch(db, row.id, now=now)
-    return row.id, _as_actor(person)
-
-
-async def _touch(db: Database, session_id: str, *, now: datetime) -> None:
-    async with db.transaction() as session:
-        await session.execute(update(WebSession).where(WebSession.id == session_id).values(last_seen_at=now))
-
-
-async def revoke_session(db: Database, session_id: str, *, now: datetime) -> None:
-    """What this sign-in has open in a session room ends with it."""
-    async with db.transaction() as session:
-        publish(session, SignedOut(session_id))
-        await session.execute(
-            update(WebSession)
-            .where(WebSession.id == session_id, WebSession.revoked_at.is_(None))
-            .values(revoked_at=now)
-        )

@@ -23,10 +23,13 @@ from control.api import (
     availability_rules,
     calendars,
     consents,
+    factors,
     guests,
     health,
     live,
+    messages,
     outbox,
+    people,
     practitioners,
     ratings,
     recordings,
@@ -43,12 +46,14 @@ from control.keys import (
     CASHIER,
     CLOCK,
     DATABASE,
+    FACTOR_RULES,
     HUB,
     INSTALL_KEYS,
     LIMITS,
     LIVE,
     LOOP_WATCH,
     MEDIA,
+    MESSAGES,
     OUTBOX,
     QUALITY,
     RECORDER,
@@ -60,6 +65,7 @@ from control.keys import (
 )
 from control.limits import Limits, client_address, network_of
 from control.measures import LoopWatch
+from control.messages import remind_unanswered, rules_from
 from control.money.cashier import Cashier
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
@@ -67,6 +73,7 @@ from control.quality import QualityLog
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.scheduler import Scheduler
+from control.second_factor import FactorRules
 from control.session_events import forward_sign_outs, forward_to
 from control.session_watch import SessionWatch
 from control.waiting_room import WaitingRoom
@@ -80,6 +87,8 @@ log = logging.getLogger(__name__)
 
 API_NOUNS = (
     accounts,
+    factors,
+    people,
     live,
     health,
     outbox,
@@ -97,6 +106,7 @@ API_NOUNS = (
     wallet,
     webhooks,
     recordings,
+    messages,
 )
 YEAR_S = 31_536_000
 
@@ -114,15 +124,20 @@ def create_app(
     app[CLOCK] = clock
     app[INSTALL_KEYS] = keyfiles.load(settings)
     app[DATABASE] = open_database(settings)
+    app[FACTOR_RULES] = FactorRules.from_master_key(
+        app[INSTALL_KEYS].master_key, for_staff=settings.security.second_factor, demo=settings.demo
+    )
     app[LIMITS] = Limits()
     app[LIVE] = LiveBus()
     app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock)
     app[MEDIA] = media if media is not None else MediaNode(settings.media)
     app[LOOP_WATCH] = LoopWatch()
+    app[MESSAGES] = rules_from(settings.messages, app[INSTALL_KEYS].master_key)
     app[CASHIER] = cashier = _cashier(settings, app[DATABASE], clock)
     read_calendars = partial(busy_times.read_due, app[DATABASE], rules=busy_times.rules_from(settings))
     expire_requests = partial(reschedules.expire_due, app[DATABASE])
-    errands = (read_calendars, expire_requests, *(() if cashier is None else (cashier.run_once,)))
+    remind = partial(remind_unanswered, app[DATABASE], app[MESSAGES])
+    errands = (read_calendars, expire_requests, remind, *(() if cashier is None else (cashier.run_once,)))
     app[SCHEDULER] = Scheduler(app[DATABASE], clock, errands=errands)
     app[WAITING_ROOM] = WaitingRoom(
         app[DATABASE],

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 from control.notices.kinds import NEVER_OFF, NoticeKind
 from media.config import MediaSettings
 
+MONITORED = "Please note these messages are monitored for training purposes"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -192,6 +193,21 @@ class NoticeSettings(Section):
         return tuple(timedelta(minutes=minutes) for minutes in self.reminders_minutes)
 
 
+class MessageSettings(Section):
+    monitored: bool = True
+    """Staff may read messages for training; every read is logged and shown to the people. They are told before."""
+    notice: str = Field(MONITORED, min_length=10, max_length=400)
+    """What people read above a message while messages are monitored; a changed text is shown to everybody anew."""
+    reminder_hours: tuple[Annotated[int, Field(ge=1, le=720)], ...] = (24, 72)
+    """How long after a client's unanswered message its practitioner is reminded of it."""
+
+    @model_validator(mode="after")
+    def _reminders_grow(self) -> "MessageSettings":
+        if list(self.reminder_hours) != sorted(set(self.reminder_hours)):
+            raise ValueError("reminder_hours: wanted growing numbers, such as [24, 72]")
+        return self
+
+
 class RecordingSettings(Section):
     dir: Path | None = None
     """Folder of recordings; by default `recordings` in the data folder."""
@@ -276,6 +292,8 @@ class CalendarSettings(Section):
 class SecuritySettings(Section):
     session_secret: SecretStr | None = None
     """At least 32 characters that sign join tokens and CSRF tokens; by default made in the data folder."""
+    second_factor: bool = True
+    """Practitioners, support and admins sign in with a second step: an authenticator app or a passkey."""
     sign_in_tries_per_account: int = Field(10, ge=1)
     """Sign-in tries for one e-mail address from one network, and links sent to it, in 15 minutes."""
     sign_in_tries_per_address: int = Field(100, ge=1)
@@ -295,6 +313,7 @@ class Settings(Section):
     mail: MailSettings = MailSettings()
     sms: SmsSettings = SmsSettings()
     notices: NoticeSettings = NoticeSettings()
+    messages: MessageSettings = MessageSettings()
     recording: RecordingSettings = RecordingSettings()
     booking: BookingSettings = BookingSettings()
     payments: PaymentSettings = PaymentSettings()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from control.keyfiles import InstallKeys
     from control.limits import Limits
     from control.measures import LoopWatch
+    from control.messages import MessageRules
     from control.money.cashier import Cashier
     from control.notices.live import LiveBus
     from control.notices.worker import OutboxWorker
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from control.recording_ports import RecorderPort
     from control.recordings import Recordings
     from control.scheduler import Scheduler
+    from control.second_factor import FactorRules
     from control.session_watch import SessionWatch
     from control.waiting_room import WaitingRoom
+    from control.web_sessions import Visit
     from media.node import MediaNode
     from signaling.hub import Hub
 
@@ -34,6 +37,7 @@ HUB: web.AppKey["Hub"] = web.AppKey("holdspace.hub")
 RECORDER: web.AppKey["RecorderPort"] = web.AppKey("holdspace.recorder")
 RECORDINGS: web.AppKey["Recordings"] = web.AppKey("holdspace.recordings")
 QUALITY: web.AppKey["QualityLog"] = web.AppKey("holdspace.quality")
+MESSAGES: web.AppKey["MessageRules"] = web.AppKey("holdspace.messages")
 OUTBOX: web.AppKey["OutboxWorker"] = web.AppKey("holdspace.outbox")
 LIVE: web.AppKey["LiveBus"] = web.AppKey("holdspace.live")
 LOOP_WATCH: web.AppKey["LoopWatch"] = web.AppKey("holdspace.loop_watch")
@@ -43,12 +47,17 @@ SCHEDULER: web.AppKey["Scheduler"] = web.AppKey("holdspace.scheduler")
 CASHIER: web.AppKey["Cashier | None"] = web.AppKey("holdspace.cashier")
 SESSION_WATCH: web.AppKey["SessionWatch"] = web.AppKey("holdspace.session_watch")
 LIMITS: web.AppKey["Limits"] = web.AppKey("holdspace.limits")
+FACTOR_RULES: web.AppKey["FactorRules"] = web.AppKey("holdspace.factor_rules")
 INSTALL_KEYS: web.AppKey["InstallKeys"] = web.AppKey("holdspace.install_keys")
 # Draws a Problem as a page; set by the pages' setup(app). Without it requests.py writes a plain one.
 ERROR_PAGE: web.AppKey[Callable[[web.Request, "Problem"], web.Response]] = web.AppKey("holdspace.error_page")
 
 # Per request, set by the middleware in control/requests.py.
 ACTOR: web.RequestKey["Actor | None"] = web.RequestKey("holdspace.actor")
+# Somebody whose second factor is still due, and whether they have one.
+HALF: web.RequestKey["Visit | None"] = web.RequestKey("holdspace.half")
+# Whether the request came with a bearer token instead of a cookie.
+BY_TOKEN: web.RequestKey[bool] = web.RequestKey("holdspace.by_token")
 SESSION_ID: web.RequestKey["str | None"] = web.RequestKey("holdspace.session_id")
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("holdspace.request_id")
 VISITOR: web.RequestKey[str] = web.RequestKey("holdspace.visitor")

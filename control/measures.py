@@ -28,6 +28,11 @@ class LoopWatch:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    @property
+    def longest_s(self) -> float:
+        """Since /metrics was read last."""
+        return self._longest_s
+
     def take_longest_s(self) -> float:
         longest, self._longest_s = self._longest_s, 0.0
         return longest

@@ -29,7 +29,7 @@ EARLIEST_YEAR, LATEST_YEAR = 2000, 9000  # what both databases can compare witho
 MOST_NUMBER = 2**53
 
 T = TypeVar("T")
-Q = TypeVar("Q", bound=Select[Any])
+Q = TypeVar("Q", bound=Select[*tuple[Any, ...]])
 Value = datetime | str | int
 
 

@@ -17,19 +17,24 @@ from aiohttp import web
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from control import accounts, security
+from control import security
 from control.errors import Malformed, NotFound, NotSignedIn, Problem, Unavailable
 from control.keys import (
     ACTOR,
+    BY_TOKEN,
     CLOCK,
     DATABASE,
     ERROR_PAGE,
+    FACTOR_RULES,
+    HALF,
     LIMITS,
     REQUEST_ID,
     SESSION_ID,
     SETTINGS,
 )
 from control.limits import Rule
+from control.models.people import SessionKind
+from control.web_sessions import Visit, session_of
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +44,8 @@ JSON_PREFIXES = ("/api/", "/professional/", "/signaling", "/healthz", "/readyz",
 NO_COOKIES_NEEDED = ("/static/", "/healthz", "/readyz", "/metrics", "/signaling", "/calendar/")
 # Called by machines that have no cookie and no page; each proves itself by a signature of its own.
 NO_CSRF: frozenset[str] = frozenset({"/api/webhooks/stripe"})
+# Called by apps, which have no page either and send their credentials. A browser always names its Origin here.
+FOR_APPS: frozenset[str] = frozenset({"/api/tokens"})
 
 
 def wants_json(request: web.Request) -> bool:
@@ -100,7 +107,8 @@ def _from_http(error: web.HTTPException) -> Problem:
 def _answer(request: web.Request, problem: Problem) -> web.Response:
     if isinstance(problem, NotSignedIn) and not wants_json(request):
         response = web.Response(status=303)
-        response.headers["Location"] = "/sign-in?next=" + quote(request.path_qs, safe="")
+        page = "/sign-in/second-step" if problem.code == "second_factor_required" else "/sign-in"
+        response.headers["Location"] = f"{page}?next=" + quote(request.path_qs, safe="")
     elif wants_json(request):
         response = problem_document(problem, request[REQUEST_ID])
     else:
@@ -144,15 +152,33 @@ def _page(request: web.Request, problem: Problem) -> web.Response:
 
 @web.middleware
 async def find_session(request: web.Request, handler: Handler) -> web.StreamResponse:
-    request[ACTOR] = None
-    request[SESSION_ID] = None
+    """By the bearer token of an app if one is sent, else by the browser's cookie."""
+    request[ACTOR] = request[HALF] = request[SESSION_ID] = None
+    request[BY_TOKEN] = False
     if not request.path.startswith(NO_COOKIES_NEEDED):
-        token = request.cookies.get(security.session_cookie_name(request.app[SETTINGS].server))
-        if token:
-            found = await accounts.session_of(request.app[DATABASE], token, now=request.app[CLOCK]())
-            if found is not None:
-                request[SESSION_ID], request[ACTOR] = found
+        visit = await _visit(request)
+        if visit is not None:
+            request[SESSION_ID] = visit.session_id
+            if visit.awaits_factor:
+                request[HALF] = visit
+            else:
+                request[ACTOR] = visit.actor
     return await handler(request)
+
+
+async def _visit(request: web.Request) -> Visit | None:
+    """A cookie that is no longer valid is nobody; a token that is not valid is a mistake to be told of."""
+    credential = security.credential_of(request)
+    if credential is None:
+        return None
+    token, kind = credential
+    app = request.app
+    visit = await session_of(app[DATABASE], token, rules=app[FACTOR_RULES], kind=kind, now=app[CLOCK]())
+    if kind is SessionKind.APP:
+        if visit is None or visit.awaits_factor:
+            raise NotSignedIn("token_invalid", "This bearer token is unknown, has expired, or was revoked.")
+        request[BY_TOKEN] = True
+    return visit
 
 
 @web.middleware
@@ -161,7 +187,9 @@ async def guard_changes(request: web.Request, handler: Handler) -> web.StreamRes
     if "\x00" in request.path:
         raise Malformed("malformed_path", "The address can't be read.")
     if request.method not in security.SAFE_METHODS:
-        if request.path not in NO_CSRF:
+        # No browser sends an Authorization header by itself: who has the token means it.
+        by_app = request.path in FOR_APPS and "Origin" not in request.headers
+        if request.path not in NO_CSRF and not request[BY_TOKEN] and not by_app:
             security.check_origin(request)
             security.check_csrf(request)
         actor = request[ACTOR]

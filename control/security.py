@@ -14,10 +14,12 @@ from aiohttp import web
 from control.config import LOOPBACK_NAMES, ServerSettings
 from control.errors import Forbidden
 from control.keys import INSTALL_KEYS, SESSION_ID, SETTINGS, VISITOR
+from control.models.people import SessionKind
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CSRF_HEADER = "X-CSRF-Token"
 HSTS = "max-age=31536000"
+KNOWN_FOR_S = 31_536_000  # a year: how long a browser that signed in counts as known
 
 
 # -- cookies -----------------------------------------------------------------------------------------------------
@@ -50,6 +52,41 @@ def visitor_of(request: web.Request) -> str | None:
     """The random name of a browser that is not signed in: what its CSRF token is bound to."""
     cookie = request.cookies.get(visitor_cookie_name(request.app[SETTINGS].server), "")
     return cookie if len(cookie) == 43 and cookie.isascii() else None
+
+
+def credential_of(request: web.Request) -> tuple[str, SessionKind] | None:
+    """What a request proves itself by: the bearer token of an app if one is sent, else the browser's cookie."""
+    authorization = request.headers.get("Authorization")
+    if authorization is not None:
+        scheme, _, token = authorization.partition(" ")
+        return (token.strip() if scheme.lower() == "bearer" else ""), SessionKind.APP
+    cookie = request.cookies.get(session_cookie_name(request.app[SETTINGS].server))
+    return (cookie, SessionKind.BROWSER) if cookie else None
+
+
+def _known_cookie_name(server: ServerSettings) -> str:
+    return "__Host-holdspace-known" if server.is_https else "holdspace-known"
+
+
+def remember_device(request: web.Request, response: web.StreamResponse, email: str) -> None:
+    """Mark this browser as one that has signed in to this account, so that strangers' tries don't count for it."""
+    nonce = secrets.token_urlsafe(16)
+    server = request.app[SETTINGS].server
+    value = f"{nonce}.{_known_mark(request, email, nonce)}"
+    _set_cookie(response, server, _known_cookie_name(server), value, KNOWN_FOR_S)
+
+
+def known_device(request: web.Request, email: str) -> str | None:
+    """The mark's own name if this browser has a true one for this account: what its tries are counted under."""
+    value = request.cookies.get(_known_cookie_name(request.app[SETTINGS].server), "")
+    nonce, _, mark = value.partition(".")
+    true_mark = _known_mark(request, email, nonce).encode()
+    return nonce if nonce and hmac.compare_digest(true_mark, mark.encode("utf-8", "replace")) else None
+
+
+def _known_mark(request: web.Request, email: str, nonce: str) -> str:
+    key = hmac.digest(request.app[INSTALL_KEYS].session_secret, b"holdspace known 1", hashlib.sha256)
+    return hmac.new(key, f"{nonce} {email}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()
 
 
 # -- CSRF --------------------------------------------------------------------------------------------------------

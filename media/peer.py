@@ -248,7 +248,7 @@ class Peer:
         self.member.decodes = frozenset()
         self.member.needed = None
         self.member.heights = {}
-        self.member.estimate_bps = None
+        self.member.estimate_bps = self.member.cap_bps = None
         self.member.negotiated = False
         try:
             self._core.remove_transport(self.room.core_id, self.transport)

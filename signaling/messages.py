@@ -319,6 +319,7 @@ class Slot:
     person: str | None
     source: TrackSource | None
     muted: bool
+    paused: bool
 
 
 @dataclass(frozen=True, slots=True)

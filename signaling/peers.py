@@ -262,4 +262,4 @@ def _refuse_offer(session: Session, offer: say.OfferMessage) -> tuple[str, str] 
 
 
 def _slot(view: SlotView) -> say.Slot:
-    return say.Slot(view.mid, view.publisher, view.source, view.muted)
+    return say.Slot(view.mid, view.publisher, view.source, view.muted, view.paused)

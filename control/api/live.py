@@ -10,13 +10,14 @@ from datetime import timedelta
 
 from aiohttp import WSMsgType, web
 
-from control import accounts
 from control.accounts import require_actor
 from control.errors import Invalid
-from control.keys import CLOCK, DATABASE, LIVE, SESSION_ID, SETTINGS
+from control.keys import CLOCK, DATABASE, FACTOR_RULES, LIVE, SESSION_ID
+from control.models.people import SessionKind
 from control.notices.live import LivePage, as_message
 from control.notices.outbox import notices_after
-from control.security import session_cookie_name
+from control.security import credential_of
+from control.web_sessions import session_of
 
 routes = web.RouteTableDef()
 
@@ -89,11 +90,11 @@ async def _tell(socket: web.WebSocketResponse, page: LivePage, sent: int) -> Non
 
 
 async def _watch_session(request: web.Request) -> None:
-    """Ends when the web session does."""
+    """Ends when the session does."""
     app = request.app
-    token = request.cookies.get(session_cookie_name(app[SETTINGS].server), "")
+    token, kind = credential_of(request) or ("", SessionKind.BROWSER)
     while True:
         await asyncio.sleep(RECHECK.total_seconds())
-        found = await accounts.session_of(app[DATABASE], token, now=app[CLOCK]())
-        if found is None or found[0] != request[SESSION_ID]:
+        found = await session_of(app[DATABASE], token, rules=app[FACTOR_RULES], kind=kind, now=app[CLOCK]())
+        if found is None or found.awaits_factor or found.session_id != request[SESSION_ID]:
             return

@@ -106,9 +106,7 @@ NOT_CAUSED_YET: frozenset[NoticeKind] = frozenset(
     {
         NoticeKind.TESTIMONIAL_REMINDER,
         NoticeKind.ENQUIRY_ANSWERED,
-        NoticeKind.NEW_MESSAGE,
         NoticeKind.NEW_ENQUIRY,
-        NoticeKind.UNANSWERED_MESSAGES,
         NoticeKind.FILE_SHARED,
         NoticeKind.RECORDING_READY,
         NoticeKind.RECORDING_DELETED_SOON,

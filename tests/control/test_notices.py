@@ -567,7 +567,7 @@ async def test_only_an_admin_reads_the_outbox_and_each_look_is_audited(
     assert (await practitioner.get("/api/outbox")).status == 403
     admin = await add_someone("Clara", Role.ADMIN)
     answer = await (await new_browser(admin)).get("/api/outbox")
-    assert (answer.status, answer.body) == (200, {"letters": []})
+    assert (answer.status, answer.body) == (200, {"letters": [], "next_cursor": None})
     entries = await entries_about(db, "outbox:all")
     assert [(entry.action, entry.actor_id) for entry in entries] == [("outbox.viewed", admin.actor.person_id)]
 

@@ -128,7 +128,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
             "database": {"url": database_url, "upgrade_on_start": False},
             "practice": {"name": "Test Row"},
             "media": {"udp_port": 0, "threads": 1},
-            "security": {"answer_floor_ms": 0},
+            "security": {"answer_floor_ms": 0, "second_factor": False},
         }
     )
 

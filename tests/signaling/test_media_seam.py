@@ -146,14 +146,17 @@ async def test_slots_and_needs_go_to_their_subscriber_alone(stage: Stage) -> Non
     stage.media.emit(SlotsNeeded(ROOM, MINA, 2, 3))
     stage.media.emit(OfferNeeded(ROOM, MINA))
     stage.media.emit(EncodingsWanted(ROOM, MINA, "1", ("q", "f")))
-    stage.media.emit(SlotsChanged(ROOM, MINA, (SlotView("2", AMARA, TrackSource.microphone, True),)))
+    sound = SlotView("2", AMARA, TrackSource.microphone, muted=True)
+    picture = SlotView("3", AMARA, TrackSource.camera, muted=False, paused=True)
+    stage.media.emit(SlotsChanged(ROOM, MINA, (sound, picture)))
     needed = await mina.until("slots_needed")
     assert (needed["audio"], needed["video"]) == (2, 3)
     await mina.until("offer_needed")
     wanted = await mina.until("encodings")
     assert (wanted["mid"], wanted["rids"]) == ("1", ["q", "f"])
     assert (await mina.until("slots"))["slots"] == [
-        {"mid": "2", "person": "amara", "source": "microphone", "muted": True}
+        {"mid": "2", "person": "amara", "source": "microphone", "muted": True, "paused": False},
+        {"mid": "3", "person": "amara", "source": "camera", "muted": False, "paused": True},
     ]
     await amara.say(type="ping", received=1)
     assert set(await amara.types_until("pong")) <= {"people", "pong"}

@@ -21,14 +21,17 @@ AXE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
 PUBLIC = ("/", "/practitioners", "/practitioners?q=nobody", "/sign-in", "/sign-up", "/privacy", "/no-such-page")
 PAGES = {
     "mina@example.com": (
-        *("/dashboard", "/sessions", "/sessions?show=past", "/account"),
+        *("/dashboard", "/sessions", "/sessions?show=past", "/account", "/account/security", "/notices"),
         *("/sessions/{id}", "/sessions/{id}/consent", "/sessions/{id}/recording-consent", "/book/{service}"),
     ),
     "amara@lindenrow.example": (
         *("/therapist/dashboard", "/therapist/sessions", "/therapist/availability", "/therapist/recordings"),
-        *("/sessions/{id}", "/practitioners/{amara}"),
+        *("/sessions/{id}", "/practitioners/{amara}", "/account", "/account/security", "/notices"),
     ),
-    "clara@lindenrow.example": ("/admin/appointments", "/admin/appointments?id={id}", "/admin/outbox"),
+    "clara@lindenrow.example": (
+        *("/admin/appointments", "/admin/appointments?id={id}", "/admin/outbox", "/admin/people", "/admin/audit"),
+        *("/admin/settings", "/admin/status", "/account/security"),
+    ),
 }
 
 

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from control import appointments, ratings
+from control import appointments, messages, ratings
 from control.appointment_queries import SessionView
 from control.consents import Answer, Purpose
-from control.keys import OUTBOX
+from control.keys import MESSAGES, OUTBOX
 from control.lifecycle import Party
 from control.models.appointments import Appointment
 from control.models.recordings import Recording, RecordingFile
@@ -28,6 +28,8 @@ PAGES: dict[str, str] = {
     "/privacy": "anybody",
     "/sign-in/link/some-token": "anybody",
     "/account": "alice bob charlie dana erin",
+    "/account/security": "alice bob charlie dana erin",
+    "/notices": "alice bob charlie dana erin",
     "/dashboard": "bob charlie",
     "/sessions": "bob charlie",
     "/sessions?show=past": "bob charlie",
@@ -42,6 +44,10 @@ PAGES: dict[str, str] = {
     "/sessions/{now}/recording-consent": "bob",
     "/sessions/{done}/afterwards": "bob",
     "/sessions/{missed}/missed": "bob",
+    "/messages": "alice bob charlie dana erin",
+    "/messages?q=good+morning": "alice bob charlie dana erin",
+    "/messages/{talk}": "alice bob",
+    "/messages/to/{erin}": "bob charlie",
     "/therapist/dashboard": "alice erin",
     "/therapist/sessions": "alice erin",
     "/therapist/sessions?show=past&q=bob": "alice erin",
@@ -53,6 +59,16 @@ PAGES: dict[str, str] = {
     "/admin/appointments?q=bob&state=completed": "dana",
     "/admin/appointments?id={now}": "dana",
     "/admin/outbox": "dana",
+    "/admin/outbox?state=dead": "dana",
+    "/admin/outbox?state=nonsense&cursor=nonsense": "dana",
+    "/admin/people": "dana",
+    "/admin/people?q=bob&role=client": "dana",
+    "/admin/people?q=nobody-of-that-name": "dana",
+    "/admin/audit": "dana",
+    "/admin/audit?action=appointment.&subject=appointment:{now}": "dana",
+    "/admin/audit?action=nothing&cursor=nonsense": "dana",
+    "/admin/settings": "dana",
+    "/admin/status": "dana",
 }
 PEOPLE = ("alice", "bob", "charlie", "dana", "erin")
 
@@ -110,6 +126,15 @@ async def recorded(world: World, appointment_id: str) -> str:
         return recording.id
 
 
+async def written(site: Site) -> str:
+    """Bob has written to Alice, with an address in it; the conversation's id."""
+    world, rules = site.world, site.app[MESSAGES]
+    text = "Good morning, is <https://example.org/a?b=1&c=2>, the right page?\n\nBob"
+    seen, now = rules.notice.version, world.clock()
+    sent = await messages.write_to(world.db, rules, world.bob, world.alice.person_id, text, seen_notice=seen, now=now)
+    return sent.conversation_id
+
+
 @pytest.fixture
 async def ids(site: Site) -> dict[str, str]:
     """A practice in full swing; the ids by the names used in PAGES."""
@@ -129,6 +154,8 @@ async def ids(site: Site) -> dict[str, str]:
         "missed": missed.id,
         "now": now.id,
         "held": held.id,
+        "erin": world.erin.person_id,
+        "talk": await written(site),
         "recording": await recorded(world, done.id),
     }
 

@@ -23,7 +23,9 @@ PAGES = (
     "availability",
     "recordings",
     "admin",
+    "staff",
     "account",
+    "messages",
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,21 +14,24 @@ from control.accounts import Actor, require_actor
 from control.appointment_queries import SessionView
 from control.appointment_states import State
 from control.database import Database
-from control.errors import NotFound
+from control.errors import Malformed, NotFound
 from control.keys import CLOCK, DATABASE, SETTINGS
 from control.lifecycle import Party
+from control.models.outbox import OutboxState
 from control.models.people import Role
-from control.notices.sent import SentMail, recent
+from control.notices import sent
+from control.notices.sent import SentMail
+from control.paging import Wanted, place_of
 from control.security import content_security_policy
 from web.lists import list_of
 from web.models import Letter
 from web.render import render
-from web.views.client import page_of
 from web.views.sources import joining_of, readiness_of, refund_words, session_of, sessions_of
 
 routes = web.RouteTableDef()
 
-_MOST_LETTERS = 500
+_PAGE = 20
+_ID = re.compile("[0-9a-f]{32}")
 _MOST_LOG = 30
 
 #: The letter is shown in a frame of its own without scripts, forms or anything from elsewhere.
@@ -110,17 +114,26 @@ def _done(entry: audit.Entry) -> str:
 
 @routes.get("/admin/outbox")
 async def outbox(request: web.Request) -> web.StreamResponse:
+    """The letters, the newest first; `?state=dead` those that were given up. Each look is in the audit log."""
     actor = require_actor(request, Role.ADMIN)
-    letters = [_letter(one) for one in await _read(request, actor)]
-    wanted = request.query.get("id", "")
-    page, pages, shown = page_of(request, letters)
+    db = request.app[DATABASE]
+    await _note_look(request, actor)
+    state = request.query.get("state", "")
+    wanted_state = OutboxState(state) if state in set(OutboxState) else None
+    try:
+        wanted = Wanted(_PAGE, place_of(request.query.get("cursor")))
+    except Malformed:
+        wanted = Wanted(_PAGE)
+    page = await sent.page_of_outbox(db, wanted, state=wanted_state)
     answer = render(
         request,
         "admin/outbox.html",
-        rows=shown,
-        letter=next((one for one in letters if one.id == wanted), None),
-        page=page,
-        pages=pages,
+        rows=[_letter(one) for one in page.rows],
+        letter=await _chosen(request),
+        more=page.next_cursor,
+        paged="cursor" in request.query,
+        state=wanted_state or "",
+        dead=await sent.dead_letters(db),
         mail_leaves=request.app[SETTINGS].mail.host is not None,
     )
     policy = content_security_policy(request.app[SETTINGS].server)
@@ -128,13 +141,21 @@ async def outbox(request: web.Request) -> web.StreamResponse:
     return answer
 
 
+async def _chosen(request: web.Request) -> Letter | None:
+    wanted = request.query.get("id", "")
+    try:
+        return _letter(await sent.one(request.app[DATABASE], wanted)) if _ID.fullmatch(wanted) else None
+    except NotFound:
+        return None
+
+
 @routes.get("/admin/outbox/{id:[0-9a-f]{32}}/html")
 async def letter_html(request: web.Request) -> web.StreamResponse:
     """One letter's HTML, for the frame on the outbox page only."""
     actor = require_actor(request, Role.ADMIN)
-    wanted = request.match_info["id"]
-    letter = next((_letter(one) for one in await _read(request, actor) if one.id == wanted), None)
-    if letter is None or not letter.html:
+    await _note_look(request, actor)
+    letter = _letter(await sent.one(request.app[DATABASE], request.match_info["id"]))
+    if not letter.html:
         raise NotFound
     answer = web.Response(text=letter.html, content_type="text/html", charset="utf-8")
     answer.headers["Content-Security-Policy"] = _LETTER_POLICY
@@ -142,22 +163,20 @@ async def letter_html(request: web.Request) -> web.StreamResponse:
     return answer
 
 
-async def _read(request: web.Request, actor: Actor) -> tuple[SentMail, ...]:
-    """Letters hold names and may hold sign-in links, so each look is in the audit log."""
-    db = request.app[DATABASE]
-    async with db.transaction() as session:
+async def _note_look(request: web.Request, actor: Actor) -> None:
+    """Letters hold names and may hold sign-in links."""
+    async with request.app[DATABASE].transaction() as session:
         audit.record(session, actor, "outbox.viewed", "outbox:all", now=request.app[CLOCK]())
-    return await recent(db, _MOST_LETTERS)
 
 
-def _letter(sent: SentMail) -> Letter:
+def _letter(row: SentMail) -> Letter:
     return Letter(
-        id=sent.id,
-        to=sent.to_address or "somebody",
-        subject=sent.subject_line or sent.kind.replace("_", " ").capitalize(),
-        state=str(sent.state),
-        created_at=sent.created_at,
-        text=sent.body_text or "",
-        html=sent.body_html or "",
-        error=sent.last_error or "",
+        id=row.id,
+        to=row.to_address or "somebody",
+        subject=row.subject_line or row.kind.replace("_", " ").capitalize(),
+        state=str(row.state),
+        created_at=row.created_at,
+        text=row.body_text or "",
+        html=row.body_html or "",
+        error=row.last_error or "",
     )

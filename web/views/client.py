@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
@@ -26,9 +25,6 @@ from web.views.sources import asked_of, joining_of, readiness_of, refund_words, 
 
 routes = web.RouteTableDef()
 
-T = TypeVar("T")
-
-_PAGE = 20
 _SHOWN_PAST = 5
 
 
@@ -90,14 +86,6 @@ async def sessions(request: web.Request) -> web.StreamResponse:
         rows=rows,
         unrated=unrated,
     )
-
-
-def page_of(request: web.Request, found: Sequence[T]) -> tuple[int, int, Sequence[T]]:
-    """(page, pages, rows of it) by `?page`; a number outside is the nearest inside."""
-    pages = max(1, -(-len(found) // _PAGE))
-    asked = request.query.get("page", "1")
-    page = min(max(int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else 1, 1), pages)
-    return page, pages, found[(page - 1) * _PAGE : page * _PAGE]
 
 
 def _as_visitor(found: tuple[SessionView, ...]) -> list[SessionView]:

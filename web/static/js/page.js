@@ -105,6 +105,16 @@ export function refreshRegions() {
   return running;
 }
 
+/**
+ * A refusal that is being read stays, though the server knows nothing of it.
+ * @param {Element} old @param {Element} made
+ */
+function keepErrors(old, made) {
+  for (const shown of old.querySelectorAll('[data-error]:not([hidden])')) {
+    if (shown.id) made.querySelector(`#${CSS.escape(shown.id)}`)?.replaceWith(shown.cloneNode(true));
+  }
+}
+
 async function swap() {
   let response;
   try {
@@ -124,6 +134,7 @@ async function swap() {
       location.reload(); // The page has become another one.
       return;
     }
+    if (made) keepErrors(old, made);
     // A region somebody is typing in, or whose question is open, is left alone.
     if (!made || made.isEqualNode(old) || old.querySelector('dialog[open], [aria-busy="true"]')) continue;
     if (old.contains(document.activeElement) && document.activeElement instanceof HTMLInputElement) continue;

@@ -5,7 +5,8 @@
 /**
  * @typedef {{id: string, name: string, role: 'practitioner'|'client'|'guest', place: 'waiting'|'admitted',
  *   connected: boolean, media: 'none'|'connecting'|'connected'|'disconnected', since: string}} Person
- * @typedef {{mid: string, person: string|null, source: string|null, muted: boolean}} Slot
+ * @typedef {{mid: string, person: string|null, source: string|null, muted: boolean,
+ *   paused: boolean}} Slot
  * @typedef {{person: string, word: 'good'|'fair'|'poor', mos: number, loss: number, jitter_ms: number,
  *   round_trip_ms: number|null, freezes: number}} Quality
  * @typedef {{offered: boolean, state: 'off'|'recording'|'paused', reason: string|null, my_answer: 'yes'|'no'|null}} Recording

@@ -17,6 +17,8 @@ const QUALITY_MEANS = {
   poor: 'Sound may break up and the picture stand still. A place nearer to the Wi-Fi, or a cable, helps most.',
 };
 
+const PAUSED_WORDS = 'Your connection is slow just now. Sound goes on, and the picture comes back by itself.';
+
 /** @param {Element} place @param {string} words */
 export function say(place, words) {
   if (place.textContent !== words) place.textContent = words;
@@ -170,7 +172,7 @@ export class RoomView {
         screens += 1;
         const key = `${person.id} screen`;
         wanted.add(key);
-        this._drawScreen(person, this._tile(key, true), has.screen);
+        this._drawScreen(state, person, this._tile(key, true), has.screen);
       }
     }
     for (const [key, tile] of this._tiles) {
@@ -200,7 +202,7 @@ export class RoomView {
     tile.setTracks(tracks);
     const camera = slotOf(state, person.id, 'camera');
     const isAway = !person.connected || person.media === 'disconnected';
-    const mayShow = camera !== undefined && !camera.muted && !isAway;
+    const mayShow = camera !== undefined && !camera.muted && !camera.paused && !isAway;
     const hasPicture = mayShow && tile.hasFrames;
     tile.onPicture = () => this._drawPerson(state, person, tile, tracks);
     const muted = slotOf(state, person.id, 'microphone')?.muted === true;
@@ -211,7 +213,7 @@ export class RoomView {
     say(tile.avatar, initials(person.name));
     const name = callName(person.name);
     say(tile.words, isAway ? `${name} lost the connection and is coming back.`
-      : camera?.muted ? `${name}'s camera is off.` : `Connecting to ${name}`);
+      : camera?.muted ? `${name}'s camera is off.` : camera?.paused ? `${name}'s picture is paused.` : `Connecting to ${name}`);
     tile.root.setAttribute('aria-label', `${person.name}'s picture`);
     const tag = muted ? `${name}, microphone off` : name;
     if (tile.nameTag.dataset.tag !== tag) {
@@ -222,10 +224,15 @@ export class RoomView {
     if (tracks.length) this._play(tile.video);
   }
 
-  /** @param {Person} person @param {Tile} tile @param {MediaStreamTrack} track */
-  _drawScreen(person, tile, track) {
+  /** @param {RoomState} state @param {Person} person @param {Tile} tile @param {MediaStreamTrack} track */
+  _drawScreen(state, person, tile, track) {
     tile.setTracks([track]);
-    tile.instead.hidden = true;
+    const isPaused = slotOf(state, person.id, 'screen')?.paused === true;
+    tile.video.hidden = isPaused;
+    tile.instead.hidden = !isPaused;
+    tile.avatar.hidden = true;
+    tile.root.classList.toggle('tile--off', isPaused);
+    say(tile.words, `${callName(person.name)}'s screen is paused.`);
     tile.root.setAttribute('aria-label', `${person.name}'s screen`);
     say(tile.nameTag, `${callName(person.name)}'s screen`);
     this._play(tile.video);
@@ -337,14 +344,15 @@ export class RoomView {
   }
 }
 
-/** @param {RoomState} state @returns {[string, boolean]} the words, and whether trying the devices again can help */
-function noticeWords(state) {
+/** The notice. @param {RoomState} state @returns {[string, boolean]} the words, and whether trying the devices again can help */
+export function noticeWords(state) {
   if (state.line === 'lost') return ['The connection is gone. We are getting it back, you needn\'t do anything.', false];
   if (state.media === 'disconnected') return ['Picture and sound have stopped. We are getting them back.', false];
   // Somebody without a camera knows; the own picture says so too.
   const camera = state.camera.problem === 'missing' ? null : state.camera.problem;
   const problem = problemWords(state.microphone.problem, camera);
   if (problem) return [problem, true];
+  if (!state.soundBlocked && state.slots.some((slot) => slot.paused)) return [PAUSED_WORDS, false];
   return [state.soundBlocked ? 'Your browser waits for a click or a key before it plays sound.' : '', false];
 }
 

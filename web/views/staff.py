@@ -1,0 +1,142 @@
+"""Pages of admins beside appointments and money: people, audit log, settings in force, the state of the server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from control import audit, people
+from control.accounts import require_actor
+from control.config_reading import keys
+from control.errors import Malformed
+from control.keys import CLOCK, DATABASE, LIVE, LOOP_WATCH, MEDIA, OUTBOX, SCHEDULER, SETTINGS
+from control.models.people import Role
+from control.notices.kinds import NEVER_OFF, NoticeKind
+from control.paging import Wanted, place_of
+from web.render import render
+
+routes = web.RouteTableDef()
+
+
+@dataclass(frozen=True)
+class Fact:
+    name: str
+    value: str
+    good: bool
+
+
+_PAGE = 25
+_MOST_QUERY = 100
+
+
+def _wanted(request: web.Request) -> Wanted:
+    """A cursor that is not one of ours shows the first page."""
+    try:
+        return Wanted(_PAGE, place_of(request.query.get("cursor")))
+    except Malformed:
+        return Wanted(_PAGE)
+
+
+def _text(request: web.Request, name: str) -> str:
+    return request.query.get(name, "").replace("\x00", "").strip()[:_MOST_QUERY]
+
+
+@routes.get("/admin/people")
+async def everybody(request: web.Request) -> web.StreamResponse:
+    actor = require_actor(request, Role.ADMIN)
+    query, role = _text(request, "q"), _text(request, "role")
+    role_wanted = Role(role) if role in set(Role) else None
+    page = await people.page_of_people(request.app[DATABASE], actor, _wanted(request), query=query, role=role_wanted)
+    return render(
+        request,
+        "admin/people.html",
+        people=page.rows,
+        more=page.next_cursor,
+        query=query,
+        role=role_wanted or "",
+        roles=[str(one) for one in Role],
+        keep=urlencode({"q": query, "role": role_wanted or ""}),
+        paged="cursor" in request.query,
+    )
+
+
+@routes.get("/admin/audit")
+async def audit_log(request: web.Request) -> web.StreamResponse:
+    require_actor(request, Role.ADMIN)
+    action, subject = _text(request, "action"), _text(request, "subject")
+    page = await audit.page_of_log(request.app[DATABASE], _wanted(request), action=action, subject=subject)
+    return render(
+        request,
+        "admin/audit.html",
+        entries=[(entry, name) for entry, name in page.rows],
+        more=page.next_cursor,
+        action=action,
+        subject=subject,
+        keep=urlencode({"action": action, "subject": subject}),
+        paged="cursor" in request.query,
+    )
+
+
+@routes.get("/admin/settings")
+async def settings(request: web.Request) -> web.StreamResponse:
+    """What is in force. Secrets are only said to be set; all of it is changed in the settings file and by a restart."""
+    require_actor(request, Role.ADMIN)
+    in_force = request.app[SETTINGS]
+    sections: dict[str, list[tuple[str, str, str, bool]]] = {}
+    for key in keys():
+        holder = getattr(in_force, key.section) if key.section else in_force
+        value = getattr(holder, key.name)
+        shown = ("set" if value else "not set") if key.is_secret else _shown(value)
+        sections.setdefault(key.section or "practice", []).append((key.name, shown, key.sentence, value != key.default))
+    off = set(in_force.notices.off)
+    kinds = [(str(kind), kind in off, kind in NEVER_OFF) for kind in NoticeKind]
+    return render(request, "admin/settings.html", sections=sections, kinds=kinds)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if value is None or value == "":
+        return "not set"
+    if isinstance(value, (tuple, list)):
+        return ", ".join(str(one) for one in value) or "none"
+    return str(value)
+
+
+@routes.get("/admin/status")
+async def status(request: web.Request) -> web.StreamResponse:
+    """How the server is, for who runs it; the same numbers as /metrics, in words."""
+    require_actor(request, Role.ADMIN)
+    app = request.app
+    backlog = await app[OUTBOX].backlog()
+    lag = app[SCHEDULER].lag
+    late_s = app[LOOP_WATCH].longest_s
+    facts = [
+        Fact("Pages following live", str(app[LIVE].open_pages), good=True),
+        Fact("Longest the server was held up", f"{late_s * 1000:.0f} ms", good=late_s < 0.2),
+        Fact("Scheduler's lag", f"{lag.seconds:.0f} s", good=lag.seconds < 10),
+        Fact("Scheduler's failed steps", str(lag.failed), good=not lag.failed),
+        Fact("Letters waiting", str(backlog.waiting), good=backlog.lag_s < 300),
+        Fact("Oldest letter waits", f"{backlog.lag_s:.0f} s", good=backlog.lag_s < 300),
+        Fact("Letters given up", str(backlog.dead), good=not backlog.dead),
+        *_media(app),
+    ]
+    return render(request, "admin/status.html", facts=facts, database=_database_words(request), at=app[CLOCK]())
+
+
+def _media(app: web.Application) -> list[Fact]:
+    try:
+        stats: Mapping[str, Any] = app[MEDIA].stats()
+    except RuntimeError:
+        return [Fact("Media", "not running", good=False)]
+    names = {"rooms": "Session rooms", "transports": "Connections", "tracks": "Tracks"}
+    found = [Fact(words, str(stats[name]), good=True) for name, words in names.items() if name in stats]
+    return [*found, Fact("Packets refused", str(sum(stats.get("dropped", {}).values())), good=True)]
+
+
+def _database_words(request: web.Request) -> str:
+    return "SQLite" if request.app[DATABASE].is_sqlite else "PostgreSQL"
