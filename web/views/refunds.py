@@ -1,4 +1,4 @@
-"""An admin's page of refunds: what clients ask for, what failed, and giving back a payment after seeing what it does."""
+"""An admin's page of refunds: requests of clients, what failed, and giving a payment back after seeing what it does."""
 
 from __future__ import annotations
 
