@@ -148,7 +148,7 @@ def own_origins(server: ServerSettings) -> frozenset[str]:
 # -- headers -----------------------------------------------------------------------------------------------------
 
 
-def content_security_policy(server: ServerSettings) -> str:
+def content_security_policy(server: ServerSettings, *, wasm: bool = False) -> str:
     """No inline script or style anywhere. The socket's address is named because older Safari's 'self' leaves it out."""
     sockets = " ".join(
         # Chromium calls a bracketed address invalid and says so in the console of every page.
@@ -157,7 +157,7 @@ def content_security_policy(server: ServerSettings) -> str:
     return "; ".join(
         (
             "default-src 'none'",
-            "script-src 'self'",
+            "script-src 'self' 'wasm-unsafe-eval'" if wasm else "script-src 'self'",
             "style-src 'self'",
             "img-src 'self' data: blob:",
             "media-src 'self' blob:",

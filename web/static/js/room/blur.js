@@ -132,7 +132,7 @@ export class Blur {
     });
     video.requestVideoFrameCallback(() => void feed());
     void video.play();
-    this._stopFeeding = () => { video.srcObject = null; };
+    this._stopFeeding = () => video.pause();
     return canvas.captureStream().getVideoTracks()[0];
   }
 
