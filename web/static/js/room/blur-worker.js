@@ -33,9 +33,12 @@ let mask = null;
 let skipped = false;
 let averageMs = 0;
 let lastAt = 0;
-const pace = { since: 0, pictures: 0, busyMs: 0 };
+const pace = { since: performance.now(), pictures: 0, busyMs: 0 };
 
-const ready = start().then(() => postMessage({ ready: true }), (error) => {
+const ready = start().then(() => {
+  postMessage({ ready: true });
+  setInterval(tell, 1000);
+}, (error) => {
   postMessage({ failed: String(error) });
   throw error;
 });
@@ -96,7 +99,10 @@ function drawOne(frame, width, height) {
   skipped = mask !== null && averageMs > SLOW_MS && !skipped;
   if (!skipped) findPerson(frame, began);
   painter.draw(frame, width, height, effect);
-  tell(began, performance.now());
+  const tookMs = performance.now() - began;
+  averageMs += (tookMs - averageMs) / 10;
+  pace.pictures += 1;
+  pace.busyMs += tookMs;
 }
 
 /** @param {VideoFrame|ImageBitmap} frame @param {number} now */
@@ -116,14 +122,10 @@ function findPerson(frame, now) {
   });
 }
 
-/** @param {number} began @param {number} ended */
-function tell(began, ended) {
-  averageMs += (ended - began - averageMs) / 10;
-  pace.pictures += 1;
-  pace.busyMs += ended - began;
-  if (!pace.since) pace.since = began;
-  const passed = ended - pace.since;
-  if (passed < 1000) return;
+/** How it goes; also the sign that it goes at all. */
+function tell() {
+  const now = performance.now();
+  const passed = now - pace.since;
   postMessage({ pace: { fps: pace.pictures * 1000 / passed, busy: pace.busyMs / passed } });
-  Object.assign(pace, { since: ended, pictures: 0, busyMs: 0 });
+  Object.assign(pace, { since: now, pictures: 0, busyMs: 0 });
 }

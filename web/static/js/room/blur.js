@@ -15,6 +15,8 @@ const CHOSEN = 'holdspace.background';
 /** Pictures a second below which blur is called too slow, and how many seconds in a row it must be. */
 const LEAST_FPS = 20;
 const SLOW_SECONDS = 3;
+/** Seconds without a word from the worker after which it is taken for dead. */
+const SILENT_SECONDS = 5;
 /** The segmenter is 11 MB; a slow line may take its time. */
 const START_MS = 30_000;
 
@@ -48,6 +50,8 @@ export class Blur {
     /** This device can't keep up. @type {(fps: number) => void} */
     this.onSlow = () => {};
     this._slowSeconds = 0;
+    this._silentSeconds = 0;
+    this._watching = 0;
     this._stopped = false;
     this._stopFeeding = () => {};
     this._worker = new Worker(new URL('./blur-worker.js', import.meta.url), { type: 'module' });
@@ -66,6 +70,7 @@ export class Blur {
     await this._ready();
     this._worker.addEventListener('error', () => this._lost());
     this._camera.addEventListener('ended', () => this.stop());
+    this._watching = window.setInterval(() => this._watch(), 1000);
     this._output = this._byStreams() || this._byCanvas();
     return this._output;
   }
@@ -74,6 +79,7 @@ export class Blur {
   stop() {
     if (this._stopped) return;
     this._stopped = true;
+    window.clearInterval(this._watching);
     this._stopFeeding();
     this._worker.terminate();
     this._output?.stop();
@@ -140,9 +146,16 @@ export class Blur {
   _heard(message) {
     if (message.failed && this._output) this._lost();
     if (!message.pace) return;
+    this._silentSeconds = 0;
     const isSlow = message.pace.fps < LEAST_FPS && message.pace.busy > 0.8;
     this._slowSeconds = isSlow ? this._slowSeconds + 1 : 0;
     if (this._slowSeconds === SLOW_SECONDS) this.onSlow(Math.round(message.pace.fps));
+  }
+
+  /** A worker that runs out of memory says nothing. */
+  _watch() {
+    this._silentSeconds += 1;
+    if (this._silentSeconds > SILENT_SECONDS) this._lost();
   }
 
   _lost() {
