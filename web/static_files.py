@@ -16,7 +16,7 @@ from aiohttp import web
 
 from control.errors import NotFound
 from control.keys import SETTINGS
-from control.security import content_security_policy
+from control.security import Elsewhere, content_security_policy
 from web.render import STATIC
 
 routes = web.RouteTableDef()
@@ -29,6 +29,7 @@ _TYPES = {
     ".wasm": "application/wasm",
     ".mjs": "text/javascript",
 }
+_WASM = Elsewhere(scripts=("'wasm-unsafe-eval'",))
 _WITH_WASM = {"js/room/blur-worker.js"}
 """Workers that compile WebAssembly: the policy of a worker is that of its own answer, so no page needs to allow it."""
 
@@ -53,7 +54,7 @@ async def static_file(request: web.Request) -> web.StreamResponse:
     etag = f'"{found.etag}{"-gz" if packed is not None else ""}"'
     headers = {"ETag": etag, "Vary": "Accept-Encoding"}
     if request.match_info["path"] in _WITH_WASM:
-        headers["Content-Security-Policy"] = content_security_policy(request.app[SETTINGS].server, wasm=True)
+        headers["Content-Security-Policy"] = content_security_policy(request.app[SETTINGS].server, _WASM)
     if etag in request.headers.get("If-None-Match", ""):
         return web.Response(status=304, headers=headers)
     if packed is not None:

@@ -27,6 +27,7 @@
  * @property {Device} camera
  * @property {{chosen: import('./blur.js').Background, slowFps: number|null}} background `slowFps`: all this device manages with it
  * @property {boolean} sharing
+ * @property {boolean} soundOnly by the person's own choice: no pictures either way
  * @property {boolean} soundBlocked the browser plays no sound before a click or key
  * @property {Record<string, Quality>} quality each person's connection, by id, as last measured
  * @property {Ending|null} ending the page has nothing more to do
@@ -40,6 +41,7 @@
  *   | {type: 'device', kind: 'microphone'|'camera', change: Partial<Device>}
  *   | {type: 'sharing', sharing: boolean}
  *   | {type: 'background', background: RoomState['background']}
+ *   | {type: 'soundOnly', soundOnly: boolean}
  *   | {type: 'sound', blocked: boolean}
  *   | {type: 'refused', code: string, detail: string}} News
  */
@@ -49,7 +51,7 @@ export function freshState() {
   return {
     me: '', role: 'client', place: null, line: 'connecting', media: 'none', snapshot: null, people: [], slots: [],
     speaking: [], microphone: { on: true, ready: false, problem: null }, camera: { on: true, ready: false, problem: null },
-    background: { chosen: 'off', slowFps: null }, sharing: false, soundBlocked: false, quality: {}, ending: null,
+    background: { chosen: 'off', slowFps: null }, sharing: false, soundOnly: false, soundBlocked: false, quality: {}, ending: null,
   };
 }
 
@@ -62,6 +64,7 @@ export function reduce(state, news) {
     case 'device': return { ...state, [news.kind]: { ...state[news.kind], ...news.change } };
     case 'background': return { ...state, background: news.background };
     case 'sharing': return { ...state, sharing: news.sharing };
+    case 'soundOnly': return { ...state, soundOnly: news.soundOnly };
     case 'sound': return { ...state, soundBlocked: news.blocked };
     case 'refused': return { ...state, ending: { kind: 'refused', code: news.code, detail: news.detail } };
     default: return state;
