@@ -26,6 +26,8 @@ PAGES = (
     "recordings",
     "wallet",
     "receipts",
+    "earnings",
+    "refunds",
     "admin",
     "staff",
     "account",
