@@ -29,10 +29,14 @@ PAGES = (
     "recordings",
     "wallet",
     "receipts",
+    "earnings",
+    "refunds",
     "admin",
     "staff",
     "account",
     "messages",
+    "enquiries",
+    "desk",
 )
 
 
