@@ -133,6 +133,12 @@ class Rooms:
             self._emit(TrackMuted(name, participant, track.id, muted))
             self._refill(room)
 
+    def permit(self, name: RoomId, participant: ParticipantId, may_publish: frozenset[TrackSource]) -> None:
+        room, peer = self._find_peer(name, participant)
+        peer.member.may_publish = may_publish
+        self._emit_all(peer.end_tracks_beyond(may_publish))
+        self._refill(room)
+
     def set_view(self, name: RoomId, participant: ParticipantId, heights: Mapping[str, int]) -> None:
         room, peer = self._find_peer(name, participant)
         peer.member.heights = dict(heights)

@@ -353,6 +353,15 @@ class PeerLost(ServerMessage):
 
 
 @dataclass(frozen=True, slots=True)
+class News(ServerMessage):
+    """What control tells a page of its session: signaling carries it and does not read it."""
+
+    type = "news"
+    topic: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Speaking(ServerMessage):
     type = "speaking"
     numbered = False

@@ -458,6 +458,24 @@ async def test_a_listener_that_fails_does_not_keep_events_from_the_next(
     assert "media listener failed" in caplog.text
 
 
+async def test_a_source_that_may_not_be_published_any_more_ends_and_may_come_again(world: World) -> None:
+    await world.enter(ANN)
+    await world.enter(BOB)
+    await world.node.permit(ROOM, BOB, may_publish=frozenset({MIC}))
+    await world.settle()
+    assert [e.participant for e in world.events if isinstance(e, TrackEnded)] == [BOB]
+    assert [slot.source for slot in world.last_slots(ANN)] == [MIC, None]
+    await world.node.negotiate(ROOM, BOB, Offer(2, PLAIN, SOURCES))
+    await world.settle()
+    assert [slot.source for slot in world.last_slots(ANN)] == [MIC, None]
+    await world.node.permit(ROOM, BOB, may_publish=frozenset({MIC, CAM}))
+    await world.node.negotiate(ROOM, BOB, Offer(3, PLAIN, SOURCES))
+    await world.settle()
+    assert [slot.source for slot in world.last_slots(ANN)] == [MIC, CAM]
+    with pytest.raises(UnknownId):
+        await world.node.permit(ROOM, ParticipantId("nobody"), may_publish=frozenset())
+
+
 async def test_a_connected_person_is_measured_again_and_again_until_gone(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -280,7 +280,7 @@ async def test_weekly_hours_are_added_a_slot_taken_off_and_offered_again_by_keyb
         await rule.get_by_label("To", exact=True).fill("11:00")
         await page.keyboard.press("Enter")
         await expect(rule).to_be_hidden()
-        await expect(page.locator("#rule-list li")).to_have_count(2)
+        await expect(page.locator("#rule-list li", has_text="09:00 to 11:00")).to_have_count(2)
         slots = page.locator("#week button.block")
         await expect(slots).to_have_count(4)
         await slots.first.focus()

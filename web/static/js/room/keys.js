@@ -10,10 +10,17 @@ const OFF = 'holdspace.keys.off';
 const KEYS = [
   ['m', 'mic', 'Microphone on or off'],
   ['v', 'camera', 'Camera on or off'],
+  ['b', 'blur', 'Background blur on or off'],
   ['s', 'share', 'Share your screen, or stop'],
+  ['c', 'chat', 'Chat'],
+  ['p', 'people', 'People'],
   ['r', 'record', 'Record, pause or stop'],
   ['d', 'menu-devices', 'Camera and sound'],
+  ['a', 'menu-sound-only', 'Sound only, or pictures again'],
+  ['g', 'layout-next', 'Next layout'],
+  ['w', 'menu-pip', 'Small window over other programs'],
   ['f', 'menu-full', 'Full screen'],
+  ['h', 'report', 'Report a problem'],
   ['e', 'end', 'End the session (asks first)'],
   ['l', 'leave', 'Leave'],
 ];

@@ -1,0 +1,421 @@
+"""Messages between a client and a practitioner: who may write to whom, writing, reading, reminding (PRODUCT.md §7).
+
+    write ─▶ sealed message, counters ─▶ notice (in-app now, e-mail a minute later if still unread)
+                                     └─▶ MessageStored ─▶ open pages of both
+    unanswered ─▶ remind_unanswered (scheduler's errand) ─▶ two reminders to the practitioner
+
+The conversation's row is locked first, so numbers are given in the order of commits. Reads: message_queries.py.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control.accounts import Actor
+from control.appointment_states import State
+from control.config import MessageSettings
+from control.database import Database, new_id, publish
+from control.errors import Forbidden, Invalid, NotFound
+from control.message_events import MessageStored
+from control.models.appointments import Appointment
+from control.models.messages import Conversation, ConversationReader, Message
+from control.models.people import Person, PersonRole, Role
+from control.models.practice import PractitionerProfile
+from control.monitoring import NOT_MONITORED, WritingNotice, require_acknowledgement
+from control.notices.outbox import Notice, NoticeKind, enqueue
+from control.reply_addresses import ReplyAddresses
+from control.sealing import Sealer
+
+MOST_TEXT_LENGTH = 4_000  # characters: a long letter; more is a document and belongs into a file
+STAFF = (Role.SUPPORT, Role.ADMIN)
+OUTBOX_CONTEXT = "answer in the outbox"
+MAIL_AFTER = timedelta(minutes=1)  # who has the conversation open reads within it, and gets no e-mail
+
+
+@dataclass(frozen=True)
+class MessageRules:
+    """What this install has set."""
+
+    sealer: Sealer
+    notice: WritingNotice
+    remind_after: tuple[timedelta, ...] = (timedelta(hours=24), timedelta(hours=72))
+    replies: ReplyAddresses | None = None
+    """None: e-mailed replies have no way in."""
+
+
+def rules_from(settings: MessageSettings, master_key: bytes) -> MessageRules:
+    monitored = settings.monitored
+    notice = WritingNotice(settings.notice if monitored else NOT_MONITORED, monitored)
+    address = settings.reply_address
+    return MessageRules(
+        Sealer(master_key, "messages"),
+        notice,
+        tuple(timedelta(hours=hours) for hours in settings.reminder_hours),
+        None if address is None else ReplyAddresses(address, master_key),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    id: str
+    conversation_id: str
+    seq: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Between whom a conversation is."""
+
+    practitioner_id: str | None  # none: with the practice itself
+    person_id: str
+
+
+def sealed_context(conversation_id: str, seq: int) -> str:
+    return f"message:{conversation_id}:{seq}"
+
+
+# -- who may write to whom ---------------------------------------------------------------------------------------
+
+
+async def pair_with(session: AsyncSession, actor: Actor, other_id: str) -> Pair:
+    """Between whom a message of `actor` to `other_id` would be.
+
+    A member writes to any published practitioner and to those they have met; a practitioner to a client who has, or
+    had, a session with them or has written to them. Raises NotFound for somebody who can't be written to,
+    Forbidden("not_active_client") for a practitioner's attempt at anyone else.
+    """
+    if other_id == actor.person_id:
+        raise NotFound("nobody_there", "A message needs somebody else to read it.")
+    if actor.is_any(Role.CLIENT):
+        pair = Pair(other_id, actor.person_id)
+        if await _is_listed(session, other_id) or await _is_active_client(session, pair):
+            return pair
+    if actor.is_any(Role.PRACTITIONER):
+        pair = Pair(actor.person_id, other_id)
+        if await _is_active_client(session, pair):
+            return pair
+        raise Forbidden(
+            "not_active_client",
+            "You can write to people who have a session with you or have written to you. "
+            "For anyone else, contact practitioner support.",
+        )
+    raise NotFound("nobody_there", "There is nobody to write to here.")
+
+
+async def _is_listed(session: AsyncSession, person_id: str) -> bool:
+    profile = await session.get(PractitionerProfile, person_id)
+    return profile is not None and profile.published
+
+
+async def _is_active_client(session: AsyncSession, pair: Pair) -> bool:
+    met = select(Appointment.id).where(
+        Appointment.practitioner_id == pair.practitioner_id,
+        Appointment.client_id == pair.person_id,
+        Appointment.state.not_in((State.PENDING, State.EXPIRED)),
+        or_(Appointment.needs_activation.is_(False), Appointment.activated_at.is_not(None)),
+    )
+    if await session.scalar(met.limit(1)) is not None:
+        return True
+    return await find(session, pair) is not None
+
+
+async def find(session: AsyncSession, pair: Pair) -> str | None:
+    """The id of their conversation, if there is one."""
+    return await session.scalar(
+        select(Conversation.id).where(
+            Conversation.practitioner_id == pair.practitioner_id, Conversation.person_id == pair.person_id
+        )
+    )
+
+
+# -- writing -----------------------------------------------------------------------------------------------------
+
+
+async def write_to(
+    db: Database,
+    rules: MessageRules,
+    actor: Actor,
+    other_id: str,
+    text: str,
+    *,
+    seen_notice: str | None = None,
+    now: datetime,
+) -> Written:
+    """A message to somebody, in the one conversation the two have; begun with it if there is none."""
+    async with db.transaction() as session:
+        pair = await pair_with(session, actor, other_id)
+        await require_acknowledgement(session, actor, rules.notice, seen_notice, now=now)
+        return await add_message(session, rules, actor, await begin(session, pair, now), text, now=now)
+
+
+async def write_to_support(
+    db: Database, rules: MessageRules, actor: Actor, text: str, *, seen_notice: str | None = None, now: datetime
+) -> Written:
+    """A message to the practice itself: each person has one conversation with it."""
+    async with db.transaction() as session:
+        await require_acknowledgement(session, actor, rules.notice, seen_notice, now=now)
+        row = await begin(session, Pair(None, actor.person_id), now)
+        return await add_message(session, rules, actor, row, text, now=now)
+
+
+async def write(
+    db: Database,
+    rules: MessageRules,
+    actor: Actor,
+    conversation_id: str,
+    text: str,
+    *,
+    seen_notice: str | None = None,
+    now: datetime,
+) -> Written:
+    """A message in a conversation of the writer's. Raises NotFound for a stranger."""
+    async with db.transaction() as session:
+        row = await locked(session, actor, conversation_id)
+        await require_acknowledgement(session, actor, rules.notice, seen_notice, now=now)
+        return await add_message(session, rules, actor, row, text, now=now)
+
+
+async def begin(session: AsyncSession, pair: Pair, now: datetime) -> Conversation:
+    """The conversation of the two, made if need be and locked; two who begin at the same moment get one."""
+    values: dict[str, Any] = {
+        "id": new_id(),
+        "practitioner_id": pair.practitioner_id,
+        "person_id": pair.person_id,
+        "last_seq": 0,
+        "last_message_at": now,
+        "unanswered": 0,
+        "reminders_sent": 0,
+        "created_at": now,
+    }
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    await session.execute(insert(Conversation).values(**values).on_conflict_do_nothing())
+    return await session.get_one(Conversation, await find(session, pair), with_for_update=True)
+
+
+async def add_message(
+    session: AsyncSession,
+    rules: MessageRules,
+    actor: Actor,
+    row: Conversation,
+    text: str,
+    *,
+    monitored: bool | None = None,
+    now: datetime,
+) -> Written:
+    """A message in the locked conversation `row`, by somebody who may. `monitored`: what they were told, else now's."""
+    text = checked_text(text)
+    row.last_seq += 1
+    row.last_message_at = now
+    row.closed_at = None
+    _count_unanswered(row, rules, actor, now)
+    message = Message(
+        id=new_id(),
+        conversation_id=row.id,
+        seq=row.last_seq,
+        author_id=actor.person_id,
+        sealed=rules.sealer.seal(text, sealed_context(row.id, row.last_seq)),
+        monitored=rules.notice.monitored if monitored is None else monitored,
+        created_at=now,
+    )
+    session.add(message)
+    await session.flush()
+    people = await people_of(session, row)
+    for person_id in people:
+        if person_id != actor.person_id:
+            await _tell(session, rules, actor, row, person_id, text, now)
+    await _read_to(session, actor.person_id, row.id, row.last_seq)
+    publish(session, MessageStored(row.id, people, actor.person_id, row.last_seq))
+    return Written(message.id, row.id, row.last_seq, now)
+
+
+def checked_text(text: str) -> str:
+    text = text.strip()
+    if not 1 <= len(text) <= MOST_TEXT_LENGTH:
+        raise Invalid("text_length", f"A message has 1 to {MOST_TEXT_LENGTH:,} characters.", pointer="/text")
+    return text
+
+
+def takes_part(actor: Actor, row: Conversation) -> bool:
+    """Whose it is; those with the practice itself are of all its staff."""
+    if row.practitioner_id is None and actor.is_any(*STAFF):
+        return True
+    return actor.person_id in (row.practitioner_id, row.person_id)
+
+
+async def people_of(session: AsyncSession, row: Conversation) -> tuple[str, ...]:
+    """Whom a message in it concerns; of the practice: who has taken it, else all of support, else the admins."""
+    if row.practitioner_id is not None:
+        return (row.practitioner_id, row.person_id)
+    if row.assigned_to_id is not None:
+        return (row.assigned_to_id, row.person_id)
+    staff = select(PersonRole.person_id).where(PersonRole.person_id != row.person_id)
+    support = (await session.scalars(staff.where(PersonRole.role == Role.SUPPORT))).all()
+    others = support or (await session.scalars(staff.where(PersonRole.role == Role.ADMIN))).all()
+    return (row.person_id, *others)
+
+
+async def locked(session: AsyncSession, actor: Actor, conversation_id: str) -> Conversation:
+    """The conversation, nobody else writing in it until the commit. Raises NotFound for a stranger."""
+    row = await session.get(Conversation, conversation_id, with_for_update=True)
+    if row is None or not takes_part(actor, row):
+        raise NotFound
+    return row
+
+
+def _count_unanswered(row: Conversation, rules: MessageRules, actor: Actor, now: datetime) -> None:
+    """An answer ends the count; the first message after one starts it, and its reminders."""
+    if actor.person_id != row.person_id:
+        row.unanswered, row.unanswered_since, row.remind_at = 0, None, None
+        return
+    row.unanswered += 1
+    if row.unanswered_since is None:
+        row.unanswered_since, row.reminders_sent = now, 0
+        row.remind_at = now + rules.remind_after[0] if rules.remind_after else None
+
+
+async def _tell(
+    session: AsyncSession,
+    rules: MessageRules,
+    actor: Actor,
+    row: Conversation,
+    person_id: str,
+    text: str,
+    now: datetime,
+) -> None:
+    """One notice for all that came since they last looked; who is no member gets each answer itself, by e-mail."""
+    facts: dict[str, Any] = {
+        "from_name": actor.name,
+        "path": path_of(row.id),
+        "conversation_id": row.id,
+        "reader_id": person_id,
+        "seq": row.last_seq,
+    }
+    if person_id == row.person_id and not await is_member(session, person_id):
+        if rules.replies is not None:
+            facts["reply_to"] = rules.replies.address_of(row.id)
+        await enqueue(session, _answer(rules, person_id, facts, text), now=now)
+        return
+    reader = await session.get(ConversationReader, (row.id, person_id))
+    if (0 if reader is None else reader.read_seq) < row.last_seq - 1:
+        return
+    if actor.person_id == row.person_id and row.last_seq == 1 and not await is_member(session, row.person_id):
+        await enqueue(session, Notice(NoticeKind.NEW_ENQUIRY, person_id, extra=facts), now=now)
+        return
+    await enqueue(session, Notice(NoticeKind.NEW_MESSAGE, person_id, extra=facts), now=now, mail_at=now + MAIL_AFTER)
+
+
+def _answer(rules: MessageRules, person_id: str, facts: dict[str, Any], text: str) -> Notice:
+    """The words wait sealed in the outbox, and are erased there once they are sent."""
+    sealed = base64.b64encode(rules.sealer.seal(text, OUTBOX_CONTEXT)).decode()
+    return Notice(NoticeKind.ENQUIRY_ANSWERED, person_id, extra=facts, secrets={"sealed": sealed})
+
+
+def open_secrets(rules: MessageRules, secrets: Mapping[str, str]) -> Mapping[str, str]:
+    """For the outbox: an answer's words as they are sent."""
+    if "sealed" not in secrets:
+        return secrets
+    return {"text": rules.sealer.unseal(base64.b64decode(secrets["sealed"]), OUTBOX_CONTEXT)}
+
+
+async def is_member(session: AsyncSession, person_id: str) -> bool:
+    """Has an account of some role; who only enquired, or was a guest, has none."""
+    return await session.scalar(select(PersonRole.role).where(PersonRole.person_id == person_id).limit(1)) is not None
+
+
+def path_of(conversation_id: str) -> str:
+    return f"/messages/{conversation_id}"
+
+
+# -- reading -----------------------------------------------------------------------------------------------------
+
+
+async def mark_read(db: Database, actor: Actor, conversation_id: str, up_to: int) -> None:
+    """This person has seen every message up to number `up_to`; never fewer than before."""
+    async with db.transaction() as session:
+        row = await session.get(Conversation, conversation_id)
+        if row is None or not takes_part(actor, row):
+            raise NotFound
+        if await _read_to(session, actor.person_id, row.id, min(up_to, row.last_seq)):
+            people = {actor.person_id, *await people_of(session, row)}
+            publish(session, MessageStored(row.id, tuple(sorted(people)), None, row.last_seq))
+
+
+async def _read_to(session: AsyncSession, person_id: str, conversation_id: str, seq: int) -> bool:
+    """Whether that was further than before."""
+    moved = await session.execute(
+        update(ConversationReader)
+        .where(
+            ConversationReader.conversation_id == conversation_id,
+            ConversationReader.person_id == person_id,
+            ConversationReader.read_seq < seq,
+        )
+        .values(read_seq=seq)
+    )
+    if cast(CursorResult[Any], moved).rowcount == 1:
+        return True
+    if await session.get(ConversationReader, (conversation_id, person_id)) is not None:
+        return False
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    await session.execute(
+        insert(ConversationReader)
+        .values(conversation_id=conversation_id, person_id=person_id, read_seq=seq)
+        .on_conflict_do_nothing()
+    )
+    return True
+
+
+async def other_in(db: Database, actor: Actor, conversation_id: str) -> tuple[str, ...]:
+    """Who else is in it, for the sign that somebody is writing. Raises NotFound for a stranger."""
+    async with db.reading() as session:
+        row = await session.get(Conversation, conversation_id)
+        if row is None or not takes_part(actor, row):
+            raise NotFound
+        return tuple(person_id for person_id in await people_of(session, row) if person_id != actor.person_id)
+
+
+# -- reminding ---------------------------------------------------------------------------------------------------
+
+MOST_REMINDED_AT_ONCE = 200
+
+
+async def remind_unanswered(db: Database, rules: MessageRules, now: datetime) -> int:
+    """Tell practitioners of messages that have waited for an answer; how many conversations that were.
+
+    Safe to repeat: a row is reminded of only if its `remind_at` is still the one that was due.
+    """
+    async with db.transaction() as session:
+        due = await session.scalars(
+            select(Conversation)
+            .where(Conversation.remind_at <= now)
+            .order_by(Conversation.remind_at)
+            .limit(MOST_REMINDED_AT_ONCE)
+            .with_for_update(skip_locked=True)
+        )
+        rows = due.all()
+        for row in rows:
+            await _remind(session, rules, row, now)
+        return len(rows)
+
+
+async def _remind(session: AsyncSession, rules: MessageRules, row: Conversation, now: datetime) -> None:
+    row.reminders_sent += 1
+    since = row.unanswered_since or now
+    later = [since + after for after in rules.remind_after[row.reminders_sent :]]
+    row.remind_at = later[0] if later else None
+    name = await session.scalar(select(Person.name).where(Person.id == row.person_id))
+    facts = {
+        "from_name": name,
+        "count": row.unanswered,
+        "path": path_of(row.id),
+        "conversation_id": row.id,
+    }
+    for person_id in await people_of(session, row):
+        if person_id != row.person_id:
+            await enqueue(session, Notice(NoticeKind.UNANSWERED_MESSAGES, person_id, extra=facts), now=now)
