@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page
 
-from benchmarks.line import read_sample, recovery_s, within
+from benchmarks.line import read_sample, within
 from benchmarks.recovery import PROBE
 from media.config import MediaSettings
 from media.types import ParticipantId, SlotsChanged
@@ -43,34 +43,12 @@ async def enter(stage: Stage, name: str) -> Page:
     return page
 
 
-async def lengths_of_silence(page: Page, begin: float, end: float) -> tuple[list[float], list[float]]:
-    """(times of decoded pictures, share of sound made up in each second)."""
+async def made_up_sound(page: Page, begin: float, end: float) -> list[float]:
+    """The share of sound the decoder made up, for each second."""
     taken = await page.evaluate("window.recovery.take()")
     samples = within([read_sample(each) for each in taken["samples"]], begin, end)
     pairs = list(zip(samples, samples[5:], strict=False))
-    made_up = [(late.concealed - early.concealed) / max(1, late.heard - early.heard) for early, late in pairs]
-    return [at / 1000 for at in taken["frames"]], made_up
-
-
-async def test_a_drop_to_300_kbit_stops_no_sound_and_the_picture_is_back_within_five_seconds(stage: Stage) -> None:
-    pages = [await enter(stage, name) for name in ("ann", "bob")]
-    stage.link.rate_bps = 2_000_000
-    for page in pages:
-        await until(page, lambda found: found["target"] > 1_000_000, seconds=20)
-    stage.link.rate_bps = 300_000
-    begin = time.time()
-    await asyncio.sleep(9)
-    end = time.time()
-    for page in pages:
-        frames, made_up = await lengths_of_silence(page, begin, end)
-        recovered = recovery_s(frames, begin, end)
-        assert recovered is not None
-        assert recovered < 5
-        assert max(made_up) < 0.9, "sound never stops"
-        assert sum(made_up) / len(made_up) < 0.1
-    stage.link.rate_bps = None
-    for page in pages:
-        await until(page, lambda found: found["target"] > 1_000_000, seconds=20)
+    return [(late.concealed - early.concealed) / max(1, late.heard - early.heard) for early, late in pairs]
 
 
 async def test_a_line_too_narrow_for_pictures_pauses_them_says_so_and_brings_them_back(stage: Stage) -> None:
@@ -92,7 +70,7 @@ async def test_a_line_too_narrow_for_pictures_pauses_them_says_so_and_brings_the
     begin = time.time()
     await asyncio.sleep(4)
     for page in pages:
-        _, made_up = await lengths_of_silence(page, begin + 1, time.time())
+        made_up = await made_up_sound(page, begin + 1, time.time())
         assert sum(made_up) / len(made_up) < 0.1
     stage.link.rate_bps = None
     await told(is_paused=False)

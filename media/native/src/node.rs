@@ -389,7 +389,7 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{channel, Sender};
+    use std::sync::mpsc::{channel, Receiver, Sender};
     use std::time::{Duration, Instant};
 
     use holdspace_engine::{EngineConfig, Kind};
@@ -397,8 +397,9 @@ mod tests {
 
     use super::*;
 
-    /// A node whose journal thread does nothing from its first sync on until the sender is dropped.
-    fn node_with_a_stalled_disk() -> (Node, Sender<()>) {
+    /// A node whose journal thread does nothing from its first sync on until the sender is dropped; the receiver hears
+    /// of that sync.
+    fn node_with_a_stalled_disk() -> (Node, Sender<()>, Receiver<()>) {
         let mut node = Node::start(RuntimeOptions {
             threads: 1,
             bind: vec!["127.0.0.1".parse().unwrap()],
@@ -410,8 +411,13 @@ mod tests {
         })
         .unwrap();
         let (release, stalled) = channel::<()>();
-        node.runtime.journals = JournalWriter::start(move |_| stalled.recv().unwrap_or_default()).unwrap();
-        (node, release)
+        let (stall, has_stalled) = channel::<()>();
+        node.runtime.journals = JournalWriter::start(move |_| {
+            stall.send(()).unwrap_or_default();
+            stalled.recv().unwrap_or_default();
+        })
+        .unwrap();
+        (node, release, has_stalled)
     }
 
     fn is_refused(result: &Result<(), CoreError>) -> bool {
@@ -433,7 +439,7 @@ mod tests {
     #[test]
     fn a_stalled_disk_refuses_recording_calls_and_holds_up_no_other() {
         let folder = tempfile::tempdir().unwrap();
-        let (node, release) = node_with_a_stalled_disk();
+        let (node, release, has_stalled) = node_with_a_stalled_disk();
         node.add_room(1).unwrap();
         node.add_transport(1, 1, "anna".to_owned(), ("anna-fragment".to_owned(), "x".repeat(24))).unwrap();
         let (mid, kind) = ("0".to_owned(), Kind::Audio);
@@ -441,6 +447,8 @@ mod tests {
         node.grant_recording(1, "consent".to_owned(), "anna".to_owned()).unwrap();
         node.open_journal(7, &folder.path().join("journal"), &[1; 32], b"header").unwrap();
         let request = TapRequest { track: 1, grant: "consent", journal: 7, key_id: 1, key: &[2; 32] };
+        // Until then the thread empties the queue again and again.
+        has_stalled.recv().unwrap();
         while !is_refused(&node.journal_event(7, b"event")) {}
         assert!(is_refused(&node.add_tap(1, 3, &request)));
         assert!(is_refused(&node.close_journal(7)));
