@@ -30,6 +30,7 @@ from control.api import (
     health,
     live,
     messages,
+    network_test,
     outbox,
     people,
     practitioners,
@@ -62,6 +63,7 @@ from control.keys import (
     LOOP_WATCH,
     MEDIA,
     MESSAGES,
+    NETWORK_TESTS,
     OUTBOX,
     PROBLEMS,
     QUALITY,
@@ -76,6 +78,7 @@ from control.limits import Limits, client_address, network_of
 from control.measures import LoopWatch
 from control.messages import remind_unanswered, rules_from
 from control.money.cashier import Cashier
+from control.network_test import NetworkTests
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
 from control.problems import Problems
@@ -115,6 +118,7 @@ API_NOUNS = (
     room_control,
     problems,
     files,
+    network_test,
     consents,
     ratings,
     practitioners,
@@ -184,6 +188,7 @@ def create_app(
     keep = timedelta(days=settings.recording.retention_days)
     app[RECORDINGS] = Recordings(app[DATABASE], recorder, app[HUB], clock, keep=keep)
     app[CHAT] = Chat(app[DATABASE], app[INSTALL_KEYS].master_key)
+    app[NETWORK_TESTS] = NetworkTests(app[DATABASE], app[MEDIA])
     app[SESSION_WATCH] = SessionWatch(app[DATABASE], app[HUB], app[RECORDINGS])
     app.cleanup_ctx.extend((_database, _notices, _media, _recordings, _sessions, _loop_watch))
     app.on_shutdown.append(_close_sockets)
@@ -244,6 +249,7 @@ async def _notices(app: web.Application) -> AsyncIterator[None]:
 async def _media(app: web.Application) -> AsyncIterator[None]:
     await app[MEDIA].start()
     yield
+    await app[NETWORK_TESTS].close()
     await app[MEDIA].close()
 
 

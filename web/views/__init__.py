@@ -21,6 +21,7 @@ PAGES = (
     "room",
     "chat",
     "problems",
+    "files",
     "therapist",
     "availability",
     "recordings",

@@ -5,12 +5,14 @@
 import { post } from './api.js';
 import { byId, element } from './page.js';
 import { clock, everySecond, serverNow } from './time.js';
-import { SoundCheck, checkCamera, checkConnection } from './checks.js';
+import { SoundCheck, checkCamera, checkConnection, noteTested } from './checks.js';
+import { testNetwork } from './network-test.js';
 import { Call } from './room/call.js';
 import { chooseDevice, chosenDevices, listDevices, onDevicesChanged, problemWords } from './room/devices.js';
 import { endingPage, endingWords } from './room/endings.js';
 import { enterRoom } from './room/main.js';
 import { Report } from './room/report.js';
+import { UNFIT_TITLE, lacking, unfitWords } from './room/support.js';
 import { drawDevice, say } from './room/view.js';
 
 /** @typedef {import('./room/devices.js').DeviceKind} DeviceKind */
@@ -28,6 +30,7 @@ const own = /** @type {HTMLVideoElement} */ (byId('own'));
 /** @type {DeviceKind[]} */
 const kinds = hasVideo ? ['microphone', 'camera'] : ['microphone'];
 
+const lacks = lacking();
 let call = new Call(session, root.dataset.mode || 'video');
 const sound = new SoundCheck();
 let isIn = false;
@@ -39,6 +42,8 @@ const report = new Report(() => location.assign(leaveLink.href));
 wire(call);
 wireDevices();
 wireCountry();
+const testing = new AbortController();
+byId('test-network').addEventListener('click', () => void test());
 void call.openDevices().then(fillDevices);
 const stopTicking = everySecond(tick);
 window.addEventListener('pagehide', leave);
@@ -71,6 +76,11 @@ function joinAgain() {
 
 /** @param {number} now */
 function tick(now) {
+  if (lacks) {
+    say(byId('wait-title'), UNFIT_TITLE);
+    say(byId('wait-lead'), unfitWords(lacks));
+    return;
+  }
   if (!isJoining && now >= opensAt) {
     isJoining = true;
     call.join();
@@ -138,6 +148,21 @@ function drawDevices(state) {
   if (hasVideo) checkCamera(own, state.camera);
 }
 
+/** Whoever is let in meanwhile needs the line for the session. */
+async function test() {
+  const button = byId('test-network');
+  if (button.getAttribute('aria-busy') === 'true') return;
+  button.setAttribute('aria-busy', 'true');
+  try {
+    noteTested(await testNetwork(session, testing.signal));
+    draw();
+  } catch (error) {
+    if (!testing.signal.aborted) throw error;
+  } finally {
+    button.removeAttribute('aria-busy');
+  }
+}
+
 /** Asked once, prefilled; whoever never opens the list is where the list says. */
 function wireCountry() {
   const country = /** @type {HTMLSelectElement|null} */ (document.getElementById('country'));
@@ -156,7 +181,7 @@ function wireDevices() {
     picker(kind).addEventListener('change', () => void call.choose(kind, picker(kind).value));
   }
   picker('speaker').addEventListener('change', () => chooseDevice('speaker', picker('speaker').value));
-  onDevicesChanged(() => void fillDevices());
+  onDevicesChanged(() => void call.devicesChanged().then(fillDevices));
 }
 
 async function fillDevices() {
@@ -182,6 +207,7 @@ function picker(kind) {
 
 function becomeRoom() {
   isIn = true;
+  testing.abort();
   stopTicking();
   sound.close();
   const template = byId('room-template');

@@ -22,6 +22,7 @@ export function endingWords(ending) {
     return ['You are here on another device', 'The session goes on there. Camera and microphone of this one are off.'];
   }
   if (ending.kind === 'removed') return ['You are no longer in this session', ending.detail || 'Your place in it was taken back.'];
+  if (ending.code === 'not_signed_in') return ['Please sign in again', 'You were signed out meanwhile. Sign in, and you are back in the session.'];
   if (ending.code === 'no_media') return ['No picture and sound', ending.detail];
   return ['You can\'t come in just now', ending.detail];
 }

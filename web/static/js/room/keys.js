@@ -12,6 +12,7 @@ const KEYS = [
   ['v', 'camera', 'Camera on or off'],
   ['s', 'share', 'Share your screen, or stop'],
   ['c', 'chat', 'Chat'],
+  ['i', 'files', 'Files'],
   ['p', 'people', 'People'],
   ['r', 'record', 'Record, pause or stop'],
   ['d', 'menu-devices', 'Camera and sound'],
