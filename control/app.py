@@ -24,6 +24,8 @@ from control.api import (
     calendars,
     chat,
     consents,
+    credits,
+    earnings,
     factors,
     files,
     guests,
@@ -32,11 +34,13 @@ from control.api import (
     messages,
     network_test,
     outbox,
+    payments,
     people,
     practitioners,
     problems,
     ratings,
     recordings,
+    refunds,
     room_control,
     session_lists,
     sessions,
@@ -46,7 +50,7 @@ from control.api import (
 from control.api import reschedules as reschedule_routes
 from control.chat import Chat
 from control.config import Settings
-from control.database import Database, upgrade
+from control.database import upgrade
 from control.files import Files
 from control.install import open_database
 from control.keys import (
@@ -78,6 +82,7 @@ from control.limits import Limits, client_address, network_of
 from control.measures import LoopWatch
 from control.messages import remind_unanswered, rules_from
 from control.money.cashier import Cashier
+from control.money.gateways.configured import gateways_of
 from control.network_test import NetworkTests
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
@@ -123,6 +128,10 @@ API_NOUNS = (
     ratings,
     practitioners,
     wallet,
+    credits,
+    payments,
+    refunds,
+    earnings,
     webhooks,
     recordings,
     messages,
@@ -151,17 +160,16 @@ def create_app(
     app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock)
     app[MEDIA] = media if media is not None else MediaNode(settings.media)
     app[LOOP_WATCH] = LoopWatch()
+    app[CASHIER] = Cashier(app[DATABASE], gateways_of(settings), clock, hold=settings.booking.hold)
     app[MESSAGES] = rules_from(settings.messages, app[INSTALL_KEYS].master_key)
-    app[CASHIER] = cashier = _cashier(settings, app[DATABASE], clock)
     read_calendars = partial(busy_times.read_due, app[DATABASE], rules=busy_times.rules_from(settings))
     expire_requests = partial(reschedules.expire_due, app[DATABASE])
     app[PROBLEMS] = Problems(app[DATABASE], app[INSTALL_KEYS].master_key)
     escalate = app[PROBLEMS].escalate_due
     app[FILES] = _files(app, settings)
     forget_files = app[FILES].forget_unfinished
-    paying = () if cashier is None else (cashier.run_once,)
     remind = partial(remind_unanswered, app[DATABASE], app[MESSAGES])
-    errands = (read_calendars, expire_requests, escalate, forget_files, remind, *paying)
+    errands = (read_calendars, expire_requests, escalate, forget_files, remind, app[CASHIER].run_once)
     app[SCHEDULER] = Scheduler(app[DATABASE], clock, errands=errands)
     app[WAITING_ROOM] = WaitingRoom(
         app[DATABASE],
@@ -206,20 +214,6 @@ def _files(app: web.Application, settings: Settings) -> Files:
         most_bytes=settings.files.most_mb * 1_000_000,
         chunk_bytes=settings.server.max_body_bytes,
     )
-
-
-def _cashier(settings: Settings, db: Database, clock: Callable[[], datetime]) -> Cashier | None:
-    payments = settings.payments
-    if payments.stripe_secret_key is None or payments.stripe_webhook_secret is None:
-        return None
-    from control.money.gateways.stripe import StripeGateway  # only who takes cards loads it
-
-    gateway = StripeGateway(
-        payments.stripe_secret_key.get_secret_value(),
-        payments.stripe_webhook_secret.get_secret_value(),
-        api_base=payments.stripe_api_base,
-    )
-    return Cashier(db, gateway, clock, hold=settings.booking.hold)
 
 
 def _add_routes(app: web.Application) -> None:
@@ -271,9 +265,7 @@ async def _sessions(app: web.Application) -> AsyncIterator[None]:
     yield
     await app[SESSION_WATCH].close()
     await app[SCHEDULER].close()
-    cashier = app[CASHIER]
-    if cashier is not None:
-        await cashier.close()
+    await app[CASHIER].close()
 
 
 async def _loop_watch(app: web.Application) -> AsyncIterator[None]:

@@ -25,6 +25,8 @@ PAGES = (
     "therapist",
     "availability",
     "recordings",
+    "wallet",
+    "receipts",
     "admin",
     "staff",
     "account",

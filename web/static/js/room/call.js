@@ -7,7 +7,7 @@ import { ProblemError, post } from '../api.js';
 import { setServerNow } from '../time.js';
 import { chooseDevice, chosenDevices, causeOf, listDevices, openDevices, openOne, openScreen } from './devices.js';
 import { Peer } from './peer.js';
-import { RefusedError, Signaling } from './protocol.js';
+import { RefusedError, Signaling, onNetworkChange } from './protocol.js';
 import { freshState, reduce } from './state.js';
 
 /** @typedef {import('./state.js').RoomState} RoomState */
@@ -17,6 +17,7 @@ import { freshState, reduce } from './state.js';
 /** @typedef {import('./devices.js').DeviceKind} DeviceKind */
 /** @typedef {import('./peer.js').Tracks} Tracks */
 
+const NETWORK_SETTLES_MS = 50;
 /** As often as the server measures the line (media/quality.py). */
 const PLAYBACK_MS = 5000;
 /** The most one report may say (signaling/PROTOCOL.md). */
@@ -69,11 +70,10 @@ export class Call {
         this.onRefused(refusal, this._refusalExtra);
       },
     });
-    // An offer that waits names the addresses of a network that is gone.
-    this._onNetwork = () => {
-      if (this._prepared) this._prepare();
-    };
-    window.addEventListener('online', this._onNetwork);
+    this._listening = new AbortController();
+    window.addEventListener('online', () => this._networkChanged(), { signal: this._listening.signal });
+    onNetworkChange(() => this._networkChanged(), this._listening.signal);
+    this._networkTimer = 0;
     /** A picture was switched off or on since the last look: what stood still then did not freeze. */
     this._picturesChanged = false;
     this._looking = window.setInterval(() => void this._lookForFreezes(), PLAYBACK_MS);
@@ -91,7 +91,8 @@ export class Call {
 
   leave() {
     this.retire();
-    window.removeEventListener('online', this._onNetwork);
+    this._listening.abort();
+    window.clearTimeout(this._networkTimer);
     this.signaling.leave();
     this._closePeer();
     for (const kind of KINDS) this._drop(kind);
@@ -345,6 +346,17 @@ export class Call {
       if (this.state.media === 'disconnected') this._peer.restart();
       for (const kind of KINDS) this._tellMuted(kind);
     }
+  }
+
+  /** The browser says so several times for one change. */
+  _networkChanged() {
+    if (!navigator.onLine) return;
+    window.clearTimeout(this._networkTimer);
+    this._networkTimer = window.setTimeout(() => {
+      this._peer?.networkChanged();
+      // An offer that waits names the addresses of a network that is gone.
+      if (this._prepared) this._prepare();
+    }, NETWORK_SETTLES_MS);
   }
 
   // ---------------------------------------------------------------- the peer
