@@ -70,6 +70,8 @@ class Room {
     });
     call.onChange = (_state, news) => {
       if (news.type === 'heard') this._heard(news.message);
+      // A speaker can be chosen only once the browser has let us have a device.
+      if (news.type === 'device' && news.change.ready) this._play(chosenDevices().speaker || '');
       this._drawSoon();
     };
     if (call.state.me) this._connected(call.state.me);
