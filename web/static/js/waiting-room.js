@@ -11,6 +11,8 @@ import { Call } from './room/call.js';
 import { chooseDevice, chosenDevices, listDevices, onDevicesChanged, problemWords } from './room/devices.js';
 import { endingPage, endingWords } from './room/endings.js';
 import { enterRoom } from './room/main.js';
+import { Chat } from './room/chat.js';
+import { Panels, showCount } from './room/panels.js';
 import { Report } from './room/report.js';
 import { UNFIT_TITLE, lacking, unfitWords } from './room/support.js';
 import { drawDevice, say } from './room/view.js';
@@ -37,6 +39,7 @@ let isIn = false;
 let isJoining = false;
 
 const leaveLink = /** @type {HTMLAnchorElement} */ (byId('wait-leave'));
+const chat = document.getElementById('panel-chat') ? makeChat() : null;
 const report = new Report(() => location.assign(leaveLink.href));
 
 wire(call);
@@ -54,7 +57,7 @@ window.addEventListener('pageshow', (event) => {
 /** @param {Call} one */
 function wire(one) {
   one.onChange = (_state, news) => {
-    if (news.type === 'heard' && news.message.type === 'news') report.heard(news.message.topic, news.message.body);
+    if (news.type === 'heard') heard(news.message);
     draw();
   };
   one.onRefused = (refusal, extra) => {
@@ -62,6 +65,21 @@ function wire(one) {
     // The clocks differ by a breath, or the server opens a moment late.
     else if (serverNow() < startsAt && refusal.code !== 'removed') window.setTimeout(joinAgain, RETRY_EARLY_MS);
   };
+}
+
+/** The client writes from here too; a guest has to be let in first. */
+function makeChat() {
+  const panels = new Panels({ chat: () => made.seen() });
+  const made = new Chat(session, { isSeen: () => panels.open === 'chat', onUnread: (count) => showCount('chat-count', count) });
+  return made;
+}
+
+/** @param {import('./room/protocol.js').ServerMessage} message */
+function heard(message) {
+  if (message.type === 'welcome') void chat?.connected(message.person);
+  if (message.type !== 'news') return;
+  chat?.heard(message.topic, message.body);
+  report.heard(message.topic, message.body);
 }
 
 /** A refused line is closed for good; a fresh one takes the devices over. */
@@ -208,6 +226,7 @@ function picker(kind) {
 function becomeRoom() {
   isIn = true;
   testing.abort();
+  chat?.close();
   stopTicking();
   sound.close();
   const template = byId('room-template');

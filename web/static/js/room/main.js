@@ -75,6 +75,8 @@ class Room {
       this._drawSoon();
     };
     if (call.state.me) this._connected(call.state.me);
+    // Without sound and pictures the chat is the session.
+    if (root.dataset.mode === 'chat') this._panels.show('chat');
     call.onRefused = (refusal, extra) => {
       if (refusal.code === 'consent_required' && typeof extra.page === 'string' && extra.page.startsWith('/')) this._go(extra.page);
     };
