@@ -12,7 +12,9 @@ if (form instanceof HTMLFormElement) {
     const data = new FormData(form);
     const stars = Number(data.get('rating') || 0);
     byId('star-words').textContent = WORDS[stars] || 'Choose one to five stars';
-    byId('low-public').hidden = !(stars > 0 && stars <= LOW && data.get('isPublic') === 'true');
+    // The practitioner's form asks nothing twice: it is never public.
+    const twice = document.getElementById('low-public');
+    if (twice) twice.hidden = !(stars > 0 && stars <= LOW && data.get('isPublic') === 'true');
     const length = String(data.get('feedback') || '').length;
     byId('feedback-hint').textContent = `${length.toLocaleString('en-GB')} of 2,000 characters`;
   };

@@ -13,7 +13,7 @@ import { startKeys } from './keys.js';
 import { Layouts } from './layouts.js';
 import { Panels, showCount } from './panels.js';
 import { People } from './people.js';
-import { endingPage, endingWords } from './endings.js';
+import { endingPage, endingWords, isSignedOut } from './endings.js';
 import { Report, ReportsHeard } from './report.js';
 import { UNFIT_TITLE, lacking, stayAwake, unfitWords } from './support.js';
 import { startFading, startFullScreen, startMenu, startMovingSelf } from './surface.js';
@@ -160,7 +160,7 @@ class Room {
     say(byId('over-title'), title);
     say(byId('over-words'), words);
     byId('over-here').hidden = ending.kind === 'removed';
-    byId('over-here').textContent = ending.kind === 'replaced' ? 'Go on here' : ending.code === 'not_signed_in' ? 'Sign in' : 'Try again';
+    byId('over-here').textContent = ending.kind === 'replaced' ? 'Go on here' : isSignedOut(ending) ? 'Sign in' : 'Try again';
     byId('bar').hidden = true;
     byId('over-title').focus();
   }
