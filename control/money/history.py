@@ -1,13 +1,14 @@
-"""What one person has paid, or tried to: each attempt with what it was for, its refunds, its receipt. Reads only."""
+"""What somebody has paid, or tried to: each attempt with what it was for, its refunds, its receipt. Reads only."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, or_, select
 
 from control.database import Database
 from control.models.appointments import Appointment
 from control.models.money import Payment, Refund
+from control.models.people import Person
 from control.models.purchases import Purchase, Receipt, RefundRequest
 from control.money.gateway_work import RefundState
 from control.money.payments import PaymentState
@@ -122,3 +123,54 @@ async def page_after(db: Database, payment_id: str) -> str:
             return f"/wallet/pay/{payment.purchase_id}"
         row = await session.get_one(Appointment, payment.appointment_id)
         return f"/book/{row.service_id}?appointment={row.id}&step=pay&terms=yes"
+
+
+# -- for the admin's page ----------------------------------------------------------------------------------------
+
+MOST_FOUND = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    id: str
+    payer_name: str
+    what: str
+    method: str
+    state: str
+    amount_minor: int
+    kept_minor: int
+    currency: str
+    created_at: datetime
+
+
+async def find(db: Database, text: str) -> tuple[Found, ...]:
+    """Payments of which something may go back: by a part of the payer's name or e-mail, or how an id begins."""
+    named = func.lower(Person.name + " " + Person.email).contains(text.lower(), autoescape=True)
+    numbered = [
+        column.startswith(text.lower(), autoescape=True)
+        for column in (Payment.id, Payment.appointment_id, Payment.gateway_ref)
+    ]
+    query = (
+        select(Payment, Person.name)
+        .join(Person, Person.id == Payment.payer_id)
+        .where(Payment.state == PaymentState.EARNED, Payment.kept_minor > 0, or_(named, *numbered))
+        .order_by(Payment.created_at.desc(), Payment.id)
+        .limit(MOST_FOUND)
+    )
+    async with db.reading() as session:
+        rows = (await session.execute(query)).all()
+        words = await what_for(session, [payment for payment, _ in rows])
+        return tuple(
+            Found(
+                one.id,
+                name,
+                words[one.id],
+                one.method,
+                one.state,
+                one.amount_minor,
+                one.kept_minor or 0,
+                one.currency,
+                one.created_at,
+            )
+            for one, name in rows
+        )

@@ -16,14 +16,18 @@ PAGES = {
     "/wallet/pay/{package}": "bob",
     "/wallet/pay/{bought}": "bob",
     "/receipts/{receipt}": "bob dana",
+    "/therapist/earnings": "alice erin",
+    "/admin/refunds": "dana",
+    "/admin/refunds?q=bob": "dana",
+    "/admin/refunds?payment={payment}&amount=10": "dana",
+    "/admin/refunds?payment={payment}&amount=nonsense": "dana",
+    "/admin/payouts": "dana",
 }
 
 
-async def receipt_of(world: World, appointment_id: str) -> str:
+async def first_receipt(world: World) -> Receipt:
     async with world.db.reading() as session:
-        found = await session.scalar(select(Receipt.id).order_by(Receipt.number))
-    assert found is not None, appointment_id
-    return found
+        return (await session.scalars(select(Receipt).order_by(Receipt.number))).first() or Receipt()
 
 
 @pytest.fixture
@@ -31,7 +35,8 @@ async def ids(site: Site) -> dict[str, str]:
     """A session that was paid and took place, a package of which one is bought, a top-up that is not paid yet."""
     world = site.world
     now = world.clock()
-    done = await completed(world, await world.scheduled())
+    await completed(world, await world.scheduled())
+    receipt = await first_receipt(world)
     await credits.set_offer(world.db, world.alice, world.service_id, 5, 20_000, now=now)
     (offer,) = await credits.offers(world.db)
     top_up = await purchases.begin_top_up(world.db, world.bob, 5_000, "EUR", key="top-up", now=now)
@@ -42,7 +47,8 @@ async def ids(site: Site) -> dict[str, str]:
         "top_up": top_up.id,
         "package": package.id,
         "bought": bought.id,
-        "receipt": await receipt_of(world, done),
+        "receipt": receipt.id,
+        "payment": receipt.payment_id,
     }
 
 

@@ -27,6 +27,8 @@ PAGES = (
     "recordings",
     "wallet",
     "receipts",
+    "earnings",
+    "refunds",
     "admin",
     "staff",
     "account",

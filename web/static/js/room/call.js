@@ -6,6 +6,7 @@
 import { ProblemError, post } from '../api.js';
 import { setServerNow } from '../time.js';
 import { chooseDevice, chosenDevices, causeOf, listDevices, openDevices, openOne, openScreen } from './devices.js';
+import { Blur, chooseBackground, chosenBackground } from './blur.js';
 import { Peer } from './peer.js';
 import { RefusedError, Signaling, onNetworkChange } from './protocol.js';
 import { freshState, reduce } from './state.js';
@@ -33,7 +34,7 @@ export class Call {
     this.sessionId = sessionId;
     this._mode = mode;
     /** @type {RoomState} */
-    this.state = freshState();
+    this.state = { ...freshState(), background: { chosen: chosenBackground(), slowFps: null } };
     const none = { on: false, ready: false, problem: null };
     if (mode !== 'video') this.state = { ...this.state, camera: none };
     if (mode === 'chat') this.state = { ...this.state, microphone: none };
@@ -45,6 +46,10 @@ export class Call {
     this.onReplaced = () => {};
     /** @type {Record<DeviceKind, MediaStreamTrack|null>} */
     this.devices = { microphone: null, camera: null };
+    /** The camera as it is opened; `devices.camera` is what others may see of it. @type {MediaStreamTrack|null} */
+    this._camera = null;
+    /** @type {Blur|null} */
+    this._blur = null;
     /** @type {MediaStream|null} */
     this._screen = null;
     /** @type {Peer|null} */
@@ -102,8 +107,7 @@ export class Call {
   /** Take over another call's open devices and what the person wants of them. @param {Call} from */
   adopt(from) {
     for (const kind of KINDS) {
-      const track = from.devices[kind];
-      from.devices[kind] = null;
+      const track = from._giveUp(kind);
       this._note({ type: 'device', kind, change: from.state[kind] });
       if (track) this._take(kind, track);
     }
@@ -148,9 +152,30 @@ export class Call {
     if (blocked !== this.state.soundBlocked) this._news({ type: 'sound', blocked });
   }
 
+  /** Which device is in use, by its id. @param {DeviceKind} kind */
+  deviceId(kind) {
+    return (kind === 'camera' ? this._camera : this.devices[kind])?.getSettings().deviceId;
+  }
+
+  /** The open device, which this call lets go of. @param {DeviceKind} kind */
+  _giveUp(kind) {
+    const track = kind === 'camera' ? this._camera : this.devices[kind];
+    this.devices[kind] = null;
+    if (kind === 'camera') {
+      this._camera = null;
+      this._endBlur();
+    }
+    return track;
+  }
+
   /** @param {DeviceKind} kind */
   _isMissing(kind) {
-    return this.state[kind].on && !this.devices[kind];
+    return this.state[kind].on && !this._isOpen(kind);
+  }
+
+  /** @param {DeviceKind} kind */
+  _isOpen(kind) {
+    return Boolean(kind === 'camera' ? this._camera : this.devices[kind]);
   }
 
   /** On or off, as the person wants it. The camera's light goes out with it. @param {DeviceKind} kind */
@@ -176,7 +201,7 @@ export class Call {
   async _open(kind) {
     try {
       const track = await openOne(kind, chosenDevices()[kind]);
-      if (this.state[kind].on && !this.devices[kind]) this._take(kind, track);
+      if (this._isMissing(kind)) this._take(kind, track);
       else track.stop();
     } catch (error) {
       this._news({ type: 'device', kind, change: { ready: false, problem: causeOf(error) } });
@@ -185,12 +210,22 @@ export class Call {
 
   /** @param {DeviceKind} kind @param {MediaStreamTrack} track */
   _take(kind, track) {
-    this.devices[kind] = track;
-    if (kind === 'microphone') track.enabled = this.state.microphone.on;
-    if (kind === 'camera') track.contentHint = 'motion';
     track.addEventListener('ended', () => {
-      if (this.devices[kind] === track) void this._replace(kind);
+      if ((kind === 'camera' ? this._camera : this.devices[kind]) === track) void this._replace(kind);
     });
+    if (kind === 'camera') {
+      this._camera = track;
+      void this._dress();
+    } else {
+      track.enabled = this.state.microphone.on;
+      this._show(kind, track);
+    }
+  }
+
+  /** @param {DeviceKind} kind @param {MediaStreamTrack} track */
+  _show(kind, track) {
+    this.devices[kind] = track;
+    if (kind === 'camera') track.contentHint = 'motion';
     void this._peer?.setTrack(kind, track);
     this._news({ type: 'device', kind, change: { ready: true, problem: null } });
     this._tellMuted(kind);
@@ -201,7 +236,7 @@ export class Call {
     this._drop(kind);
     if (!this.state[kind].on) return;
     await this._open(kind);
-    if (this.devices[kind]) this.onReplaced(kind);
+    if (kind === 'camera' ? this._camera : this.devices[kind]) this.onReplaced(kind);
     else if (this.state[kind].problem === 'missing') this._news({ type: 'device', kind, change: { problem: 'gone' } });
   }
 
@@ -216,9 +251,13 @@ export class Call {
 
   /** @param {DeviceKind} kind */
   _drop(kind) {
-    const track = this.devices[kind];
+    this._hide(kind);
+    this._giveUp(kind)?.stop();
+  }
+
+  /** @param {DeviceKind} kind */
+  _hide(kind) {
     this.devices[kind] = null;
-    track?.stop();
     void this._peer?.setTrack(kind, null);
     this._news({ type: 'device', kind, change: { ready: false } });
     this._tellMuted(kind);
@@ -242,6 +281,60 @@ export class Call {
   /** The practitioner has switched it off; the person may switch it on again. */
   noteMuted() {
     if (this.state.microphone.on) void this.toggle('microphone');
+  }
+
+  // ---------------------------------------------------------------- background
+
+  /** @param {import('./blur.js').Background} background */
+  async setBackground(background) {
+    chooseBackground(background);
+    this._news({ type: 'background', background: { chosen: background, slowFps: null } });
+    if (this._camera) await this._dress();
+    else if (this.state.camera.problem === 'blur') await this._retryCamera();
+  }
+
+  async _retryCamera() {
+    this._news({ type: 'device', kind: 'camera', change: { problem: null } });
+    if (this._isMissing('camera')) await this._open('camera');
+  }
+
+  /** Shows the camera as the person wants to be seen: from the wish for blur on, nothing without it. */
+  async _dress() {
+    const camera = this._camera;
+    if (!camera) return;
+    const { chosen } = this.state.background;
+    if (chosen === 'off') {
+      this._endBlur();
+      this._show('camera', camera);
+      return;
+    }
+    if (this._blur) {
+      this._blur.setEffect(chosen);
+      return;
+    }
+    this._hide('camera');
+    const blur = new Blur(camera, chosen);
+    this._blur = blur;
+    blur.onSlow = (fps) => this._news({ type: 'background', background: { ...this.state.background, slowFps: fps } });
+    blur.onLost = () => this._lostBlur(blur);
+    try {
+      const blurred = await blur.start();
+      if (blur === this._blur) this._show('camera', blurred);
+    } catch {
+      this._lostBlur(blur);
+    }
+  }
+
+  /** @param {Blur} blur */
+  _lostBlur(blur) {
+    if (blur !== this._blur) return;
+    this._drop('camera');
+    this._news({ type: 'device', kind: 'camera', change: { problem: 'blur' } });
+  }
+
+  _endBlur() {
+    this._blur?.stop();
+    this._blur = null;
   }
 
   // ---------------------------------------------------------------- screen
