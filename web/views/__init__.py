@@ -14,6 +14,7 @@ PAGES = (
     "public",
     "signing_in",
     "booker",
+    "series",
     "client",
     "session",
     "consent",
@@ -24,6 +25,8 @@ PAGES = (
     "files",
     "therapist",
     "availability",
+    "clients",
+    "my_practice",
     "recordings",
     "wallet",
     "receipts",
@@ -33,6 +36,8 @@ PAGES = (
     "staff",
     "account",
     "messages",
+    "enquiries",
+    "desk",
 )
 
 
