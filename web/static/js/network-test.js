@@ -53,6 +53,7 @@ function connect(end, iceServers, tracks, peers) {
       iceServers,
       mayPublish: tracks ? ['microphone', 'camera'] : [],
       held: false,
+      inSizes: false,
       sendOffer: (offer) => {
         post('/api/network-test/offer', { end, sdp: offer.sdp, sources: offer.sources })
           .then((answer) => peer.answered(offer.revision, answer.sdp)).catch(reject);
