@@ -37,6 +37,7 @@ from control.api import (
     mail_in,
     messages,
     my_practice,
+    network_test,
     outbox,
     payments,
     people,
@@ -76,6 +77,7 @@ from control.keys import (
     LOOP_WATCH,
     MEDIA,
     MESSAGES,
+    NETWORK_TESTS,
     OUTBOX,
     PROBLEMS,
     QUALITY,
@@ -91,6 +93,7 @@ from control.measures import LoopWatch
 from control.messages import open_secrets, rules_from
 from control.money.cashier import Cashier
 from control.money.gateways.configured import gateways_of
+from control.network_test import NetworkTests
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
 from control.problems import Problems
@@ -135,6 +138,7 @@ API_NOUNS = (
     room_control,
     problems,
     files,
+    network_test,
     consents,
     ratings,
     practitioners,
@@ -218,6 +222,7 @@ def create_app(
     app[RECORDER] = recorder
     _add_recordings(app, recorder, settings, clock)
     app[CHAT] = Chat(app[DATABASE], app[INSTALL_KEYS].master_key)
+    app[NETWORK_TESTS] = NetworkTests(app[DATABASE], app[MEDIA])
     app[SESSION_WATCH] = SessionWatch(app[DATABASE], app[HUB], app[RECORDINGS])
     app.cleanup_ctx.extend((_database, _notices, _media, _recordings, _sessions, _loop_watch))
     app.on_shutdown.append(_close_sockets)
@@ -279,6 +284,7 @@ async def _notices(app: web.Application) -> AsyncIterator[None]:
 async def _media(app: web.Application) -> AsyncIterator[None]:
     await app[MEDIA].start()
     yield
+    await app[NETWORK_TESTS].close()
     await app[MEDIA].close()
 
 

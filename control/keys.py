@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from control.measures import LoopWatch
     from control.messages import MessageRules
     from control.money.cashier import Cashier
+    from control.network_test import NetworkTests
     from control.notices.live import LiveBus
     from control.notices.worker import OutboxWorker
     from control.problems import Problems
@@ -57,6 +58,7 @@ CLIENT_FILES: web.AppKey["ClientFiles"] = web.AppKey("holdspace.client_files")
 CHAT: web.AppKey["Chat"] = web.AppKey("holdspace.chat")
 PROBLEMS: web.AppKey["Problems"] = web.AppKey("holdspace.problems")
 FILES: web.AppKey["Files"] = web.AppKey("holdspace.files")
+NETWORK_TESTS: web.AppKey["NetworkTests"] = web.AppKey("holdspace.network_tests")
 LIMITS: web.AppKey["Limits"] = web.AppKey("holdspace.limits")
 FACTOR_RULES: web.AppKey["FactorRules"] = web.AppKey("holdspace.factor_rules")
 INSTALL_KEYS: web.AppKey["InstallKeys"] = web.AppKey("holdspace.install_keys")

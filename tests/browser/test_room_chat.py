@@ -2,12 +2,15 @@
 
 import asyncio
 import re
+from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Playwright, expect
 
 from tests.browser import journey
+from tests.browser.people import Server, person_in_browser
 from tests.browser.rooms import Meeting
+from tests.helpers.fake_media import AMARA, MINA
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -65,3 +68,27 @@ async def test_what_is_written_without_a_network_arrives_once_it_is_back_and_in_
     await expect(mina.locator("[data-unsent]")).to_have_count(0, timeout=15_000)
     await expect(mina.locator("#chat-lines .msg")).to_have_count(3)
     assert await lines(mina) == await lines(amara) == ["from the other side", "first", "second"]
+
+
+async def test_client_writes_from_the_waiting_room_and_the_room_goes_on_with_it(
+    playwright: Playwright, media_dir: Path, server: Server
+) -> None:
+    async with (
+        person_in_browser(playwright, MINA, media_dir, server.url) as mina,
+        person_in_browser(playwright, AMARA, media_dir, server.url) as amara,
+    ):
+        appointment = await journey.book_soonest(mina.page, "mina@example.com")
+        await journey.agree(mina.page, appointment, recording=False)
+        await mina.page.get_by_role("button", name="Write to Dr. Amara").click()
+        await write(mina.page, "I am here, take your time")
+        await expect(mina.page.locator(".msg__state")).to_have_text("Sent")
+        await journey.sign_in(amara.page, "amara@lindenrow.example")
+        await journey.start_from_dashboard(amara.page)
+        await journey.wait_for_picture(mina)
+        await expect(amara.page.locator("#chat-count")).to_be_visible()
+        for who in (mina, amara):
+            await journey.press(who.page, "#chat")
+            assert await lines(who.page) == ["I am here, take your time"]
+        await write(amara.page, "Good to see you")
+        await expect(mina.page.locator("#chat-lines .msg")).to_have_count(2)
+        assert mina.errors == amara.errors == []

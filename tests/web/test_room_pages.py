@@ -6,6 +6,8 @@ import pytest
 
 from control import accounts, appointments, guests, room_control
 from control.consents import Answer, Purpose
+from control.files import Wanted
+from control.keys import FILES
 from control.models.appointments import Appointment
 from tests.helpers.practice import Site, World
 from tests.web.conftest import Open
@@ -195,3 +197,19 @@ async def test_waiting_room_asks_for_the_country_and_shows_its_numbers(site: Sit
     assert page.all("a", href="tel:119")
     assert [o.attributes["value"] for o in page.all("option") if "selected" in o.attributes][:1] == ["JP"]
     assert "emergency" not in page.html.lower()
+
+
+async def test_account_lists_the_files_of_ones_sessions(site: Site, open_page: Open) -> None:
+    world = site.world
+    view = await world.started()
+    files, text = site.app[FILES], b"<b>words</b>"
+    begun = await files.begin(
+        world.bob, view.id, Wanted("<i>notes</i>.txt", len(text), None), key="1", now=world.clock()
+    )
+    await files.add_chunk(world.bob, begun.id, 0, text, now=world.clock())
+    for who, shown in ((world.bob, 1), (world.alice, 1), (world.charlie, 0)):
+        page = await open_page(who, "/files")
+        assert (page.status, page.inline) == (200, [])
+        assert len(page.all("a", href=f"/api/files/{begun.id}/content")) == shown
+        assert "<i>notes" not in page.html
+    assert (await open_page(None, "/files")).headers["Location"].startswith("/sign-in")

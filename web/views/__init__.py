@@ -22,6 +22,7 @@ PAGES = (
     "room",
     "chat",
     "problems",
+    "files",
     "therapist",
     "availability",
     "clients",

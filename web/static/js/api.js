@@ -39,7 +39,7 @@ export function newKey() {
 /**
  * @param {string} method
  * @param {string} url
- * @param {{body?: unknown, idempotencyKey?: string, signal?: AbortSignal}} [options]
+ * @param {{body?: unknown, bytes?: Blob, idempotencyKey?: string, signal?: AbortSignal}} [options] `bytes` go as they are
  * @returns {Promise<any>} the parsed JSON, or null for an empty answer
  */
 export async function request(method, url, options = {}) {
@@ -54,7 +54,7 @@ export async function request(method, url, options = {}) {
       method,
       headers,
       credentials: 'same-origin',
-      body: options.body === undefined ? undefined : JSON.stringify(options.body),
+      body: options.bytes ?? (options.body === undefined ? undefined : JSON.stringify(options.body)),
       signal: options.signal,
     });
   } catch (error) {
@@ -81,6 +81,11 @@ export function get(url, options) {
 /** @param {string} url @param {unknown} [body] @param {{idempotencyKey?: string, signal?: AbortSignal}} [options] */
 export function post(url, body = {}, options = {}) {
   return request('POST', url, { ...options, body });
+}
+
+/** @param {string} url @param {Blob} bytes */
+export function put(url, bytes) {
+  return request('PUT', url, { bytes });
 }
 
 /** @param {string} url @param {{signal?: AbortSignal}} [options] */

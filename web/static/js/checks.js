@@ -156,9 +156,21 @@ export class SoundCheck {
 
 // -------------------------------------------------------------------- connection
 
+/** @type {import('./network-test.js').Verdict|null} */
+let tested = null;
+
+/** @param {import('./network-test.js').Verdict} verdict */
+export function noteTested(verdict) {
+  tested = verdict;
+}
+
 /** @param {'early'|'connecting'|'open'|'lost'|'closed'} line @param {string} opens when the waiting room opens, for early ones */
 export function checkConnection(line, opens) {
-  if (line === 'open') show('connection', 'done', 'You are connected to the waiting room');
+  const isSteady = line === 'open' || line === 'early';
+  if (tested && isSteady) {
+    const words = tested.numbers ? `${tested.words} ${tested.numbers}` : tested.words;
+    show('connection', tested.level === 'good' || tested.level === 'fair' ? 'done' : 'bad', words);
+  } else if (line === 'open') show('connection', 'done', 'You are connected to the waiting room');
   else if (line === 'lost') show('connection', 'bad', 'Lost. We are getting it back');
   else if (line === 'early') show('connection', 'busy', `Tried when the waiting room opens at ${opens}`);
   else if (line === 'closed') show('connection', 'busy', 'Not connected');

@@ -5,13 +5,17 @@
 import { post } from './api.js';
 import { byId, element } from './page.js';
 import { clock, everySecond, serverNow } from './time.js';
-import { SoundCheck, checkCamera, checkConnection } from './checks.js';
+import { SoundCheck, checkCamera, checkConnection, noteTested } from './checks.js';
+import { testNetwork } from './network-test.js';
 import { drawBackground, wireBackground } from './room/background.js';
 import { Call } from './room/call.js';
 import { chooseDevice, chosenDevices, listDevices, onDevicesChanged, problemWords } from './room/devices.js';
 import { endingPage, endingWords } from './room/endings.js';
 import { enterRoom } from './room/main.js';
+import { Chat } from './room/chat.js';
+import { Panels, showCount } from './room/panels.js';
 import { Report } from './room/report.js';
+import { UNFIT_TITLE, lacking, unfitWords } from './room/support.js';
 import { drawDevice, say } from './room/view.js';
 
 /** @typedef {import('./room/devices.js').DeviceKind} DeviceKind */
@@ -29,17 +33,21 @@ const own = /** @type {HTMLVideoElement} */ (byId('own'));
 /** @type {DeviceKind[]} */
 const kinds = hasVideo ? ['microphone', 'camera'] : ['microphone'];
 
+const lacks = lacking();
 let call = new Call(session, root.dataset.mode || 'video');
 const sound = new SoundCheck();
 let isIn = false;
 let isJoining = false;
 
 const leaveLink = /** @type {HTMLAnchorElement} */ (byId('wait-leave'));
+const chat = document.getElementById('panel-chat') ? makeChat() : null;
 const report = new Report(() => location.assign(leaveLink.href));
 
 wire(call);
 wireDevices();
 wireCountry();
+const testing = new AbortController();
+byId('test-network').addEventListener('click', () => void test());
 void call.openDevices().then(fillDevices);
 const stopTicking = everySecond(tick);
 window.addEventListener('pagehide', leave);
@@ -50,7 +58,7 @@ window.addEventListener('pageshow', (event) => {
 /** @param {Call} one */
 function wire(one) {
   one.onChange = (_state, news) => {
-    if (news.type === 'heard' && news.message.type === 'news') report.heard(news.message.topic, news.message.body);
+    if (news.type === 'heard') heard(news.message);
     draw();
   };
   one.onRefused = (refusal, extra) => {
@@ -58,6 +66,21 @@ function wire(one) {
     // The clocks differ by a breath, or the server opens a moment late.
     else if (serverNow() < startsAt && refusal.code !== 'removed') window.setTimeout(joinAgain, RETRY_EARLY_MS);
   };
+}
+
+/** The client writes from here too; a guest has to be let in first. */
+function makeChat() {
+  const panels = new Panels({ chat: () => made.seen() });
+  const made = new Chat(session, { isSeen: () => panels.open === 'chat', onUnread: (count) => showCount('chat-count', count) });
+  return made;
+}
+
+/** @param {import('./room/protocol.js').ServerMessage} message */
+function heard(message) {
+  if (message.type === 'welcome') void chat?.connected(message.person);
+  if (message.type !== 'news') return;
+  chat?.heard(message.topic, message.body);
+  report.heard(message.topic, message.body);
 }
 
 /** A refused line is closed for good; a fresh one takes the devices over. */
@@ -72,6 +95,11 @@ function joinAgain() {
 
 /** @param {number} now */
 function tick(now) {
+  if (lacks) {
+    say(byId('wait-title'), UNFIT_TITLE);
+    say(byId('wait-lead'), unfitWords(lacks));
+    return;
+  }
   if (!isJoining && now >= opensAt) {
     isJoining = true;
     call.join();
@@ -140,6 +168,21 @@ function drawDevices(state) {
   if (hasVideo) checkCamera(own, state.camera);
 }
 
+/** Whoever is let in meanwhile needs the line for the session. */
+async function test() {
+  const button = byId('test-network');
+  if (button.getAttribute('aria-busy') === 'true') return;
+  button.setAttribute('aria-busy', 'true');
+  try {
+    noteTested(await testNetwork(session, testing.signal));
+    draw();
+  } catch (error) {
+    if (!testing.signal.aborted) throw error;
+  } finally {
+    button.removeAttribute('aria-busy');
+  }
+}
+
 /** Asked once, prefilled; whoever never opens the list is where the list says. */
 function wireCountry() {
   const country = /** @type {HTMLSelectElement|null} */ (document.getElementById('country'));
@@ -158,7 +201,7 @@ function wireDevices() {
     picker(kind).addEventListener('change', () => void call.choose(kind, picker(kind).value));
   }
   picker('speaker').addEventListener('change', () => chooseDevice('speaker', picker('speaker').value));
-  onDevicesChanged(() => void fillDevices());
+  onDevicesChanged(() => void call.devicesChanged().then(fillDevices));
   wireBackground(() => call);
 }
 
@@ -185,6 +228,8 @@ function picker(kind) {
 
 function becomeRoom() {
   isIn = true;
+  testing.abort();
+  chat?.close();
   stopTicking();
   sound.close();
   const template = byId('room-template');

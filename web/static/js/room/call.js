@@ -5,7 +5,7 @@
 
 import { ProblemError, post } from '../api.js';
 import { setServerNow } from '../time.js';
-import { chooseDevice, chosenDevices, causeOf, openDevices, openOne, openScreen } from './devices.js';
+import { chooseDevice, chosenDevices, causeOf, listDevices, openDevices, openOne, openScreen } from './devices.js';
 import { Blur, chooseBackground, chosenBackground } from './blur.js';
 import { Peer } from './peer.js';
 import { RefusedError, Signaling, onNetworkChange } from './protocol.js';
@@ -42,6 +42,8 @@ export class Call {
     this.onChange = () => {};
     /** @type {(refusal: Refusal, extra: Record<string, any>) => void} */
     this.onRefused = () => {};
+    /** Another device took over from one that is gone. @type {(kind: DeviceKind) => void} */
+    this.onReplaced = () => {};
     /** @type {Record<DeviceKind, MediaStreamTrack|null>} */
     this.devices = { microphone: null, camera: null };
     /** The camera as it is opened; `devices.camera` is what others may see of it. @type {MediaStreamTrack|null} */
@@ -209,10 +211,7 @@ export class Call {
   /** @param {DeviceKind} kind @param {MediaStreamTrack} track */
   _take(kind, track) {
     track.addEventListener('ended', () => {
-      // Unplugged, or taken away in the browser's own settings.
-      if ((kind === 'camera' ? this._camera : this.devices[kind]) !== track) return;
-      this._drop(kind);
-      this._news({ type: 'device', kind, change: { problem: 'busy' } });
+      if ((kind === 'camera' ? this._camera : this.devices[kind]) === track) void this._replace(kind);
     });
     if (kind === 'camera') {
       this._camera = track;
@@ -230,6 +229,24 @@ export class Call {
     void this._peer?.setTrack(kind, track);
     this._news({ type: 'device', kind, change: { ready: true, problem: null } });
     this._tellMuted(kind);
+  }
+
+  /** Unplugged, or taken away in the browser's own settings: another one goes on, if there is one. @param {DeviceKind} kind */
+  async _replace(kind) {
+    this._drop(kind);
+    if (!this.state[kind].on) return;
+    await this._open(kind);
+    if (kind === 'camera' ? this._camera : this.devices[kind]) this.onReplaced(kind);
+    else if (this.state[kind].problem === 'missing') this._news({ type: 'device', kind, change: { problem: 'gone' } });
+  }
+
+  /** Something was plugged in or out: what was missed is tried again. */
+  async devicesChanged() {
+    const all = await listDevices();
+    for (const kind of KINDS) {
+      const { on, problem } = this.state[kind];
+      if (on && all[kind].length && (problem === 'gone' || problem === 'missing')) await this._open(kind);
+    }
   }
 
   /** @param {DeviceKind} kind */

@@ -33,6 +33,7 @@ export class Chat {
     this._retryTimer = 0;
     this._isLoaded = false;
     this._list = byId('chat-lines');
+    this._onVisible = () => this.seen();
     this._input = /** @type {HTMLTextAreaElement} */ (byId('chat-input'));
     this._wire();
   }
@@ -50,7 +51,14 @@ export class Chat {
     });
     this._input.addEventListener('input', () => this._grow());
     byId('chat-earlier').addEventListener('click', () => void this._load({ before: Math.min(...this._lines.keys()) }));
-    document.addEventListener('visibilitychange', () => this.seen());
+    document.addEventListener('visibilitychange', this._onVisible);
+  }
+
+  /** The page shows another chat of the same session. */
+  close() {
+    document.removeEventListener('visibilitychange', this._onVisible);
+    window.clearTimeout(this._markTimer);
+    window.clearTimeout(this._retryTimer);
   }
 
   /** The line is there (again): what was missed is fetched, what could not be sent goes out. @param {string} me */

@@ -4,7 +4,7 @@
 
 /**
  * @typedef {'camera'|'microphone'} DeviceKind
- * @typedef {'denied'|'missing'|'busy'|'insecure'|'failed'|'blur'} Cause
+ * @typedef {'denied'|'missing'|'gone'|'busy'|'insecure'|'failed'|'blur'} Cause
  * @typedef {{microphone: MediaStreamTrack|null, camera: MediaStreamTrack|null,
  *   problems: Partial<Record<DeviceKind, Cause>>}} Opened
  */
@@ -13,6 +13,7 @@
 const WORDS = {
   denied: (what) => `Your browser does not let this page use your ${what}. Allow it beside the address, then try again.`,
   missing: (what) => `No ${what.replace(' and ', ' or ')} was found. Plug one in, or go on without.`,
+  gone: (what) => `Your ${what.replace(' and ', ' or ')} is no longer there. Plug it in again and it goes on by itself, or choose another one.`,
   busy: (what) => `Your ${what} can't be used just now; another program may have taken it. Close that one, then try again.`,
   insecure: (what) => `Your ${what} can be used only over a secure address (https). Please tell the practice.`,
   blur: () => 'Background blur does not work on this device or did not load, so your camera stays off. Choose “As it is” as background to show yourself without it.',
@@ -153,9 +154,9 @@ export function onDevicesChanged(listener) {
 
 /** @param {HTMLMediaElement} element @param {string} [deviceId] */
 export async function playThrough(element, deviceId) {
-  if (!deviceId || typeof element.setSinkId !== 'function') return;
+  if (typeof element.setSinkId !== 'function' || element.sinkId === (deviceId || '')) return;
   try {
-    await element.setSinkId(deviceId);
+    await element.setSinkId(deviceId || '');
   } catch {
     // The speaker is gone: the system's own is used.
   }

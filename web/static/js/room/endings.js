@@ -16,12 +16,18 @@ export function endingPage(ending, sessionId, role) {
   return ending.kind === 'ended' || OVER.has(ending.code) ? `/sessions/${sessionId}/waiting-room` : '';
 }
 
+/** The page's own sign-in is over, and with it the token of its writes. @param {Ending} ending */
+export function isSignedOut(ending) {
+  return ending.code === 'not_signed_in' || ending.code === 'csrf_token_wrong';
+}
+
 /** @param {Ending} ending @returns {[string, string]} title and words */
 export function endingWords(ending) {
   if (ending.kind === 'replaced') {
     return ['You are here on another device', 'The session goes on there. Camera and microphone of this one are off.'];
   }
   if (ending.kind === 'removed') return ['You are no longer in this session', ending.detail || 'Your place in it was taken back.'];
+  if (isSignedOut(ending)) return ['Please sign in again', 'You were signed out meanwhile. Sign in, and you are back in the session.'];
   if (ending.code === 'no_media') return ['No picture and sound', ending.detail];
   return ['You can\'t come in just now', ending.detail];
 }

@@ -13,6 +13,7 @@ const KEYS = [
   ['b', 'blur', 'Background blur on or off'],
   ['s', 'share', 'Share your screen, or stop'],
   ['c', 'chat', 'Chat'],
+  ['i', 'files', 'Files'],
   ['p', 'people', 'People'],
   ['r', 'record', 'Record, pause or stop'],
   ['d', 'menu-devices', 'Camera and sound'],

@@ -8,13 +8,15 @@ import { everySecond, serverNow } from '../time.js';
 import { drawBackground, wireBackground } from './background.js';
 import { Call } from './call.js';
 import { Chat } from './chat.js';
+import { Files } from './files.js';
 import { canShareScreen, chooseDevice, chosenDevices, listDevices, onDevicesChanged, playThrough } from './devices.js';
 import { startKeys } from './keys.js';
 import { Layouts } from './layouts.js';
 import { Panels, showCount } from './panels.js';
 import { People } from './people.js';
-import { endingPage, endingWords } from './endings.js';
+import { endingPage, endingWords, isSignedOut } from './endings.js';
 import { Report, ReportsHeard } from './report.js';
+import { UNFIT_TITLE, lacking, stayAwake, unfitWords } from './support.js';
 import { startFading, startFullScreen, startMenu, startMovingSelf } from './surface.js';
 import { RoomView, callName, say } from './view.js';
 
@@ -24,6 +26,11 @@ import { RoomView, callName, say } from './view.js';
 /** @param {Call} [arriving] the call of the waiting room, when its page becomes the room */
 export function enterRoom(arriving) {
   const root = byId('room');
+  const lacks = lacking();
+  if (lacks) {
+    showUnfit(lacks);
+    return;
+  }
   const call = arriving || new Call(root.dataset.session || '', root.dataset.mode || 'video');
   const room = new Room(root, call);
   if (!arriving) {
@@ -31,6 +38,14 @@ export function enterRoom(arriving) {
     call.join();
   }
   room.draw();
+}
+
+/** @param {string} lacks */
+function showUnfit(lacks) {
+  byId('over').hidden = false;
+  say(byId('over-title'), UNFIT_TITLE);
+  say(byId('over-words'), unfitWords(lacks));
+  for (const id of ['bar', 'self', 'over-here']) byId(id).hidden = true;
 }
 
 class Room {
@@ -41,7 +56,7 @@ class Room {
     this._view = new RoomView();
     this._gone = false;
     this._drawing = 0;
-    this._panels = new Panels({ chat: () => this._chat.seen(), people: () => {} });
+    this._panels = new Panels({ chat: () => this._chat.seen(), files: () => this._files.seen(), people: () => {} });
     this._report = new Report(() => this._leave());
     this._reports = new ReportsHeard();
     this._people = new People(call.sessionId);
@@ -49,11 +64,20 @@ class Room {
     if (this._layouts) this._layouts.onChange = () => this.draw();
     this._chat = new Chat(call.sessionId, {
       isSeen: () => this._panels.open === 'chat', onUnread: (count) => showCount('chat-count', count) });
+    this._files = new Files(call.sessionId, {
+      isSeen: () => this._panels.open === 'files',
+      onUnread: (count) => showCount('files-count', count),
+      show: () => this._panels.show('files'),
+    });
     call.onChange = (_state, news) => {
       if (news.type === 'heard') this._heard(news.message);
+      // A speaker can be chosen only once the browser has let us have a device.
+      if (news.type === 'device' && news.change.ready) this._play(chosenDevices().speaker || '');
       this._drawSoon();
     };
-    if (call.state.me) void this._chat.connected(call.state.me);
+    if (call.state.me) this._connected(call.state.me);
+    // Without sound and pictures the chat is the session.
+    if (root.dataset.mode === 'chat') this._panels.show('chat');
     call.onRefused = (refusal, extra) => {
       if (refusal.code === 'consent_required' && typeof extra.page === 'string' && extra.page.startsWith('/')) this._go(extra.page);
     };
@@ -67,6 +91,7 @@ class Room {
     startMovingSelf();
     startFading();
     startFullScreen();
+    stayAwake();
     everySecond((now) => {
       this._view.tick(this._call.state, now);
       this._layouts?.apply(this._call.state, now);
@@ -90,12 +115,18 @@ class Room {
 
   /** What the session's people share beside media. @param {import('./protocol.js').ServerMessage} message */
   _heard(message) {
-    if (message.type === 'welcome') void this._chat.connected(message.person);
+    if (message.type === 'welcome') this._connected(message.person);
     else if (message.type === 'news') {
-      for (const part of [this._chat, this._report, this._reports]) part.heard(message.topic, message.body);
+      for (const part of [this._chat, this._files, this._report, this._reports]) part.heard(message.topic, message.body);
       if (message.topic === 'muted') this._call.noteMuted();
       if (message.topic === 'muted') toast(`${this._practitioner()} has switched your microphone off. You can switch it on again.`);
     }
+  }
+
+  /** The line is there (again): what was missed is fetched. @param {string} me */
+  _connected(me) {
+    void this._chat.connected(me);
+    void this._files.connected(me);
   }
 
   draw() {
@@ -105,6 +136,7 @@ class Room {
     this._view.draw(state, this._call.tracks());
     this._layouts?.apply(state, serverNow());
     this._people.draw(state);
+    this._files.drawPeople(state.snapshot?.people || []);
     // The permission was taken back: the server has ended it already.
     if (state.sharing && state.snapshot && !state.snapshot.can.share_screen) void this._call.toggleScreen();
     this._view.tick(state, serverNow());
@@ -131,7 +163,7 @@ class Room {
     say(byId('over-title'), title);
     say(byId('over-words'), words);
     byId('over-here').hidden = ending.kind === 'removed';
-    byId('over-here').textContent = ending.kind === 'replaced' ? 'Go on here' : 'Try again';
+    byId('over-here').textContent = ending.kind === 'replaced' ? 'Go on here' : isSignedOut(ending) ? 'Sign in' : 'Try again';
     byId('bar').hidden = true;
     byId('over-title').focus();
   }
@@ -162,14 +194,23 @@ class Room {
     document.getElementById('menu-sound-only')?.addEventListener('click', () => void this._call.toggleSoundOnly());
     byId('notice-retry').addEventListener('click', () => void this._call.openDevices());
     byId('menu-devices').addEventListener('click', () => void this._showDevices());
-    onDevicesChanged(() => void this._fillDevices());
+    onDevicesChanged(() => {
+      void this._fillDevices();
+      void this._call.devicesChanged();
+    });
+    this._call.onReplaced = (kind) => toast(`Your ${kind} is no longer there. Another one goes on.`);
     for (const kind of /** @type {DeviceKind[]} */ (['microphone', 'camera'])) {
       pick(kind).addEventListener('change', () => void this._call.choose(kind, pick(kind).value));
     }
     pick('speaker').addEventListener('change', () => {
       chooseDevice('speaker', pick('speaker').value);
-      for (const video of this._root.querySelectorAll('video')) void playThrough(video, pick('speaker').value);
+      this._play(pick('speaker').value);
     });
+  }
+
+  /** @param {string} speaker */
+  _play(speaker) {
+    for (const video of this._root.querySelectorAll('video')) void playThrough(video, speaker);
   }
 
   async _showDevices() {
@@ -181,6 +222,9 @@ class Room {
   async _fillDevices() {
     const all = await listDevices();
     const chosen = chosenDevices();
+    // A speaker that is gone must not keep the sound: the system's own plays on.
+    const isThere = all.speaker.some((device) => device.deviceId === chosen.speaker);
+    this._play(isThere ? chosen.speaker || '' : '');
     for (const kind of /** @type {(DeviceKind|'speaker')[]} */ (['microphone', 'speaker', 'camera'])) {
       byId(`field-${kind}`).hidden = !all[kind].length || (kind === 'camera' && this._root.dataset.mode !== 'video');
       const used = kind === 'speaker' ? chosen.speaker : this._call.deviceId(kind) || chosen[kind];

@@ -48,7 +48,7 @@ export class Panels {
   /** @param {string} open */
   _set(open) {
     this.open = open;
-    byId('room').classList.toggle('room--panel', Boolean(open));
+    document.getElementById('room')?.classList.toggle('room--panel', Boolean(open));
     for (const name of Object.keys(this._onOpen)) {
       byId(`panel-${name}`).hidden = name !== open;
       for (const button of this._buttons(name)) button.setAttribute('aria-expanded', String(name === open));

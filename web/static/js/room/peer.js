@@ -359,6 +359,11 @@ export class Peer {
     return { freezes: Math.max(0, sum.freezes - last.freezes), frozenMs: Math.max(0, sum.frozenMs - last.frozenMs) };
   }
 
+  /** Everything the browser counts of this connection. */
+  report() {
+    return this._pc.getStats();
+  }
+
   close() {
     this._closed = true;
     window.clearTimeout(this._restartTimer);

@@ -3,7 +3,7 @@
 // people are made here. No network, no media objects but the streams it is handed.
 
 import { byId, element, icon } from '../page.js';
-import { problemWords } from './devices.js';
+import { chosenDevices, playThrough, problemWords } from './devices.js';
 import { others, recordingWords, slotOf, statusWords, tellingQuality, timers, waitingPeople } from './state.js';
 
 /** @typedef {import('./state.js').RoomState} RoomState */
@@ -190,6 +190,7 @@ export class RoomView {
     if (!tile) {
       tile = new Tile(key, isScreen);
       this._tiles.set(key, tile);
+      void playThrough(tile.video, chosenDevices().speaker);
       if (isScreen) this._stage.prepend(tile.root);
       else this._stage.append(tile.root);
     }

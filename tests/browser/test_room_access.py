@@ -1,0 +1,60 @@
+"""The room for everybody: axe finds nothing with any panel or dialog open, and everything is done by keyboard alone."""
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.rooms import Meeting
+
+pytestmark = pytest.mark.timeout(240)
+
+AXE = (Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js").read_text()
+
+
+async def violations(page: Page) -> list[str]:
+    # By CDP: the page's policy lets no script in, which is as it should be.
+    await page.evaluate(AXE)
+    found = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [f"{one['id']}: {[node['target'] for node in one['nodes']]}" for one in found["violations"]]
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+async def test_axe_finds_nothing_with_anything_open(meeting: Meeting, width: int) -> None:
+    for who in (meeting.amara, meeting.mina):
+        page = who.page
+        await page.set_viewport_size({"width": width, "height": 844})
+        assert await violations(page) == []
+        for key, panel in (("c", "chat"), ("i", "files"), ("p", "people")):
+            await page.keyboard.press(key)
+            await expect(page.locator(f"#panel-{panel}")).to_be_visible()
+            assert await violations(page) == [], panel
+            await page.keyboard.press("Escape")
+        for key, dialog in (("h", "report"), ("d", "devices"), ("Shift+?", "keys")):
+            await page.keyboard.press(key)
+            await expect(page.locator(f"#{dialog}-dialog")).to_be_visible()
+            assert await violations(page) == [], dialog
+            await page.keyboard.press("Escape")
+            await expect(page.locator(f"#{dialog}-dialog")).to_be_hidden()
+
+
+async def test_writing_reporting_and_leaving_need_no_pointer(meeting: Meeting) -> None:
+    page = meeting.mina.page
+    await page.keyboard.press("c")
+    await page.keyboard.type("m v c l are letters here, not commands")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#chat-lines .msg__text")).to_have_text("m v c l are letters here, not commands")
+    await expect(page.locator("#mic")).to_have_class("ctl")
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#chat")).to_be_focused()
+    await page.keyboard.press("h")
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("button", name="Something technical")).to_be_focused()
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("Shift+?")
+    await page.locator("#keys-on").press("Space")
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("m")
+    await expect(page.locator("#mic")).to_have_class("ctl")
+    await page.locator("#leave").press("Enter")
+    await page.wait_for_url("**/dashboard")

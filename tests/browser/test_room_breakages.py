@@ -1,0 +1,139 @@
+"""When things break in the middle: each is said plainly on both pages, and each comes back or leads on."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, Playwright, expect
+
+from tests.browser import journey
+from tests.browser.people import person_in_browser, running_server
+from tests.browser.rooms import Meeting
+from tests.browser.test_networks import until_pictures_move
+from tests.helpers.fake_media import AMARA, MINA
+from tests.helpers.networks import Link, network
+
+pytestmark = pytest.mark.timeout(300)
+
+
+async def seconds_elapsed(page: Page) -> int:
+    minutes, seconds = (await page.locator("#elapsed").text_content() or "").split(":")
+    return 60 * int(minutes) + int(seconds)
+
+
+@dataclass
+class Far(Meeting):
+    """Mina's browser is behind a cable that can be pulled."""
+
+    cable: Link
+
+
+@pytest_asyncio.fixture
+async def far(playwright: Playwright, media_dir: Path, tmp_path: Path) -> AsyncIterator[Far]:
+    async with AsyncExitStack() as stack:
+        net = stack.enter_context(network())
+        (cable,) = net.links
+        server = await stack.enter_async_context(
+            running_server(tmp_path, SERVER__HOST="0.0.0.0", MEDIA__BIND=cable.server)  # noqa: S104  for the cable
+        )
+        flags = [f"--host-resolver-rules=MAP localhost {cable.server}"]
+        chromium = net.chromium(tmp_path)
+        mina = await stack.enter_async_context(
+            person_in_browser(playwright, MINA, media_dir, server.url, chromium=chromium, flags=flags)
+        )
+        amara = await stack.enter_async_context(person_in_browser(playwright, AMARA, media_dir, server.url))
+        appointment = await journey.book_soonest(mina.page, "mina@example.com")
+        await journey.agree(mina.page, appointment, recording=False)
+        await journey.sign_in(amara.page, "amara@lindenrow.example")
+        await journey.start_from_dashboard(amara.page)
+        await asyncio.gather(journey.wait_for_picture(mina), journey.wait_for_picture(amara))
+        yield Far(server, mina, amara, appointment, cable)
+
+
+@pytest.mark.parametrize("away_s", [5, 60])
+async def test_network_that_is_gone_is_said_on_both_pages_and_comes_back_by_itself(far: Far, away_s: int) -> None:
+    mina, amara = far.mina.page, far.amara.page
+    far.cable.down()
+    await asyncio.sleep(away_s)
+    await expect(mina.locator("#notice-words")).to_contain_text("We are getting")
+    await expect(mina.locator("#status")).to_have_text("Reconnecting")
+    if away_s < 30:
+        await expect(amara.locator(".picture__instead p")).to_have_text("Mina lost the connection and is coming back.")
+    else:
+        await expect(amara.locator("#status")).to_have_text("Waiting")
+        await expect(amara.locator("#lobby-title")).to_contain_text("Mina is not here")
+    before = await seconds_elapsed(amara)
+    far.cable.up()
+    await asyncio.gather(*(until_pictures_move(who, 30) for who in (far.mina, far.amara)))
+    await expect(mina.locator("#notice")).to_be_hidden()
+    await expect(mina.locator("#status")).to_have_text("Active")
+    assert abs(await seconds_elapsed(mina) - await seconds_elapsed(amara)) <= 1
+    assert await seconds_elapsed(mina) >= before
+
+
+async def test_restarted_server_is_said_and_everything_goes_on_with_the_right_time(meeting: Meeting) -> None:
+    mina, amara = meeting.mina.page, meeting.amara.page
+    await journey.press(mina, "#chat")
+    await mina.locator("#chat-input").fill("before")
+    await mina.locator("#chat-input").press("Enter")
+    await expect(amara.locator("#chat-count")).to_be_visible()
+    before = await seconds_elapsed(mina)
+    await meeting.server.stop()
+    await expect(mina.locator("#notice-words")).to_contain_text("We are getting it back")
+    await expect(mina.locator("#status")).to_have_text("Reconnecting")
+    await mina.locator("#chat-input").fill("while it was away")
+    await mina.locator("#chat-input").press("Enter")
+    await meeting.server.start()
+    await asyncio.gather(*(until_pictures_move(who, 30) for who in (meeting.mina, meeting.amara)))
+    await expect(mina.locator("#notice")).to_be_hidden()
+    after = [await seconds_elapsed(page) for page in (mina, amara)]
+    assert min(after) > before
+    assert abs(after[0] - after[1]) <= 1
+    await journey.press(amara, "#chat")
+    await expect(amara.locator("#chat-lines .msg__text")).to_have_text(["before", "while it was away"], timeout=10_000)
+
+
+async def test_second_page_takes_over_and_the_first_may_take_it_back(meeting: Meeting) -> None:
+    first = meeting.mina.page
+    second = await meeting.mina.context.new_page()
+    await second.goto(f"/sessions/{meeting.appointment}/room")
+    await expect(second.locator("#status")).to_have_text("Active", timeout=15_000)
+    await expect(first.locator("#over-title")).to_have_text("You are here on another device")
+    await first.get_by_role("button", name="Go on here").click()
+    await expect(first.locator("#status")).to_have_text("Active", timeout=15_000)
+    await expect(second.locator("#over-title")).to_have_text("You are here on another device")
+    await expect(meeting.amara.page.locator("#people-list li")).to_have_count(2)
+
+
+async def test_whoever_was_signed_out_meanwhile_signs_in_and_is_back(meeting: Meeting) -> None:
+    """The server has forgotten the socket, and the page's own sign-in is over: a new token can't be had."""
+    mina = meeting.mina.page
+    await meeting.mina.context.clear_cookies()
+    await meeting.server.stop()
+    await meeting.server.start()
+    await expect(mina.locator("#over-title")).to_have_text("Please sign in again", timeout=20_000)
+    await mina.get_by_role("button", name="Sign in").click()
+    await mina.wait_for_url(re.compile("/sign-in"))
+    await journey.sign_in(mina, "mina@example.com")
+    await expect(mina.locator("#status")).to_have_text("Active", timeout=15_000)
+    await journey.wait_for_picture(meeting.mina)
+
+
+async def test_session_that_ended_meanwhile_leads_on(meeting: Meeting) -> None:
+    """Mina's page lost the server, and the session ended before it was back."""
+    mina, amara = meeting.mina.page, meeting.amara.page
+    await mina.route("**/generate-call-link", lambda route: route.abort())
+    await meeting.server.stop()
+    await meeting.server.start()
+    await expect(amara.locator("#status")).to_have_text("Waiting", timeout=20_000)
+    await journey.press(amara, "#end")
+    await amara.locator("#end-yes").click()
+    await amara.wait_for_url(re.compile(f"/sessions/{meeting.appointment}$"))
+    await expect(mina.locator("#status")).to_have_text("Reconnecting")
+    await mina.unroute("**/generate-call-link")
+    await mina.wait_for_url(re.compile("/afterwards"), timeout=20_000)
