@@ -60,10 +60,12 @@ from control.database import upgrade
 from control.files import Files
 from control.install import open_database
 from control.keys import (
+    ARCHIVE,
     CASHIER,
     CHAT,
     CLIENT_FILES,
     CLOCK,
+    COMPOSER,
     DATABASE,
     FACTOR_RULES,
     FILES,
@@ -93,6 +95,8 @@ from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
 from control.problems import Problems
 from control.quality import QualityLog
+from control.recording_archive import Archive
+from control.recording_composing import Composer
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.room_news import forward_news
@@ -212,8 +216,7 @@ def create_app(
     app[QUALITY] = QualityLog(app[DATABASE], app[HUB], clock)
     recorder = Recorder(app[MEDIA], settings.recordings_dir, app[INSTALL_KEYS].master_key, clock)
     app[RECORDER] = recorder
-    keep = timedelta(days=settings.recording.retention_days)
-    app[RECORDINGS] = Recordings(app[DATABASE], recorder, app[HUB], clock, keep=keep)
+    _add_recordings(app, recorder, settings, clock)
     app[CHAT] = Chat(app[DATABASE], app[INSTALL_KEYS].master_key)
     app[SESSION_WATCH] = SessionWatch(app[DATABASE], app[HUB], app[RECORDINGS])
     app.cleanup_ctx.extend((_database, _notices, _media, _recordings, _sessions, _loop_watch))
@@ -222,6 +225,21 @@ def create_app(
     app.on_response_prepare.append(_cache_static)
     _add_routes(app)
     return app
+
+
+def _add_recordings(
+    app: web.Application, recorder: Recorder, settings: Settings, clock: Callable[[], datetime]
+) -> None:
+    db = app[DATABASE]
+    notice, keep = (timedelta(days=n) for n in (settings.recording.notice_days, settings.recording.retention_days))
+    app[COMPOSER] = composer = Composer(db, recorder, clock)
+    app[ARCHIVE] = archive = Archive(db, recorder, clock, notice=notice, on_composable=composer.wake)
+
+    async def finished(recording_id: str) -> None:
+        await archive.carry_out_erasures(recording_id)
+        composer.wake()
+
+    app[RECORDINGS] = Recordings(db, recorder, app[HUB], clock, keep=keep, on_finished=finished)
 
 
 def _files(app: web.Application, settings: Settings) -> Files:
@@ -266,9 +284,11 @@ async def _media(app: web.Application) -> AsyncIterator[None]:
 
 async def _recordings(app: web.Application) -> AsyncIterator[None]:
     """What a crash left is finished beside the first requests, not before them."""
-    await app[RECORDINGS].start()
+    for part in (app[RECORDINGS], app[COMPOSER], app[ARCHIVE]):
+        await part.start()
     yield
-    await app[RECORDINGS].close()
+    for part in (app[ARCHIVE], app[COMPOSER], app[RECORDINGS]):
+        await part.close()
     await app[RECORDER].close()
     await app[QUALITY].close()
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from control.notices.worker import OutboxWorker
     from control.problems import Problems
     from control.quality import QualityLog
+    from control.recording_archive import Archive
+    from control.recording_composing import Composer
     from control.recording_ports import RecorderPort
     from control.recordings import Recordings
     from control.scheduler import Scheduler
@@ -40,6 +42,8 @@ MEDIA: web.AppKey["MediaNode"] = web.AppKey("holdspace.media")
 HUB: web.AppKey["Hub"] = web.AppKey("holdspace.hub")
 RECORDER: web.AppKey["RecorderPort"] = web.AppKey("holdspace.recorder")
 RECORDINGS: web.AppKey["Recordings"] = web.AppKey("holdspace.recordings")
+COMPOSER: web.AppKey["Composer"] = web.AppKey("holdspace.composer")
+ARCHIVE: web.AppKey["Archive"] = web.AppKey("holdspace.archive")
 QUALITY: web.AppKey["QualityLog"] = web.AppKey("holdspace.quality")
 MESSAGES: web.AppKey["MessageRules"] = web.AppKey("holdspace.messages")
 OUTBOX: web.AppKey["OutboxWorker"] = web.AppKey("holdspace.outbox")

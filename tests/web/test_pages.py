@@ -70,6 +70,9 @@ PAGES: dict[str, str] = {
     "/therapist/profile": "alice erin",
     "/therapist/recordings": "alice erin",
     "/therapist/recordings/{recording}": "alice",
+    "/recordings": "alice bob charlie dana erin",
+    "/recordings/looks": "alice bob charlie dana erin",
+    "/recordings/{shared}": "bob",
     "/admin/appointments": "dana",
     "/admin/appointments?q=bob&state=completed": "dana",
     "/admin/appointments?id={now}": "dana",
@@ -108,7 +111,7 @@ async def completed(world: World, view: SessionView) -> str:
     return view.id
 
 
-async def recorded(world: World, appointment_id: str) -> str:
+async def recorded(world: World, appointment_id: str, *, shared: bool = False) -> str:
     """A finished recording of a session: Alice's camera in two files, because she came back, and Bob's in one."""
     now = world.clock()
     async with world.db.transaction() as session:
@@ -120,6 +123,8 @@ async def recorded(world: World, appointment_id: str) -> str:
             started_at=now,
             duration_ms=60_000,
             complete=True,
+            chapters=[{"at_ms": 0, "title": "Alice Owner is recorded"}],
+            shared_at=now if shared else None,
         )
         session.add(recording)
         await session.flush()
@@ -173,6 +178,7 @@ async def ids(site: Site) -> dict[str, str]:
         "erin": world.erin.person_id,
         "talk": await written(site),
         "recording": await recorded(world, done.id),
+        "shared": await recorded(world, done.id, shared=True),
     }
 
 
