@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import joinedload
 
 from control.accounts import SESSION_TOUCH, Actor, as_actor, token_hash
 from control.database import Database, publish
@@ -48,18 +49,18 @@ async def session_of(
 ) -> Visit | None:
     """The session and person behind a cookie or bearer token, if it is valid now."""
     async with db.reading() as session:
-        found = (
-            await session.execute(
-                select(WebSession, Person)
-                .join(Person, Person.id == WebSession.person_id)
-                .where(
-                    WebSession.token_hash == token_hash(token),
-                    WebSession.kind == kind,
-                    WebSession.revoked_at.is_(None),
-                    WebSession.expires_at > now,
-                )
+        rows = await session.execute(
+            select(WebSession, Person)
+            .join(Person, Person.id == WebSession.person_id)
+            .options(joinedload(Person.roles))  # each request asks this: one statement
+            .where(
+                WebSession.token_hash == token_hash(token),
+                WebSession.kind == kind,
+                WebSession.revoked_at.is_(None),
+                WebSession.expires_at > now,
             )
-        ).one_or_none()
+        )
+        found = rows.unique().one_or_none()
     if found is None:
         return None
     row, person = found

@@ -18,19 +18,32 @@ from tests.browser.people import CHROMIUM, QUIET, Server, running_server
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 AXE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
-PUBLIC = ("/", "/practitioners", "/practitioners?q=nobody", "/sign-in", "/sign-up", "/privacy", "/no-such-page")
+PUBLIC = (
+    *("/", "/practitioners", "/practitioners?q=nobody", "/sign-in", "/sign-up", "/privacy", "/no-such-page"),
+    "/contact",
+)
 PAGES = {
     "mina@example.com": (
         *("/dashboard", "/sessions", "/sessions?show=past", "/account", "/account/security", "/notices"),
         *("/sessions/{id}", "/sessions/{id}/consent", "/sessions/{id}/recording-consent", "/book/{service}"),
+        *(
+            "/book/{service}/series?start={start}",
+            "/wallet",
+            "/messages",
+            "/messages/to/{amara}",
+            "/practitioners?free=7",
+        ),
     ),
     "amara@lindenrow.example": (
         *("/therapist/dashboard", "/therapist/sessions", "/therapist/availability", "/therapist/recordings"),
         *("/sessions/{id}", "/practitioners/{amara}", "/account", "/account/security", "/notices"),
+        *("/therapist/clients", "/therapist/clients/{mina}", "/therapist/services", "/therapist/profile"),
+        *("/therapist/earnings", "/messages"),
     ),
     "clara@lindenrow.example": (
         *("/admin/appointments", "/admin/appointments?id={id}", "/admin/outbox", "/admin/people", "/admin/audit"),
-        *("/admin/settings", "/admin/status", "/account/security"),
+        *("/admin/settings", "/admin/status", "/account/security", "/admin/help-desk", "/admin/monitoring"),
+        *("/admin/payouts", "/admin/problems", "/admin/refunds"),
     ),
 }
 
@@ -73,7 +86,8 @@ async def ids_after_booking(browser: Browser, server: Server) -> dict[str, str]:
         appointment = await book_soonest(page, "mina@example.com")
         answer = await page.request.get(f"/api/appointments/{appointment}")
         session = await answer.json()
-    return {"id": appointment, "service": session["service"]["id"], "amara": session["practitioner"]["id"]}
+    people = {"amara": session["practitioner"]["id"], "mina": session["client"]["id"]}
+    return {"id": appointment, "service": session["service"]["id"], "start": session["start"], **people}
 
 
 async def each_page(
@@ -116,7 +130,7 @@ async def test_no_page_scrolls_sideways_on_a_narrow_phone(browser: Browser, serv
     assert wide == {}
 
 
-async def test_session_is_booked_by_keyboard_alone(browser: Browser, server: Server) -> None:
+async def test_keyboard_alone_leads_from_the_directory_to_the_waiting_room(browser: Browser, server: Server) -> None:
     async with opened(browser, server) as page:
         await sign_in(page, "mina@example.com")
         await page.goto("/practitioners?q=amara")
@@ -143,6 +157,18 @@ async def test_session_is_booked_by_keyboard_alone(browser: Browser, server: Ser
         await _tab_to(page, "Pay €15.00")
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("heading", name="You are booked")).to_be_visible()
+        await _tab_to(page, "Read the consent text now")
+        await page.keyboard.press("Enter")
+        await page.wait_for_url(re.compile("/consent$"))
+        await _tab_to(page, "I agree")
+        await page.keyboard.press("Space")
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        await page.wait_for_url(re.compile("/recording-consent$"))
+        await _tab_to(page, "No, please don't")
+        await page.keyboard.press("Enter")
+        await page.wait_for_url(re.compile("/waiting-room$"))
+        await _tab_to(page, "Play a sound")
 
 
 async def _tab_to(page: Page, name: str, most: int = 25) -> None:

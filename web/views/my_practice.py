@@ -32,7 +32,6 @@ async def services(request: web.Request) -> web.StreamResponse:
         policy=policy,
         policy_words=policy_words(policy.late_window_minutes, policy.late_fee_bp, policy.no_show_fee_bp),
         currencies=list(MINOR_DIGITS),
-        has_profile=mine.profile.published or bool(mine.services),
     )
 
 
