@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from control import busy_times, keyfiles, reschedules, security, turn
+from control import busy_times, keyfiles, message_errands, reschedules, security, turn
 from control.api import (
     accounts,
     appointments,
@@ -23,15 +23,20 @@ from control.api import (
     availability_rules,
     calendars,
     chat,
+    clients,
     consents,
     credits,
+    desk,
     earnings,
+    enquiries,
     factors,
     files,
     guests,
     health,
     live,
+    mail_in,
     messages,
+    my_practice,
     outbox,
     payments,
     people,
@@ -41,6 +46,7 @@ from control.api import (
     recordings,
     refunds,
     room_control,
+    series,
     session_lists,
     sessions,
     wallet,
@@ -48,14 +54,18 @@ from control.api import (
 )
 from control.api import reschedules as reschedule_routes
 from control.chat import Chat
+from control.client_files import ClientFiles
 from control.config import Settings
 from control.database import upgrade
 from control.files import Files
 from control.install import open_database
 from control.keys import (
+    ARCHIVE,
     CASHIER,
     CHAT,
+    CLIENT_FILES,
     CLOCK,
+    COMPOSER,
     DATABASE,
     FACTOR_RULES,
     FILES,
@@ -78,17 +88,19 @@ from control.keys import (
 )
 from control.limits import Limits, client_address, network_of
 from control.measures import LoopWatch
-from control.messages import remind_unanswered, rules_from
+from control.messages import open_secrets, rules_from
 from control.money.cashier import Cashier
 from control.money.gateways.configured import gateways_of
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
 from control.problems import Problems
 from control.quality import QualityLog
+from control.recording_archive import Archive
+from control.recording_composing import Composer
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.room_news import forward_news
-from control.scheduler import Scheduler
+from control.scheduler import Errand, Scheduler
 from control.second_factor import FactorRules
 from control.session_events import forward_sign_outs, forward_to
 from control.session_watch import SessionWatch
@@ -111,8 +123,11 @@ API_NOUNS = (
     availability,
     availability_rules,
     calendars,
+    clients,
+    my_practice,
     session_lists,
     sessions,
+    series,
     appointments,
     reschedule_routes,
     guests,
@@ -131,6 +146,9 @@ API_NOUNS = (
     webhooks,
     recordings,
     messages,
+    enquiries,
+    mail_in,
+    desk,
 )
 YEAR_S = 31_536_000
 
@@ -153,19 +171,28 @@ def create_app(
     )
     app[LIMITS] = Limits()
     app[LIVE] = LiveBus()
-    app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock)
+    app[MESSAGES] = rules_from(settings.messages, app[INSTALL_KEYS].master_key)
+    opener = partial(open_secrets, app[MESSAGES])
+    app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock, open_secrets=opener)
     app[MEDIA] = media if media is not None else MediaNode(settings.media)
     app[LOOP_WATCH] = LoopWatch()
+    app[CLIENT_FILES] = ClientFiles(app[DATABASE], app[INSTALL_KEYS].master_key)
     app[CASHIER] = Cashier(app[DATABASE], gateways_of(settings), clock, hold=settings.booking.hold)
-    app[MESSAGES] = rules_from(settings.messages, app[INSTALL_KEYS].master_key)
     read_calendars = partial(busy_times.read_due, app[DATABASE], rules=busy_times.rules_from(settings))
     expire_requests = partial(reschedules.expire_due, app[DATABASE])
     app[PROBLEMS] = Problems(app[DATABASE], app[INSTALL_KEYS].master_key)
     escalate = app[PROBLEMS].escalate_due
     app[FILES] = _files(app, settings)
     forget_files = app[FILES].forget_unfinished
-    remind = partial(remind_unanswered, app[DATABASE], app[MESSAGES])
-    errands = (read_calendars, expire_requests, escalate, forget_files, remind, app[CASHIER].run_once)
+    mine = message_errands.errands(settings.messages, app[DATABASE], app[MESSAGES])
+    errands: tuple[Errand, ...] = (
+        read_calendars,
+        expire_requests,
+        escalate,
+        forget_files,
+        *mine,
+        app[CASHIER].run_once,
+    )
     app[SCHEDULER] = Scheduler(app[DATABASE], clock, errands=errands)
     app[WAITING_ROOM] = WaitingRoom(
         app[DATABASE],
@@ -189,8 +216,7 @@ def create_app(
     app[QUALITY] = QualityLog(app[DATABASE], app[HUB], clock)
     recorder = Recorder(app[MEDIA], settings.recordings_dir, app[INSTALL_KEYS].master_key, clock)
     app[RECORDER] = recorder
-    keep = timedelta(days=settings.recording.retention_days)
-    app[RECORDINGS] = Recordings(app[DATABASE], recorder, app[HUB], clock, keep=keep)
+    _add_recordings(app, recorder, settings, clock)
     app[CHAT] = Chat(app[DATABASE], app[INSTALL_KEYS].master_key)
     app[SESSION_WATCH] = SessionWatch(app[DATABASE], app[HUB], app[RECORDINGS])
     app.cleanup_ctx.extend((_database, _notices, _media, _recordings, _sessions, _loop_watch))
@@ -199,6 +225,21 @@ def create_app(
     app.on_response_prepare.append(_cache_static)
     _add_routes(app)
     return app
+
+
+def _add_recordings(
+    app: web.Application, recorder: Recorder, settings: Settings, clock: Callable[[], datetime]
+) -> None:
+    db = app[DATABASE]
+    notice, keep = (timedelta(days=n) for n in (settings.recording.notice_days, settings.recording.retention_days))
+    app[COMPOSER] = composer = Composer(db, recorder, clock)
+    app[ARCHIVE] = archive = Archive(db, recorder, clock, notice=notice, on_composable=composer.wake)
+
+    async def finished(recording_id: str) -> None:
+        await archive.carry_out_erasures(recording_id)
+        composer.wake()
+
+    app[RECORDINGS] = Recordings(db, recorder, app[HUB], clock, keep=keep, on_finished=finished)
 
 
 def _files(app: web.Application, settings: Settings) -> Files:
@@ -243,9 +284,11 @@ async def _media(app: web.Application) -> AsyncIterator[None]:
 
 async def _recordings(app: web.Application) -> AsyncIterator[None]:
     """What a crash left is finished beside the first requests, not before them."""
-    await app[RECORDINGS].start()
+    for part in (app[RECORDINGS], app[COMPOSER], app[ARCHIVE]):
+        await part.start()
     yield
-    await app[RECORDINGS].close()
+    for part in (app[ARCHIVE], app[COMPOSER], app[RECORDINGS]):
+        await part.close()
     await app[RECORDER].close()
     await app[QUALITY].close()
 

@@ -209,6 +209,12 @@ class NoticeSettings(Section):
         return tuple(timedelta(minutes=minutes) for minutes in self.reminders_minutes)
 
 
+def _mail_address(text: str) -> str:
+    if not re.fullmatch(r"[^@+\s]{1,20}@[^@\s]{3,180}", text):
+        raise ValueError("wanted an address like reply@example.org, with at most 20 characters before the @")
+    return text.lower()
+
+
 class MessageSettings(Section):
     monitored: bool = True
     """Staff may read messages for training; every read is logged and shown to the people. They are told before."""
@@ -216,6 +222,21 @@ class MessageSettings(Section):
     """What people read above a message while messages are monitored; a changed text is shown to everybody anew."""
     reminder_hours: tuple[Annotated[int, Field(ge=1, le=720)], ...] = (24, 72)
     """How long after a client's unanswered message its practitioner is reminded of it."""
+
+    reply_address: Annotated[str, AfterValidator(_mail_address)] | None = None
+    """Address whose `reply+…@` variants come back by the webhook or mailbox below: replies to e-mailed answers."""
+    mail_webhook_secret: SecretStr | None = None
+    """Secret shared with what posts received e-mails to `/api/webhooks/mail`, signed (README)."""
+    imap_host: str | None = None
+    """Mailbox that replies are fetched from, by IMAP with TLS, where no webhook brings them."""
+    imap_port: int = Field(993, ge=1, le=65535)
+    """Its port."""
+    imap_username: str = Field("", max_length=254)
+    """Name to sign in to the mailbox."""
+    imap_password: SecretStr | None = None
+    """Password of the mailbox."""
+    imap_seconds: int = Field(60, ge=10, le=3_600)
+    """How often the mailbox is looked into."""
 
     @model_validator(mode="after")
     def _reminders_grow(self) -> "MessageSettings":
@@ -233,6 +254,14 @@ class RecordingSettings(Section):
     """Say true once a copy of the master key is kept elsewhere: without the key no recording can be played."""
     retention_days: int = Field(90, ge=1, le=3650)
     """How long recordings are kept."""
+    notice_days: int = Field(7, ge=0, le=365)
+    """How long before a recording is deleted its practitioner is told; less than `retention_days`."""
+
+    @model_validator(mode="after")
+    def _told_while_it_is_kept(self) -> "RecordingSettings":
+        if self.notice_days >= self.retention_days:
+            raise ValueError(f"notice_days = {self.notice_days}: wanted less than retention_days")
+        return self
 
 
 class BookingSettings(Section):

@@ -34,6 +34,7 @@ class Letter:
     calendar_method: str = "REQUEST"
     pdf: tuple[str, bytes] | None = None
     """A file's name and content."""
+    reply_to: str | None = None
 
 
 def put_together(letter: Letter, sender: str) -> EmailMessage:
@@ -44,6 +45,8 @@ def put_together(letter: Letter, sender: str) -> EmailMessage:
     message["Subject"] = " ".join(letter.subject.split())  # a line break here would start a new header
     message["Date"] = format_datetime(letter.written_at)
     message["Message-ID"] = f"<{letter.message_id}@{sender.rpartition('@')[2]}>"
+    if letter.reply_to is not None:
+        message["Reply-To"] = letter.reply_to
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(letter.text)
     message.add_alternative(letter.html, subtype="html")

@@ -41,6 +41,8 @@ POLL_S = 5.0  # for retries and for rows of other processes; new rows of this on
 
 Deliver = Callable[[email.Letter], Awaitable[None]]
 
+OpenSecrets = Callable[[Mapping[str, str]], Mapping[str, str]]
+
 DeliverSms = Callable[[sms.Sms], Awaitable[None]]
 
 
@@ -84,7 +86,9 @@ class OutboxWorker:
         *,
         deliver: Deliver | None = None,
         still_wanted: Mapping[NoticeKind, StillWanted] = STILL_WANTED,
+        open_secrets: OpenSecrets = dict,
     ) -> None:
+        """`open_secrets` makes of a row's secrets what the words are told: sealed texts are opened."""
         self._db = db
         self._settings = settings
         self._clock = clock
@@ -94,6 +98,7 @@ class OutboxWorker:
             OutboxChannel.SMS: settings.sms.gateway != "none",
         }
         self._still_wanted = still_wanted
+        self._open_secrets = open_secrets
         self._filled = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
@@ -208,7 +213,7 @@ class OutboxWorker:
 
     async def _mail(self, row: OutboxRow, kind: NoticeKind, person: Person) -> _Written:
         reader = self._reader(person)
-        mail = texts.mail(kind, row.facts, row.secrets or {}, reader)
+        mail = texts.mail(kind, row.facts, self._open_secrets(row.secrets or {}), reader)
         ics, method = self._invite(row, kind, person)
         letter = email.Letter(
             message_id=row.id,
@@ -222,6 +227,7 @@ class OutboxWorker:
             calendar=ics,
             calendar_method=method,
             pdf=await self._receipt(row) if kind in RECEIPTS and "receipt_id" in row.facts else None,
+            reply_to=row.facts.get("reply_to"),
         )
         record = texts.mail(kind, row.facts, None, reader)
 

@@ -1,5 +1,6 @@
 // One participant in Chromium, laid out as media/negotiation.py says; the test calls it by `window.person`.
 import { cameraEncodings, encodingsFor } from "./encodings.js";
+import { Peer } from "./peer.js";
 
 const name = new URLSearchParams(location.search).get("name");
 
@@ -35,6 +36,26 @@ class Person {
     };
     this.audio = play("audio", "2");
     this.video = play("video", "3");
+  }
+
+  /** As the room page: its own Peer makes the connection. */
+  async enterAsPage() {
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 640, height: 480 } });
+    await post(`/join/${name}`, {});
+    this.peer = new Peer({
+      iceServers: [],
+      mayPublish: ["microphone", "camera"],
+      held: false,
+      inSizes: false,
+      sendOffer: async ({ revision, sdp, sources }) => {
+        const answer = await post(`/offer/${name}`, { revision, sdp, sources });
+        await this.peer.answered(revision, answer.sdp);
+      },
+      onState: () => {},
+      onFailed: () => {},
+    });
+    this.pc = this.peer._pc;
+    await this.peer.start(stream.getAudioTracks()[0], stream.getVideoTracks()[0]);
   }
 
   transceiver(mid) {

@@ -14,6 +14,7 @@ PAGES = (
     "public",
     "signing_in",
     "booker",
+    "series",
     "client",
     "session",
     "consent",
@@ -23,6 +24,8 @@ PAGES = (
     "problems",
     "therapist",
     "availability",
+    "clients",
+    "my_practice",
     "recordings",
     "wallet",
     "receipts",
@@ -32,6 +35,8 @@ PAGES = (
     "staff",
     "account",
     "messages",
+    "enquiries",
+    "desk",
 )
 
 

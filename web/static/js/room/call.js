@@ -9,7 +9,7 @@ import { chooseDevice, chosenDevices, causeOf, openDevices, openOne, openScreen 
 import { Blur, chooseBackground, chosenBackground } from './blur.js';
 import { Peer } from './peer.js';
 import { RefusedError, Signaling, onNetworkChange } from './protocol.js';
-import { freshState, reduce } from './state.js';
+import { freshState, isGroup, reduce } from './state.js';
 
 /** @typedef {import('./state.js').RoomState} RoomState */
 /** @typedef {import('./state.js').News} News */
@@ -382,6 +382,9 @@ export class Call {
       case 'answer':
         void this._answered(message.revision, message.sdp);
         break;
+      case 'people':
+        if (isGroup(this.state)) void this._peer?.sendSizes();
+        break;
       case 'slots':
         this._picturesChanged = true;
         break;
@@ -473,6 +476,7 @@ export class Call {
     /** @type {Peer} */
     const peer = new Peer({
       ...how,
+      inSizes: isGroup(this.state),
       iceServers: this._iceServers,
       mayPublish: this._mode === 'video' ? ['microphone', 'camera'] : this._mode === 'audio' ? ['microphone'] : [],
       sendOffer: (offer) => this.signaling.send(offer),
@@ -492,6 +496,7 @@ export class Call {
   _usePeer(peer) {
     this._peer = peer;
     this._view = '';
+    if (isGroup(this.state)) void peer.sendSizes();
     this._news({ type: 'media', media: 'connecting' });
   }
 
@@ -504,7 +509,7 @@ export class Call {
     if (revision === 1 && this._screen) await peer.shareScreen(this._screen);
     if (revision === 1 && this.state.soundOnly) await peer.receivePictures(false);
     // The server takes a new section for audible and visible; it must know what is switched off.
-    if (revision === 1) for (const kind of KINDS) if (!(this.state[kind].on && this.state[kind].ready)) this._tellMuted(kind);
+    for (const kind of KINDS) if (!(this.state[kind].on && this.state[kind].ready)) this._tellMuted(kind);
     this.onChange(this.state, { type: 'media', media: this.state.media });
   }
 

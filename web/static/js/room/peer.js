@@ -16,6 +16,7 @@ import { cameraEncodings, encodingsFor } from './encodings.js';
  * @property {Source[]} mayPublish devices the session's mode carries; their sections are there in any case
  * @property {(offer: {type: 'offer', revision: number, sdp: string, sources: Record<string, string>}) => void} sendOffer
  * @property {boolean} held make the offer, but keep it until release()
+ * @property {boolean} inSizes send the camera in several sizes from the start, as sendSizes() does later
  * @property {(state: 'connecting'|'connected'|'disconnected') => void} onState
  * @property {() => void} onFailed a restart did not help: somebody has to make a new Peer
  */
@@ -45,6 +46,9 @@ export class Peer {
     this._pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle', iceServers: options.iceServers });
     /** @type {Map<Source, RTCRtpTransceiver>} */
     this._sending = new Map();
+    /** Sections that nothing is sent in any more. @type {Set<RTCRtpTransceiver>} */
+    this._retired = new Set();
+    this._inSizes = options.inSizes;
     /** Encodings the server wants, by mid. @type {Map<string, string[]>} */
     this._encodings = new Map();
     this._revision = 0;
@@ -76,7 +80,7 @@ export class Peer {
 
   /** @param {Source} source @param {'audio'|'video'} kind @param {MediaStreamTrack|null} track */
   _addSending(source, kind, track) {
-    const sendEncodings = source === 'camera' ? { sendEncodings: cameraEncodings() } : {};
+    const sendEncodings = source === 'camera' && this._inSizes ? { sendEncodings: cameraEncodings() } : {};
     const transceiver = this._pc.addTransceiver(kind, { direction: 'sendonly', ...sendEncodings });
     if (kind === 'video') preferVp8(transceiver);
     // By replaceTrack, not as the transceiver's first track: a device may come later or change.
@@ -153,6 +157,22 @@ export class Peer {
   /** The section's mid, for `mute`; null before the first offer. @param {Source} source */
   midOf(source) {
     return this._sending.get(source)?.mid ?? null;
+  }
+
+  /**
+   * From three people on: the camera in a new section that offers several sizes. Between two people it has one, because
+   * Chromium begins one of several sizes smaller than it need be, and stays there.
+   */
+  async sendSizes() {
+    const before = this._sending.get('camera');
+    if (this._inSizes || !before || this._closed) return;
+    this._inSizes = true;
+    const { track } = before.sender;
+    before.direction = 'inactive';
+    this._retired.add(before);
+    await before.sender.replaceTrack(null);
+    this._addSending('camera', 'video', track);
+    await this.offer();
   }
 
   /** Send these encodings and no others. @param {string} mid @param {string[]} rids */
@@ -239,7 +259,7 @@ export class Peer {
 
   _receiving() {
     const sending = new Set(this._sending.values());
-    return this._pc.getTransceivers().filter((transceiver) => !sending.has(transceiver));
+    return this._pc.getTransceivers().filter((one) => !sending.has(one) && !this._retired.has(one));
   }
 
   /** @param {MediaStreamTrack} track @returns {string|null} */

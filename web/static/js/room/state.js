@@ -101,6 +101,11 @@ export function others(state) {
   return state.people.filter((person) => person.id !== state.me);
 }
 
+/** From three on cameras are sent in several sizes. @param {RoomState} state */
+export function isGroup(state) {
+  return state.people.filter((person) => person.place === 'admitted').length > 2;
+}
+
 /** @param {RoomState} state */
 export function waitingPeople(state) {
   return others(state).filter((person) => person.place === 'waiting');
