@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import stripe
@@ -19,6 +20,11 @@ from aiohttp.test_utils import TestServer
 
 SECRET_KEY, PUBLISHABLE_KEY, WEBHOOK_SECRET = "sk_test_holdspace", "pk_test_holdspace", "whsec_holdspace"
 GOOD, DECLINED, ASKS = "pm_card_visa", "pm_card_visa_chargeDeclined", "pm_card_threeDSecure2Required"
+
+NUMBERS = {"4242424242424242": GOOD, "4000000000009995": DECLINED, "4000002500003155": ASKS}
+"""What people type into the card field: Stripe's own test numbers."""
+
+STAND_IN = Path(__file__).with_name("stripe_stand_in.js")
 
 
 class Fault(StrEnum):
@@ -113,6 +119,10 @@ class StripeServer:
     # -- answering -----------------------------------------------------------------------------------------------
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if request.path == "/v3/":
+            return web.Response(text=STAND_IN.read_text(encoding="utf-8"), content_type="text/javascript")
+        if request.path.startswith("/stand-in/"):
+            return await self._in_browser(request)
         self.requests.append((request.method, request.path))
         if self.down:
             return self._error(500, "api_error")
@@ -122,6 +132,22 @@ class StripeServer:
             status, body = self._read(request)
             return web.json_response(body, status=status)
         return await self._change(request)
+
+    async def _in_browser(self, request: web.Request) -> web.Response:
+        """What the card field of stripe_stand_in.js asks: the card's number is confirmed, or the bank answered."""
+        told = json.loads(await request.text())
+        intent_id = str(told["secret"]).removesuffix("_secret")
+        if told["key"] != PUBLISHABLE_KEY or intent_id not in self.intents:
+            return self._error(401, "invalid_request_error")
+        if request.path == "/stand-in/answer":
+            self.answer_bank(intent_id, yes=told["yes"])
+        else:
+            self.confirm(intent_id, NUMBERS[told["card"].replace(" ", "")])
+        intent = self.intents[intent_id]
+        answer: Json = {"status": intent["status"]}
+        if intent["status"] == "requires_payment_method":
+            answer = {"error": {"message": "Your card was declined."}}
+        return web.json_response(answer, headers={"Access-Control-Allow-Origin": "*"})
 
     async def _change(self, request: web.Request) -> web.StreamResponse:
         key = request.headers.get("Idempotency-Key", "")

@@ -33,14 +33,11 @@ from control.money.payments import Method
 from control.notices.kinds import NoticeKind
 from control.scheduler import Scheduler
 from tests.helpers.clock import ManualClock
+from tests.helpers.killing import Killed, kill
 from tests.helpers.practice import MONDAY, World, found_practice
 from tests.helpers.stripe_server import ASKS, DECLINED, GOOD, SECRET_KEY, WEBHOOK_SECRET, Fault, StripeServer
 
 EXAMPLES = int(os.environ.get("HOLDSPACE_TEST_HISTORIES", "25"))  # 10,000 take an hour
-
-
-class Killed(BaseException):
-    """The process ended here."""
 
 
 @dataclass
@@ -129,19 +126,6 @@ async def open_shop(world: World) -> AsyncIterator[Shop]:
     yield Shop(world, stripe, gateway, Cashier(world.db, {Method.STRIPE: gateway}, world.clock))
     await gateway.close()
     await stripe.close()
-
-
-def kill(target: object, name: str, monkeypatch: pytest.MonkeyPatch, *, after: bool) -> None:
-    """The process ends right before or right after this step, once."""
-    original = getattr(target, name)
-
-    async def dying(*args: Any, **kwargs: Any) -> Any:
-        monkeypatch.setattr(target, name, original)
-        if after:
-            await original(*args, **kwargs)
-        raise Killed
-
-    monkeypatch.setattr(target, name, dying)
 
 
 # -- the table of PRODUCT.md §3 ------------------------------------------------------------------------------------
