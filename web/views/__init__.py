@@ -34,6 +34,7 @@ PAGES = (
     "messages",
     "enquiries",
     "desk",
+    "my_data",
 )
 
 
