@@ -23,6 +23,7 @@ from control.api import (
     availability_rules,
     calendars,
     chat,
+    clients,
     consents,
     credits,
     desk,
@@ -35,6 +36,7 @@ from control.api import (
     live,
     mail_in,
     messages,
+    my_practice,
     outbox,
     payments,
     people,
@@ -44,6 +46,7 @@ from control.api import (
     recordings,
     refunds,
     room_control,
+    series,
     session_lists,
     sessions,
     wallet,
@@ -51,14 +54,18 @@ from control.api import (
 )
 from control.api import reschedules as reschedule_routes
 from control.chat import Chat
+from control.client_files import ClientFiles
 from control.config import Settings
 from control.database import upgrade
 from control.files import Files
 from control.install import open_database
 from control.keys import (
+    ARCHIVE,
     CASHIER,
     CHAT,
+    CLIENT_FILES,
     CLOCK,
+    COMPOSER,
     DATABASE,
     FACTOR_RULES,
     FILES,
@@ -89,6 +96,8 @@ from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
 from control.problems import Problems
 from control.quality import QualityLog
+from control.recording_archive import Archive
+from control.recording_composing import Composer
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.room_news import forward_news
@@ -116,8 +125,11 @@ API_NOUNS = (
     availability,
     availability_rules,
     calendars,
+    clients,
+    my_practice,
     session_lists,
     sessions,
+    series,
     appointments,
     reschedule_routes,
     guests,
@@ -168,6 +180,7 @@ def create_app(
     app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock, open_secrets=opener)
     app[MEDIA] = media if media is not None else MediaNode(settings.media)
     app[LOOP_WATCH] = LoopWatch()
+    app[CLIENT_FILES] = ClientFiles(app[DATABASE], app[INSTALL_KEYS].master_key)
     app[CASHIER] = Cashier(app[DATABASE], gateways_of(settings), clock, hold=settings.booking.hold)
     read_calendars = partial(busy_times.read_due, app[DATABASE], rules=busy_times.rules_from(settings))
     expire_requests = partial(reschedules.expire_due, app[DATABASE])
@@ -207,8 +220,7 @@ def create_app(
     app[QUALITY] = QualityLog(app[DATABASE], app[HUB], clock)
     recorder = Recorder(app[MEDIA], settings.recordings_dir, app[INSTALL_KEYS].master_key, clock)
     app[RECORDER] = recorder
-    keep = timedelta(days=settings.recording.retention_days)
-    app[RECORDINGS] = Recordings(app[DATABASE], recorder, app[HUB], clock, keep=keep)
+    _add_recordings(app, recorder, settings, clock)
     app[CHAT] = Chat(app[DATABASE], app[INSTALL_KEYS].master_key)
     app[SESSION_WATCH] = SessionWatch(app[DATABASE], app[HUB], app[RECORDINGS])
     app.cleanup_ctx.extend((_database, _notices, _media, _recordings, _sessions, _loop_watch))
@@ -217,6 +229,21 @@ def create_app(
     app.on_response_prepare.append(_cache_static)
     _add_routes(app)
     return app
+
+
+def _add_recordings(
+    app: web.Application, recorder: Recorder, settings: Settings, clock: Callable[[], datetime]
+) -> None:
+    db = app[DATABASE]
+    notice, keep = (timedelta(days=n) for n in (settings.recording.notice_days, settings.recording.retention_days))
+    app[COMPOSER] = composer = Composer(db, recorder, clock)
+    app[ARCHIVE] = archive = Archive(db, recorder, clock, notice=notice, on_composable=composer.wake)
+
+    async def finished(recording_id: str) -> None:
+        await archive.carry_out_erasures(recording_id)
+        composer.wake()
+
+    app[RECORDINGS] = Recordings(db, recorder, app[HUB], clock, keep=keep, on_finished=finished)
 
 
 def _files(app: web.Application, settings: Settings) -> Files:
@@ -261,9 +288,11 @@ async def _media(app: web.Application) -> AsyncIterator[None]:
 
 async def _recordings(app: web.Application) -> AsyncIterator[None]:
     """What a crash left is finished beside the first requests, not before them."""
-    await app[RECORDINGS].start()
+    for part in (app[RECORDINGS], app[COMPOSER], app[ARCHIVE]):
+        await part.start()
     yield
-    await app[RECORDINGS].close()
+    for part in (app[ARCHIVE], app[COMPOSER], app[RECORDINGS]):
+        await part.close()
     await app[RECORDER].close()
     await app[QUALITY].close()
 

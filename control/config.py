@@ -271,6 +271,14 @@ class RecordingSettings(Section):
     """Say true once a copy of the master key is kept elsewhere: without the key no recording can be played."""
     retention_days: int = Field(90, ge=1, le=3650)
     """How long recordings are kept."""
+    notice_days: int = Field(7, ge=0, le=365)
+    """How long before a recording is deleted its practitioner is told; less than `retention_days`."""
+
+    @model_validator(mode="after")
+    def _told_while_it_is_kept(self) -> "RecordingSettings":
+        if self.notice_days >= self.retention_days:
+            raise ValueError(f"notice_days = {self.notice_days}: wanted less than retention_days")
+        return self
 
 
 class BookingSettings(Section):

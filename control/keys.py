@@ -9,6 +9,7 @@ from aiohttp import web
 if TYPE_CHECKING:
     from control.accounts import Actor
     from control.chat import Chat
+    from control.client_files import ClientFiles
     from control.config import Settings
     from control.database import Database
     from control.errors import Problem
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from control.notices.worker import OutboxWorker
     from control.problems import Problems
     from control.quality import QualityLog
+    from control.recording_archive import Archive
+    from control.recording_composing import Composer
     from control.recording_ports import RecorderPort
     from control.recordings import Recordings
     from control.scheduler import Scheduler
@@ -40,6 +43,8 @@ MEDIA: web.AppKey["MediaNode"] = web.AppKey("holdspace.media")
 HUB: web.AppKey["Hub"] = web.AppKey("holdspace.hub")
 RECORDER: web.AppKey["RecorderPort"] = web.AppKey("holdspace.recorder")
 RECORDINGS: web.AppKey["Recordings"] = web.AppKey("holdspace.recordings")
+COMPOSER: web.AppKey["Composer"] = web.AppKey("holdspace.composer")
+ARCHIVE: web.AppKey["Archive"] = web.AppKey("holdspace.archive")
 QUALITY: web.AppKey["QualityLog"] = web.AppKey("holdspace.quality")
 MESSAGES: web.AppKey["MessageRules"] = web.AppKey("holdspace.messages")
 # None without Zendesk.
@@ -51,6 +56,7 @@ WAITING_ROOM: web.AppKey["WaitingRoom"] = web.AppKey("holdspace.waiting_room")
 SCHEDULER: web.AppKey["Scheduler"] = web.AppKey("holdspace.scheduler")
 CASHIER: web.AppKey["Cashier"] = web.AppKey("holdspace.cashier")
 SESSION_WATCH: web.AppKey["SessionWatch"] = web.AppKey("holdspace.session_watch")
+CLIENT_FILES: web.AppKey["ClientFiles"] = web.AppKey("holdspace.client_files")
 CHAT: web.AppKey["Chat"] = web.AppKey("holdspace.chat")
 PROBLEMS: web.AppKey["Problems"] = web.AppKey("holdspace.problems")
 FILES: web.AppKey["Files"] = web.AppKey("holdspace.files")

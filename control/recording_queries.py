@@ -1,10 +1,13 @@
-"""Reading recordings for pages and the API: a practitioner sees those of their own appointments, nobody else any."""
+"""Reading recordings for pages and the API: those of a practitioner's own sessions, and those shared with their client.
+
+Nobody else sees any: no guest, no admin, no other practitioner.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.accounts import Actor
@@ -12,10 +15,15 @@ from control.database import Database
 from control.errors import NotFound
 from control.models.appointments import Appointment
 from control.models.people import Person
-from control.models.recordings import Recording, RecordingFile
-from control.recording_rule import RecordingState
+from control.models.recordings import Recording, RecordingErasure, RecordingFile
+from control.recording_rows import names_of
+from control.recording_rule import Composition, RecordingState
 
 MOST_LISTED = 500
+
+COMPOSED = "composed"
+THUMBNAIL = "thumbnail"
+"""Views of files that the recorder makes of everybody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +33,7 @@ class SessionOf:
     id: str
     service_name: str
     client_name: str
+    practitioner_name: str
     starts_at: datetime
 
 
@@ -47,6 +56,12 @@ class FileView:
 
 
 @dataclass(frozen=True, slots=True)
+class Chapter:
+    at_s: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingView:
     id: str
     state: RecordingState
@@ -57,40 +72,93 @@ class RecordingView:
     complete: bool | None
     failure: str | None
     files: tuple[FileView, ...]
+    """Everybody's own, to be played in step."""
+    composed: FileView | None
+    thumbnail: FileView | None
+    chapters: tuple[Chapter, ...]
+    composition: Composition
+    is_own: bool
+    """False: the reader is the client it is shared with."""
+    shared_at: datetime | None
+    held_at: datetime | None
+    hold_reason: str | None
+    recovered_at: datetime | None
+    stopped_at: datetime | None
+    erased: tuple[str, ...]
+    """Names of people whose part was deleted on their wish."""
 
 
-async def list_recordings(db: Database, actor: Actor) -> tuple[RecordingView, ...]:
-    """Newest first, deleted ones left out; empty for people who record nobody."""
+async def list_recordings(db: Database, actor: Actor, *, shared: bool = False) -> tuple[RecordingView, ...]:
+    """The actor's own as a practitioner, or those `shared` with them as a client. Newest first, no deleted ones."""
+    whose = _shared_with(actor) if shared else Recording.practitioner_id == actor.person_id
     async with db.reading() as session:
-        rows = (
-            await session.execute(
-                select(Recording, Appointment, Person.name)
+        rows = list(
+            await session.scalars(
+                select(Recording)
                 .join(Appointment, Appointment.id == Recording.appointment_id)
-                .join(Person, Person.id == Appointment.client_id)
-                .where(Recording.practitioner_id == actor.person_id, Recording.state != RecordingState.DELETED)
+                .where(whose, Recording.state != RecordingState.DELETED)
                 .order_by(Recording.started_at.desc())
                 .limit(MOST_LISTED)
             )
-        ).all()
-        files = await _files_of(session, [row.id for row, _, _ in rows])
-    return tuple(_view(row, about, name, files.get(row.id, ())) for row, about, name in rows)
+        )
+        return await _views(session, actor, rows)
 
 
 async def get_recording(db: Database, actor: Actor, recording_id: str) -> RecordingView:
-    """Raises NotFound for a stranger, the client included, and for what was deleted."""
+    """Raises NotFound for a stranger, for a client it is not shared with, and for what was deleted."""
     async with db.reading() as session:
-        row = await own(session, actor, recording_id)
-        about = await session.get_one(Appointment, row.appointment_id)
-        client = await session.get_one(Person, about.client_id)
-        files = await _files_of(session, [row.id])
-    return _view(row, about, client.name, files.get(row.id, ()))
+        (view,) = await _views(session, actor, [await seen_by(session, actor, recording_id)])
+    return view
 
 
 async def own(session: AsyncSession, actor: Actor, recording_id: str) -> Recording:
-    row = await session.get(Recording, recording_id, populate_existing=True)
-    if row is None or row.practitioner_id != actor.person_id or row.state == RecordingState.DELETED:
+    """Of the practitioner it belongs to, who alone may change anything about it."""
+    return await _one(session, recording_id, Recording.practitioner_id == actor.person_id)
+
+
+async def seen_by(session: AsyncSession, actor: Actor, recording_id: str) -> Recording:
+    return await _one(session, recording_id, or_(Recording.practitioner_id == actor.person_id, _shared_with(actor)))
+
+
+def _shared_with(actor: Actor) -> ColumnElement[bool]:
+    return and_(
+        Appointment.client_id == actor.person_id,
+        Recording.shared_at.is_not(None),
+        Recording.state == RecordingState.READY,
+    )
+
+
+async def _one(session: AsyncSession, recording_id: str, whose: ColumnElement[bool]) -> Recording:
+    row: Recording | None = await session.scalar(
+        select(Recording)
+        .join(Appointment, Appointment.id == Recording.appointment_id)
+        .where(Recording.id == recording_id, Recording.state != RecordingState.DELETED, whose)
+        .execution_options(populate_existing=True)
+    )
+    if row is None:
         raise NotFound
     return row
+
+
+async def _views(session: AsyncSession, actor: Actor, rows: Sequence[Recording]) -> tuple[RecordingView, ...]:
+    files = await _files_of(session, [row.id for row in rows])
+    found = await session.scalars(select(Appointment).where(Appointment.id.in_({row.appointment_id for row in rows})))
+    about = {one.id: one for one in found}
+    people = {person for one in about.values() for person in (one.client_id, one.practitioner_id)}
+    names = await names_of(session, frozenset(people))
+    erased: dict[str, list[str]] = {}
+    done = select(RecordingErasure.recording_id, Person.name).join(Person, Person.id == RecordingErasure.person_id)
+    for recording_id, name in await session.execute(
+        done.where(RecordingErasure.recording_id.in_([row.id for row in rows]), RecordingErasure.done_at.is_not(None))
+    ):
+        erased.setdefault(recording_id, []).append(name)
+    views = []
+    for row in rows:
+        one = about[row.appointment_id]
+        facts = SessionOf(one.id, one.service_name, names[one.client_id], names[one.practitioner_id], one.starts_at)
+        is_own = row.practitioner_id == actor.person_id
+        views.append(_view(row, facts, files.get(row.id, ()), tuple(erased.get(row.id, ())), is_own=is_own))
+    return tuple(views)
 
 
 async def _files_of(session: AsyncSession, recording_ids: Sequence[str]) -> dict[str, list[RecordingFile]]:
@@ -101,17 +169,32 @@ async def _files_of(session: AsyncSession, recording_ids: Sequence[str]) -> dict
     return found
 
 
-def _view(row: Recording, about: Appointment, client_name: str, files: Sequence[RecordingFile]) -> RecordingView:
+def _view(
+    row: Recording, about: SessionOf, found: Sequence[RecordingFile], erased: tuple[str, ...], *, is_own: bool
+) -> RecordingView:
+    files = [_file_view(row.id, file) for file in found]
+    made = {file.view: file for file in files if file.view in (COMPOSED, THUMBNAIL)}
     return RecordingView(
         id=row.id,
         state=RecordingState(row.state),
-        session=SessionOf(about.id, about.service_name, client_name, about.starts_at),
+        session=about,
         started_at=row.started_at,
         length_s=None if row.duration_ms is None else row.duration_ms / 1000,
         expires_at=row.delete_after,
         complete=row.complete,
         failure=row.failure,
-        files=tuple(_file_view(row.id, file) for file in files),
+        files=tuple(file for file in files if file.view not in made),
+        composed=made.get(COMPOSED),
+        thumbnail=made.get(THUMBNAIL),
+        chapters=tuple(Chapter(mark["at_ms"] / 1000, mark["title"]) for mark in row.chapters),
+        composition=Composition(row.composition),
+        is_own=is_own,
+        shared_at=row.shared_at,
+        held_at=row.held_at,
+        hold_reason=row.hold_reason if is_own else None,
+        recovered_at=row.recovered_at,
+        stopped_at=row.stopped_at,
+        erased=erased,
     )
 
 

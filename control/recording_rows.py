@@ -18,7 +18,7 @@ from control.lifecycle import Party
 from control.models.appointments import Appointment
 from control.models.people import Person
 from control.models.recordings import Recording, RecordingFile
-from control.recording_ports import FinishedFile
+from control.recording_ports import Finished, FinishedFile
 from control.recording_rule import Pressed, RecordingState
 
 OPEN = (RecordingState.RECORDING, RecordingState.PAUSED)
@@ -78,7 +78,13 @@ async def names_of(session: AsyncSession, person_ids: frozenset[str]) -> dict[st
     return {row.id: row.name for row in found}
 
 
-def file_row(recording_id: str, file: FinishedFile) -> RecordingFile:
+def file_rows(recording_id: str, finished: Finished) -> list[RecordingFile]:
+    """Everything it has now, the small picture and the composed file among them."""
+    found = (*finished.files, finished.thumbnail, finished.composed)
+    return [_file_row(recording_id, file) for file in found if file is not None]
+
+
+def _file_row(recording_id: str, file: FinishedFile) -> RecordingFile:
     return RecordingFile(
         recording_id=recording_id,
         file_id=file.file_id,

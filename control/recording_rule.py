@@ -31,6 +31,17 @@ class RecordingState(StrEnum):
     DELETED = "deleted"
 
 
+class Composition(StrEnum):
+    """What became of the one film of everybody (recording_composing.py)."""
+
+    NONE = "none"
+    """Not asked for yet, or nothing to compose."""
+    WAITING = "waiting"
+    READY = "ready"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What the recorder has to do. `include` names the consent each person's recording rests on."""

@@ -1,4 +1,4 @@
-"""Recordings: pressing Record, keeping what runs in step with the rule, finishing, reading, deleting.
+"""Recordings: pressing Record, keeping what runs in step with the rule, finishing.
 
     press, consent, coming and going ─▶ reconcile_recording ─▶ recorder: start, exclude, pause, include, resume, stop
                                                           └─▶ finishing task ─▶ files of the recording
@@ -10,7 +10,7 @@ lets one go on whose session is still in progress.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, cast
@@ -18,32 +18,27 @@ from weakref import WeakValueDictionary
 
 from sqlalchemy import CursorResult, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from control import consents
 from control.accounts import Actor
-from control.appointment_moves import load
+from control.appointment_moves import load, session_facts
 from control.appointment_states import ENDED, State
 from control.audit import record
 from control.consents import Answer, Purpose, answer_of, standing_in
 from control.database import Database
-from control.errors import Conflict, NotFound
 from control.models.appointments import Appointment
-from control.models.recordings import Recording, RecordingFile
-from control.recording_ports import Finished, RangedFile, RecorderPort, Sessions
-from control.recording_queries import own
-from control.recording_rows import OPEN, check_press, file_row, names_of, new_recording, open_recording, store_press
-from control.recording_rule import Pressed, RecordingState, Wanted, wanted
+from control.models.recordings import Recording
+from control.notices.outbox import Notice, NoticeKind, enqueue
+from control.recording_ports import Finished, RecorderPort, Sessions
+from control.recording_rows import OPEN, check_press, file_rows, names_of, new_recording, open_recording, store_press
+from control.recording_rule import Composition, Pressed, RecordingState, Wanted, wanted
 from control.session_events import ConsentChanged, SessionChanged
 from media.types import ParticipantId, RoomId
 from signaling.events import Admitted, Entered, HubEvent, Left, SentBack
 from signaling.permissions import Place
 
 log = logging.getLogger(__name__)
-
-VIEW_NOTED_FOR = timedelta(minutes=10)
-"""A player asks for many ranges: one viewing of a file is one audit entry for this long."""
-
-PURGE_EVERY_S = 3600
 
 RULE_READ_WITHIN_S = 5.0
 """A rule that takes longer counts as unreadable: meanwhile somebody without a yes may be in the room."""
@@ -54,9 +49,10 @@ TRY_AGAIN_MOST_S = 30.0
 
 UNREADABLE = "The recording waits until it is sure again that everybody has agreed."
 
-KEPT = (RecordingState.READY, RecordingState.FAILED)
-
 CONTINUED = "continued after a restart"
+
+DAMAGED = "cut_by_damage"
+"""Failure of a recording whose journal was changed on disk: what stands before that is kept."""
 
 
 class Recordings:
@@ -70,12 +66,15 @@ class Recordings:
         clock: Callable[[], datetime],
         *,
         keep: timedelta,
+        on_finished: Callable[[str], Awaitable[None]],
     ) -> None:
+        """`on_finished` is told each recording whose files there are now: what is left to do with them."""
         self._db = db
         self._recorder = recorder
         self._sessions = sessions
         self._clock = clock
         self._keep = keep
+        self._on_finished = on_finished
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._included: dict[str, dict[str, str]] = {}
         """Recording → person → consent, as the recorder was told."""
@@ -90,7 +89,6 @@ class Recordings:
         """Appointment → whose newest answer is no: known before the rule is next asked, and stronger than it."""
         self._shown: dict[str, tuple[str, str | None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._viewed: dict[tuple[str, str, str], datetime] = {}
 
     async def start(self) -> None:
         """Left-over rows are closed before anybody can come in; their files are made in the background."""
@@ -99,7 +97,6 @@ class Recordings:
         self._recorder.add_failure_listener(self._on_failure)
         self._db.subscribe(self._on_events)
         self._spawn(self._recover(unfinished))
-        self._spawn(self._purge_now_and_then())
 
     async def close(self) -> None:
         """Finishing tasks are cut off; the next `start` repeats them."""
@@ -335,7 +332,8 @@ class Recordings:
         elif finished is None:
             await self._close_row(recording_id, RecordingState.FAILED, failure, None)
         else:
-            await self._close_row(recording_id, RecordingState.READY, finished.damage, finished)
+            await self._close_row(recording_id, RecordingState.READY, DAMAGED if finished.damage else None, finished)
+            await self._on_finished(recording_id)
 
     async def _close_row(
         self, recording_id: str, state: RecordingState, failure: str | None, finished: Finished | None
@@ -345,7 +343,12 @@ class Recordings:
         if failure is not None:
             values["failure"] = failure
         if finished is not None:
-            values |= {"duration_ms": finished.duration_ms, "complete": finished.complete}
+            values |= {
+                "duration_ms": finished.duration_ms,
+                "complete": finished.complete,
+                "chapters": [{"at_ms": mark.at_ms, "title": mark.title} for mark in finished.chapters],
+                "composition": Composition.WAITING,
+            }
         if state is RecordingState.DELETED:
             values["deleted_at"] = now
         async with self._db.transaction() as session:
@@ -356,16 +359,26 @@ class Recordings:
             )
             if cast(CursorResult[Any], changed).rowcount != 1:
                 return
-            for file in finished.files if finished else ():
-                session.add(file_row(recording_id, file))
+            if finished is not None:
+                session.add_all(file_rows(recording_id, finished))
+                await self._tell_ready(session, recording_id, finished, now)
             record(session, None, f"recording.{state}", f"recording:{recording_id}", {}, now=now)
+
+    async def _tell_ready(self, session: AsyncSession, recording_id: str, finished: Finished, now: datetime) -> None:
+        """The practitioner hears of it; after a crash the row says what the last kept moment was."""
+        row = await session.get_one(Recording, recording_id, populate_existing=True)
+        if row.recovered_at is not None and finished.started_at is not None:
+            row.stopped_at = finished.started_at + timedelta(milliseconds=finished.duration_ms)
+        about = await session_facts(session, await session.get_one(Appointment, row.appointment_id))
+        extra = {"path": f"/therapist/recordings/{row.id}"}
+        await enqueue(session, Notice(NoticeKind.RECORDING_READY, row.practitioner_id, about, extra), now=now)
 
     async def _close_left_over(self) -> list[str]:
         """What was open has stopped with the process; where the session still runs a new recording is opened."""
         now = self._clock()
         async with self._db.transaction() as session:
             for row in list(await session.scalars(select(Recording).where(Recording.state.in_(OPEN)))):
-                row.state, row.stopped_at = RecordingState.FINISHING, now
+                row.state, row.stopped_at, row.recovered_at = RecordingState.FINISHING, now, now
                 await session.flush()
                 about = await session.get_one(Appointment, row.appointment_id)
                 if about.state == State.IN_PROGRESS and row.pressed != Pressed.OFF:
@@ -385,79 +398,6 @@ class Recordings:
             await session.execute(again.values(state=RecordingState.FINISHING, failure=None))
         for recording_id in dict.fromkeys([*unfinished, *recovered]):
             await self._finish(recording_id)
-
-    # -- reading and deleting ------------------------------------------------------------------------------------
-
-    async def open_file(self, actor: Actor, recording_id: str, file_id: str) -> tuple[RangedFile, str]:
-        """The file and its media type, for the practitioner of that appointment only; the viewing is audited."""
-        now = self._clock()
-        async with self._db.reading() as session:
-            row = await own(session, actor, recording_id)
-            file = await session.scalar(
-                select(RecordingFile).where(RecordingFile.recording_id == row.id, RecordingFile.file_id == file_id)
-            )
-            if file is None:
-                raise NotFound
-        viewing = (actor.person_id, recording_id, file_id)
-        noted = self._viewed.get(viewing)
-        if noted is None or now - noted > VIEW_NOTED_FOR:
-            async with self._db.transaction() as session:
-                subject = f"recording:{recording_id}"
-                record(session, actor, "recording.viewed", subject, {"file": file_id}, now=now)
-            self._viewed = {key: at for key, at in self._viewed.items() if now - at <= VIEW_NOTED_FOR}
-            self._viewed[viewing] = now
-        return await self._recorder.open_file(recording_id, file_id), file.mime
-
-    async def delete(self, actor: Actor, recording_id: str) -> None:
-        """Erase its keys and files for good. Raises Conflict("still_running" | "still_finishing").
-
-        Files first: a crash in between leaves a row that can be deleted again, never files that no row names.
-        """
-        async with self._db.reading() as session:
-            row = await own(session, actor, recording_id)
-            if row.state not in KEPT:
-                raise Conflict("still_running", "This recording is not finished yet.", status_now=row.state)
-        try:
-            await self._recorder.delete(recording_id)
-        except Exception as error:
-            if getattr(error, "code", None) == "still_finishing":
-                raise Conflict("still_finishing", "Its files are being made just now. Try again later.") from error
-            raise
-        await self._note_deleted(actor, recording_id, {})
-
-    async def purge(self) -> int:
-        """Delete what is past its retention; answers how many. Idempotent; one that fails waits for the next time."""
-        due = select(Recording.id).where(Recording.delete_after <= self._clock(), Recording.state.in_(KEPT))
-        async with self._db.reading() as session:
-            recording_ids = list(await session.scalars(due))
-        deleted = 0
-        for recording_id in recording_ids:
-            try:
-                await self._recorder.delete(recording_id)
-                await self._note_deleted(None, recording_id, {"why": "retention"})
-                deleted += 1
-            except Exception:
-                log.exception("recording not deleted recording=%s", recording_id[:8])
-        return deleted
-
-    async def _note_deleted(self, actor: Actor | None, recording_id: str, detail: dict[str, str]) -> None:
-        now = self._clock()
-        async with self._db.transaction() as session:
-            changed = await session.execute(
-                update(Recording)
-                .where(Recording.id == recording_id, Recording.state.in_(KEPT))
-                .values(state=RecordingState.DELETED, deleted_at=now)
-            )
-            if cast(CursorResult[Any], changed).rowcount == 1:
-                record(session, actor, "recording.deleted", f"recording:{recording_id}", detail, now=now)
-
-    async def _purge_now_and_then(self) -> None:
-        while True:
-            try:
-                await self.purge()
-            except Exception:
-                log.exception("recordings not purged")
-            await asyncio.sleep(PURGE_EVERY_S)
 
     # -- who tells us --------------------------------------------------------------------------------------------
 

@@ -16,11 +16,11 @@ from av.packet import Packet
 
 from recorder.canvas import Canvas
 from recorder.errors import WrongState
+from recorder.journal import EVENT_KEY
 from recorder.layout import HEIGHT, WIDTH, Box, arrange
 from recorder.sources import SAMPLE_HZ, Pictures, Source, mixed, sources_of
 from recorder.storage import COMPOSED, EncryptedFile, EncryptedReader, EncryptedWriter, Shelf, file_key
 
-EVENT_KEY: Final = 0
 FPS: Final = 24
 PIECE_S: Final = 60
 """What is lost when the worker is stopped; shorter pieces cost a keyframe each."""

@@ -25,15 +25,16 @@ from media.types import (
     TrackEnded,
     TrackPublished,
 )
+from recorder.erasing import forget_person
 from recorder.errors import RecorderError, StillFinishing, UnknownRecording, WrongState
 from recorder.events import Started, encode
+from recorder.journal import EVENT_KEY
 from recorder.storage import KEY_BYTES, EncryptedFile, Shelf, file_key
 from recorder.tap import LiveRecording, Media, open_journal
 from recorder.work import Progress, work
 
 log = logging.getLogger(__name__)
 
-EVENT_KEY: Final = 0
 FINISH_LEAST_S: Final = 120.0
 FINISH_BYTES_PER_S: Final = 250_000
 """How long the worker may take: some 2 Mbit/s of recording in its own length, many times what a slow disk needs."""
@@ -75,6 +76,8 @@ class Chapter:
 @dataclass(frozen=True, slots=True)
 class FinishedRecording:
     recording_id: str
+    started_at: datetime | None
+    """When its journal began, by this machine's clock; None where a crash took even that."""
     duration_ms: int
     complete: bool
     """False: the journal was cut by a crash, the last moments may be missing."""
@@ -231,6 +234,19 @@ class Recorder:
         """For reading ranges; its `read` blocks."""
         return await asyncio.to_thread(self._open_file, recording_id, file_id)
 
+    async def forget(self, recording_id: str, participant: ParticipantId) -> FinishedRecording:
+        """Erase one person's keys and files, and every picture that shows them; the others' files stay.
+
+        Steps: keys, then the manifest, then files. A crash between them is repaired by calling it again; from the
+        first step on nothing of theirs can be read. Raises StillFinishing, and UnknownRecording before `finish`.
+        """
+        if recording_id in self._finishing:
+            raise StillFinishing(f"files of recording {recording_id} are being made")
+        await self._stop_composing(recording_id)
+        async with self._turn_of(recording_id):
+            manifest = await asyncio.to_thread(forget_person, self._shelf(recording_id), self._master_key, participant)
+        return _finished(recording_id, manifest)
+
     async def delete(self, recording_id: str) -> None:
         """Stop it if it runs, erase its keys, then its files. Idempotent. Raises StillFinishing."""
         if recording_id in self._finishing:
@@ -338,6 +354,8 @@ class Recorder:
         manifest = shelf.read_manifest(keys[EVENT_KEY])
         for entry in _entries(manifest):
             if entry["file_id"] == file_id:
+                if entry["key_id"] not in keys:
+                    break  # erased, but the manifest was not yet written again
                 key = file_key(keys[entry["key_id"]], file_id)
                 return EncryptedFile(shelf.file_path(file_id), key, shelf.file_context(file_id), entry["size"])
         raise UnknownRecording(f"no file {file_id} in recording {recording_id}")
@@ -388,6 +406,7 @@ def _finished(recording_id: str, manifest: dict[str, Any]) -> FinishedRecording:
     thumbnail, composed = manifest.get("thumbnail"), manifest.get("composed")
     return FinishedRecording(
         recording_id=recording_id,
+        started_at=datetime.fromisoformat(began) if (began := manifest.get("started_at")) else None,
         duration_ms=manifest["duration_ms"],
         complete=manifest["complete"],
         damage=manifest["damage"],

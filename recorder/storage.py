@@ -94,6 +94,15 @@ class Shelf:
         document = {"version": 1, "recording": self.recording_id, "keys": wrapped}
         write_whole(self._keys_path, json.dumps(document).encode())
 
+    def replace_keys(self, keys: Mapping[int, bytes], master_key: bytes) -> None:
+        """Like `write_keys`, and what stood there before is overwritten: keys that are left out are gone."""
+        with self._keys_path.open("r+b") as before:
+            size = self._keys_path.stat().st_size
+            self.write_keys(keys, master_key)
+            before.write(bytes(size))
+            before.flush()
+            os.fsync(before.fileno())
+
     def read_keys(self, master_key: bytes) -> dict[int, bytes]:
         try:
             document = json.loads(self._keys_path.read_bytes())

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from PIL import Image
 
-from recorder.compose import EVENT_KEY, paint
+from recorder.compose import paint
+from recorder.journal import EVENT_KEY
 from recorder.sources import sources_of
 from recorder.storage import EncryptedFile, EncryptedWriter, Shelf, file_key
 

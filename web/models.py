@@ -136,6 +136,7 @@ class Recorded:
 
     id: str
     client_name: str
+    practitioner_name: str
     service_name: str
     starts_at: datetime
 
@@ -168,6 +169,12 @@ class RecordingPart:
 
 
 @dataclass(frozen=True)
+class ChapterMark:
+    at_s: float
+    title: str
+
+
+@dataclass(frozen=True)
 class Recording:
     id: str
     state: str  # recording, paused, finishing, ready, failed
@@ -175,13 +182,27 @@ class Recording:
     length_s: float
     session: Recorded
     parts: tuple[RecordingPart, ...] = ()
+    """What the player shows: the one film of everybody as soon as there is one, else everybody's own files."""
+    originals: tuple[RecordingPart, ...] = ()
+    chapters: tuple[ChapterMark, ...] = ()
+    thumbnail_url: str = ""
+    composition: str = "none"  # none, waiting, ready, cancelled, failed
+    composed_share: float | None = None  # 0 to 1 while it is being made
     expires_at: datetime | None = None
     is_whole: bool = True
+    is_shared: bool = False
+    is_held: bool = False
+    hold_reason: str = ""
+    is_recovered: bool = False
+    stopped_at: datetime | None = None  # the last moment that was kept
+    erased: tuple[str, ...] = ()  # names of people whose part was deleted on their wish
     failure: str = ""
 
     @property
-    def size_bytes(self) -> int:
-        return sum(file.size_bytes for part in self.parts for file in part.files)
+    def downloads(self) -> tuple[tuple[str, RecordingFile], ...]:
+        """Each file by its words, the film first."""
+        film = self.parts if self.composition == "ready" else ()
+        return tuple((part.words, file) for part in (*film, *self.originals) for file in part.files)
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,24 @@
-"""Recordings over HTTP: the Record button, the list, the files with byte ranges, deleting.
+"""Recordings over HTTP: the Record button, the list, files with byte ranges, composing, sharing, holding, deleting.
 
-Thin: the rules are control/recordings.py's. A file is opened chunk by chunk in a thread while it is sent, so that
-memory and the loop stay free whatever its length.
+Thin: the rules are control/recordings.py's and recording_archive.py's. A file is opened chunk by chunk in a thread
+while it is sent, so that memory and the loop stay free whatever its length.
 """
 
 import asyncio
 import re
-from typing import Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
+from pydantic import Field
 
 from control.accounts import require_actor
-from control.api.bodies import Body, read
+from control.api.bodies import Body, EmptyBody, PageQuery, Query, read, read_query
 from control.api.shapes import ID_PATTERN, iso
-from control.keys import DATABASE, RECORDINGS
+from control.keys import ARCHIVE, COMPOSER, DATABASE, RECORDINGS
 from control.models.people import Role
+from control.paging import Wanted, place_of
+from control.recording_access import Look, looks_at
 from control.recording_ports import RangedFile
 from control.recording_queries import FileView, RecordingView, get_recording, list_recordings
 from control.recording_rule import Pressed
@@ -32,6 +36,20 @@ class PressBody(Body):
     action: Literal["start", "pause", "stop"]
 
 
+class HoldBody(Body):
+    reason: Annotated[str, Field(min_length=1, max_length=400)]
+
+
+class ListQuery(Query):
+    shared: bool = False
+    """Those shared with the reader as a client, instead of their own."""
+
+
+class FileQuery(Query):
+    download: bool = False
+    """To be saved, not played."""
+
+
 @routes.post(f"/api/appointments/{{id:{ID_PATTERN}}}/recording")
 async def press(request: web.Request) -> web.Response:
     actor = require_actor(request)
@@ -43,33 +61,94 @@ async def press(request: web.Request) -> web.Response:
 
 @routes.get("/api/recordings")
 async def list_own(request: web.Request) -> web.Response:
-    actor = require_actor(request, Role.PRACTITIONER)
-    found = await list_recordings(request.app[DATABASE], actor)
-    return web.json_response({"recordings": [recording_json(one) for one in found]})
+    actor = require_actor(request)
+    found = await list_recordings(request.app[DATABASE], actor, shared=read_query(request, ListQuery).shared)
+    return web.json_response({"recordings": [recording_json(one, _share(request, one)) for one in found]})
+
+
+@routes.get("/api/recordings/looks")
+async def looks(request: web.Request) -> web.Response:
+    actor, query = require_actor(request), read_query(request, PageQuery)
+    page = await looks_at(request.app[DATABASE], actor, Wanted(query.limit, place_of(query.cursor)))
+    return web.json_response({"looks": [_look_json(look) for look in page.rows], "next_cursor": page.next_cursor})
 
 
 @routes.get(ONE)
 async def one(request: web.Request) -> web.Response:
-    actor = require_actor(request, Role.PRACTITIONER)
+    actor = require_actor(request)
     found = await get_recording(request.app[DATABASE], actor, request.match_info["id"])
-    return web.json_response(recording_json(found))
+    return web.json_response(recording_json(found, _share(request, found)))
 
 
 @routes.delete(ONE)
 async def delete(request: web.Request) -> web.Response:
     actor = require_actor(request, Role.PRACTITIONER)
-    await request.app[RECORDINGS].delete(actor, request.match_info["id"])
+    await request.app[ARCHIVE].delete(actor, request.match_info["id"])
+    return web.Response(status=204)
+
+
+@routes.post(f"{ONE}/composition")
+async def compose(request: web.Request) -> web.Response:
+    actor = require_actor(request, Role.PRACTITIONER)
+    await read(request, EmptyBody)
+    await request.app[COMPOSER].ask(actor, request.match_info["id"])
+    return web.Response(status=204)
+
+
+@routes.delete(f"{ONE}/composition")
+async def cancel_composition(request: web.Request) -> web.Response:
+    actor = require_actor(request, Role.PRACTITIONER)
+    await request.app[COMPOSER].cancel(actor, request.match_info["id"])
+    return web.Response(status=204)
+
+
+@routes.post(f"{ONE}/share")
+async def share(request: web.Request) -> web.Response:
+    actor = require_actor(request, Role.PRACTITIONER)
+    await read(request, EmptyBody)
+    await request.app[ARCHIVE].share(actor, request.match_info["id"], shared=True)
+    return web.Response(status=204)
+
+
+@routes.delete(f"{ONE}/share")
+async def unshare(request: web.Request) -> web.Response:
+    actor = require_actor(request, Role.PRACTITIONER)
+    await request.app[ARCHIVE].share(actor, request.match_info["id"], shared=False)
+    return web.Response(status=204)
+
+
+@routes.post(f"{ONE}/hold")
+async def hold(request: web.Request) -> web.Response:
+    actor = require_actor(request, Role.PRACTITIONER, Role.ADMIN)
+    body = await read(request, HoldBody)
+    await request.app[ARCHIVE].hold(actor, request.match_info["id"], body.reason)
+    return web.Response(status=204)
+
+
+@routes.delete(f"{ONE}/hold")
+async def release(request: web.Request) -> web.Response:
+    actor = require_actor(request, Role.PRACTITIONER, Role.ADMIN)
+    await request.app[ARCHIVE].hold(actor, request.match_info["id"], None)
+    return web.Response(status=204)
+
+
+@routes.delete(f"/api/appointments/{{id:{ID_PATTERN}}}/recordings/mine")
+async def forget_me(request: web.Request) -> web.Response:
+    """What was recorded of the reader in this session is erased; what others said and showed stays."""
+    await request.app[ARCHIVE].forget_me(require_actor(request), request.match_info["id"])
     return web.Response(status=204)
 
 
 @routes.get(f"{ONE}/files/{{file_id:[0-9a-z-]{{1,64}}}}")
 async def file(request: web.Request) -> web.StreamResponse:
-    """The media with one byte range if asked for (RFC 9110 §14); several ranges are answered whole."""
-    actor = require_actor(request, Role.PRACTITIONER)
-    opened, mime = await request.app[RECORDINGS].open_file(
-        actor, request.match_info["id"], request.match_info["file_id"]
-    )
-    headers = {"Accept-Ranges": "bytes", "Cache-Control": "private, no-store", "Content-Type": mime}
+    """The media with one byte range if asked for (RFC 9110 §14), several are answered whole; `?download=true` saves."""
+    download = read_query(request, FileQuery).download
+    asked_for = request.match_info["id"], request.match_info["file_id"]
+    found = await request.app[ARCHIVE].open_file(require_actor(request), *asked_for, download=download)
+    opened = found.file
+    headers = {"Accept-Ranges": "bytes", "Cache-Control": "private, no-store", "Content-Type": found.mime}
+    if download:
+        headers["Content-Disposition"] = f'attachment; filename="{found.name}"'
     asked = parse_range(request.headers.get("Range"), opened.size)
     if asked is None:
         response = web.StreamResponse(status=200, headers=headers)
@@ -108,20 +187,50 @@ def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
     return int(first), min(size, int(last) + 1 if last else size)
 
 
-def recording_json(view: RecordingView) -> dict[str, Any]:
+def _look_json(look: Look) -> dict[str, Any]:
+    return {
+        "at": iso(look.at),
+        "who": look.who,
+        "is_you": look.is_you,
+        "what": look.what,
+        "recording_id": look.recording_id,
+        "session_starts_at": iso(look.starts_at),
+    }
+
+
+def _share(request: web.Request, view: RecordingView) -> float | None:
+    return request.app[COMPOSER].share_of(view.id)
+
+
+def recording_json(view: RecordingView, share: float | None) -> dict[str, Any]:
+    """`share`: how much of the composed file is made, while it is being made."""
     return {
         "id": view.id,
         "state": view.state,
         "appointment_id": view.session.id,
         "client_name": view.session.client_name,
+        "practitioner_name": view.session.practitioner_name,
         "service_name": view.session.service_name,
         "started_at": iso(view.started_at),
         "length_s": view.length_s,
-        "expires_at": None if view.expires_at is None else iso(view.expires_at),
+        "expires_at": _iso(view.expires_at),
         "complete": view.complete,
         "failure": view.failure,
         "files": [_file_json(file) for file in view.files],
+        "composition": {"state": view.composition, "share": share},
+        "composed": None if view.composed is None else _file_json(view.composed),
+        "thumbnail": None if view.thumbnail is None else _file_json(view.thumbnail),
+        "chapters": [{"at_s": mark.at_s, "title": mark.title} for mark in view.chapters],
+        "shared_at": _iso(view.shared_at),
+        "held_at": _iso(view.held_at),
+        "recovered_at": _iso(view.recovered_at),
+        "stopped_at": _iso(view.stopped_at),
+        "erased": list(view.erased),
     }
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else iso(at)
 
 
 def _file_json(file: FileView) -> dict[str, Any]:

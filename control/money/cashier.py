@@ -317,7 +317,8 @@ class Cashier:
         async with self._db.reading() as session:
             if (await session.get_one(Payment, payment_id)).captured_minor is None:
                 detail = (
-                    "The card's bank has not agreed to hold the money so long. The client is asked to pay another way."
+                    "The card's bank has not agreed to hold the money that long, so the session stays where it is. The"
+                    " client can book the new time with another way to pay, then cancel this one."
                 )
                 raise Conflict("payment_would_lapse", detail)
 

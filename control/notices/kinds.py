@@ -107,8 +107,6 @@ CHANNELS: Mapping[NoticeKind, frozenset[Channel]] = {
 NOT_CAUSED_YET: frozenset[NoticeKind] = frozenset(
     {
         NoticeKind.TESTIMONIAL_REMINDER,
-        NoticeKind.RECORDING_READY,
-        NoticeKind.RECORDING_DELETED_SOON,
     }
 )
 """Worded and ready, but nothing in the product causes them before messages, files and testimonials are there."""

@@ -292,9 +292,12 @@ def _client_no_show(facts: Facts, reader: Reader) -> Letter:
     )
 
 
+_SAID = {"yes": "agreed", "no": "did not agree", "withdrawn": "took back your consent"}
+
+
 def _recording_receipt(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
-    said = "agreed" if facts.get("answer") == "yes" else "did not agree"
+    said = _SAID[facts["answer"]]
     version = f" (text version {facts['version']})." if "version" in facts else "."
     return Letter(
         "Your answer about recording",
@@ -313,8 +316,8 @@ def _recording_ready(facts: Facts, reader: Reader) -> Letter:
     return Letter(
         "A recording is ready",
         (f"The recording of the session on {reader.time(about.starts_at)} can be played now.",),
-        "/therapist/recordings",
-        "See your recordings",
+        facts["path"],
+        "See the recording",
     )
 
 
@@ -324,15 +327,21 @@ def _recording_deleted_soon(facts: Facts, reader: Reader) -> Letter:
         "A recording will be deleted",
         (
             f"The recording of the session on {reader.time(about.starts_at)} will be deleted in "
-            f"{facts.get('days', 7)} days. Download it before if you need it longer.",
+            f"{facts['days']} days. Download it before if you need it longer.",
         ),
-        "/therapist/recordings",
-        "See your recordings",
+        facts["path"],
+        "See the recording",
     )
 
 
 def _recordings(title: str) -> WriteLine:
-    return lambda facts: InApp(title, about_of(facts).client_name, "/therapist/recordings")
+    """Also for the client it is shared with, so the line names both."""
+
+    def line(facts: Facts) -> InApp:
+        about = about_of(facts)
+        return InApp(title, f"{about.client_name} with {about.practitioner_name}", facts["path"])
+
+    return line
 
 
 def _testimonial_reminder(facts: Facts, reader: Reader) -> Letter:

@@ -133,6 +133,7 @@ FACTS: Mapping[str, Any] = {
     "amount": "€65.00",
     "path": "/receipts/1",
     "count": 2,
+    "days": 7,
 }
 PRIVATE = ("Individual session", "Mina", "Amara", "Elio")
 ROOT = Path(__file__).parents[2]

@@ -1,227 +1,20 @@
-"""Recordings as control runs them: presses, consents, coming and going, ends, crashes, viewing, deleting."""
+"""Recordings as control runs them: presses, consents, coming and going, ends, crashes."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
-from datetime import timedelta
 
 import pytest
-import pytest_asyncio
 
-from control import appointments, consents
+from control import consents
 from control import recordings as recordings_module
 from control.accounts import Actor
-from control.audit import entries_about
 from control.consents import Answer, Purpose
 from control.errors import Conflict, Forbidden, NotFound
 from control.recording_queries import get_recording, list_recordings
 from control.recording_rule import Pressed, RecordingState
-from control.recordings import Recordings
 from media.types import ParticipantId, RoomId
-from signaling.events import HubEvent, Left, Presence
+from signaling.events import Left
 from signaling.permissions import Admission, Place, Role
-from tests.helpers.practice import World
-
-KEEP = timedelta(days=90)
-
-
-class RecorderError(Exception):
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
-
-
-@dataclass
-class File:
-    file_id: str = "1-camera"
-    participant: str = "bob"
-    display_name: str = "Bob Client"
-    view: str = "camera"
-    mime: str = "video/webm"
-    size: int = 10
-    sha256: str = "0" * 64
-    starts_ms: int = 500
-    duration_ms: int = 60_000
-    width: int | None = 640
-    height: int | None = 480
-
-
-@dataclass
-class Finished:
-    duration_ms: int = 61_000
-    complete: bool = True
-    damage: str | None = None
-    files: tuple[File, ...] = (File(),)
-
-
-@dataclass
-class Content:
-    size: int = 10
-
-    def read(self, offset: int, length: int) -> bytes:
-        return b"0123456789"[offset : offset + length]
-
-
-@dataclass
-class FakeRecorder:
-    """Keeps what it is told, in order, and who is being recorded just now."""
-
-    calls: list[tuple[str, ...]] = field(default_factory=list)
-    live: dict[str, set[str]] = field(default_factory=dict)
-    paused: set[str] = field(default_factory=set)
-    on_disk: set[str] = field(default_factory=set)
-    fails: dict[str, str] = field(default_factory=dict)
-    finished: Finished = field(default_factory=Finished)
-    listeners: list[Callable[[str, str], None]] = field(default_factory=list)
-
-    def _call(self, *call: str) -> None:
-        self.calls.append(call)
-        if call[0] in self.fails:
-            raise RecorderError(self.fails[call[0]])
-
-    @property
-    def recorded(self) -> set[str]:
-        return {person for recording, people in self.live.items() if recording not in self.paused for person in people}
-
-    async def start(self, recording_id: str, room: RoomId) -> None:
-        self._call("start", room)
-        self.live[recording_id] = set()
-        self.on_disk.add(recording_id)
-
-    async def include(self, recording_id: str, participant: ParticipantId, display_name: str, grant: str) -> None:
-        self._call("include", participant, display_name, grant)
-        self.live[recording_id].add(participant)
-
-    async def exclude(self, recording_id: str, participant: ParticipantId) -> None:
-        self._call("exclude", participant)
-        self.live[recording_id].discard(participant)
-
-    async def pause(self, recording_id: str) -> None:
-        self._call("pause")
-        self.paused.add(recording_id)
-
-    async def resume(self, recording_id: str) -> None:
-        self._call("resume")
-        self.paused.discard(recording_id)
-
-    async def stop(self, recording_id: str) -> None:
-        self._call("stop")
-        self.live.pop(recording_id, None)
-
-    async def finish(self, recording_id: str) -> Finished:
-        self._call("finish")
-        if recording_id not in self.on_disk:
-            raise RecorderError("unknown_recording")
-        return self.finished
-
-    async def recover(self) -> list[str]:
-        return sorted(self.on_disk)
-
-    async def open_file(self, recording_id: str, file_id: str) -> Content:
-        return Content()
-
-    async def delete(self, recording_id: str) -> None:
-        self._call("delete")
-        self.on_disk.discard(recording_id)
-
-    async def close(self) -> None: ...
-
-    def is_live(self, recording_id: str) -> bool:
-        return recording_id in self.live
-
-    def add_failure_listener(self, listener: Callable[[str, str], None]) -> None:
-        self.listeners.append(listener)
-
-
-@dataclass
-class FakeHub:
-    """Who is in the room, and how often everybody was sent a fresh snapshot."""
-
-    world: World
-    people: dict[str, Place] = field(default_factory=dict)
-    told: int = 0
-    listeners: list[Callable[[HubEvent], None]] = field(default_factory=list)
-
-    def present(self, appointment_id: str) -> tuple[Presence, ...]:
-        now = self.world.clock()
-        return tuple(Presence(person, Role.client, place, now, True) for person, place in self.people.items())
-
-    async def session_changed(self, appointment_id: str) -> None:
-        self.told += 1
-
-    def add_listener(self, listener: Callable[[HubEvent], None]) -> None:
-        self.listeners.append(listener)
-
-
-@dataclass
-class Studio:
-    world: World
-    recorder: FakeRecorder
-    hub: FakeHub
-    recordings: Recordings
-    appointment_id: str
-
-    def admit(self, *people: Actor) -> None:
-        self.hub.people |= {person.person_id: Place.admitted for person in people}
-
-    async def agree(self, who: Actor, said: Answer = Answer.YES) -> None:
-        await self.world.consent(who, self.appointment_id, Purpose.RECORDING, said)
-        await self.settled()
-
-    async def withdraw(self, who: Actor) -> None:
-        await consents.withdraw(self.world.db, who, self.appointment_id, Purpose.RECORDING, now=self.world.clock())
-        await self.settled()
-
-    async def press(self, pressed: Pressed, who: Actor | None = None) -> tuple[str, str | None]:
-        return await self.recordings.press(who or self.world.alice, self.appointment_id, pressed)
-
-    async def settled(self) -> None:
-        """Everything that listeners started has run."""
-        while tasks := [task for task in self.recordings._tasks if "purge" not in repr(task)]:
-            await asyncio.gather(*tasks)
-
-    async def end(self) -> None:
-        """The practitioner presses End, after the client's time to come has passed."""
-        self.world.clock.now += timedelta(minutes=20)
-        await appointments.complete(self.world.db, self.world.alice, self.appointment_id, now=self.world.clock())
-        await self.settled()
-
-    async def state(self) -> RecordingState:
-        (view,) = await list_recordings(self.world.db, self.world.alice)
-        return view.state
-
-    async def ready(self) -> str:
-        """A finished recording's id."""
-        self.admit(self.world.alice, self.world.bob)
-        await self.agree(self.world.bob)
-        await self.press(Pressed.ON)
-        await self.press(Pressed.OFF)
-        await self.settled()
-        (view,) = await list_recordings(self.world.db, self.world.alice)
-        assert view.state is RecordingState.READY
-        return view.id
-
-    async def audited(self, recording_id: str) -> list[str]:
-        entries = await entries_about(self.world.db, f"recording:{recording_id}")
-        return [entry.action for entry in entries]
-
-
-def recordings_of(world: World, recorder: FakeRecorder, hub: FakeHub) -> Recordings:
-    return Recordings(world.db, recorder, hub, world.clock, keep=KEEP)
-
-
-@pytest_asyncio.fixture
-async def studio(world: World) -> AsyncIterator[Studio]:
-    view = await world.started()
-    recorder, hub = FakeRecorder(), FakeHub(world)
-    recordings = recordings_of(world, recorder, hub)
-    await recordings.start()
-    studio = Studio(world, recorder, hub, recordings, view.id)
-    await studio.settled()
-    yield studio
-    await studio.settled()
-    await recordings.close()
+from tests.control.recording_studio import KEEP, Studio, eventually, recordings_of
 
 
 async def test_it_records_both_under_their_consents_when_both_agreed(studio: Studio) -> None:
@@ -324,12 +117,6 @@ async def test_stop_takes_nothing_more_though_the_database_is_away(
     await studio.recordings.reconcile_recording(studio.appointment_id)
     await studio.settled()
     assert await studio.state() is RecordingState.READY
-
-
-async def eventually(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110 — what is waited for has no event of its own
-            await asyncio.sleep(0.01)
 
 
 class Away(RuntimeError):
@@ -498,10 +285,10 @@ async def test_a_full_disk_ends_it_and_keeps_what_was_stored(studio: Studio) -> 
     studio.admit(studio.world.alice)
     await studio.press(Pressed.ON)
     (recording_id,) = studio.recorder.live
-    studio.recorder.listeners[0](recording_id, "No space left on device")
+    studio.recorder.listeners[0](recording_id, "disk_full")
     await studio.settled()
     view = await get_recording(studio.world.db, studio.world.alice, recording_id)
-    assert (view.state, view.failure) == (RecordingState.READY, "No space left on device")
+    assert (view.state, view.failure) == (RecordingState.READY, "disk_full")
     assert (await studio.recordings.state_of(studio.appointment_id))[0] == "off"
 
 
@@ -520,7 +307,7 @@ async def test_after_a_crash_the_old_recording_is_finished_and_a_new_one_goes_on
     await studio.press(Pressed.ON)
     await studio.recordings.close()
     studio.recorder.live.clear()
-    again = recordings_of(world, studio.recorder, studio.hub)
+    again = recordings_of(world, studio.recorder, studio.hub, studio.archive)
     await again.start()
     studio.recordings = again
     await studio.settled()
@@ -538,7 +325,7 @@ async def test_what_could_not_be_finished_is_tried_again_at_the_next_start(studi
     await studio.settled()
     await studio.recordings.close()
     studio.recorder.fails.clear()
-    studio.recordings = recordings_of(studio.world, studio.recorder, studio.hub)
+    studio.recordings = recordings_of(studio.world, studio.recorder, studio.hub, studio.archive)
     await studio.recordings.start()
     await studio.settled()
     (view,) = await list_recordings(studio.world.db, studio.world.alice)
@@ -564,85 +351,3 @@ async def test_a_session_that_does_not_run_is_not_recorded(studio: Studio) -> No
     with pytest.raises(Conflict) as refused:
         await studio.press(Pressed.ON)
     assert refused.value.code == "not_in_progress"
-
-
-async def test_nobody_but_the_practitioner_sees_it(studio: Studio) -> None:
-    recording_id = await studio.ready()
-    world = studio.world
-    for stranger in (world.bob, world.charlie, world.erin, world.dana):
-        assert await list_recordings(world.db, stranger) == ()
-        with pytest.raises(NotFound):
-            await get_recording(world.db, stranger, recording_id)
-        with pytest.raises(NotFound):
-            await studio.recordings.open_file(stranger, recording_id, "1-camera")
-        with pytest.raises(NotFound):
-            await studio.recordings.delete(stranger, recording_id)
-
-
-async def test_a_viewing_is_audited_once_however_many_ranges_it_takes(studio: Studio) -> None:
-    recording_id = await studio.ready()
-    for _ in range(3):
-        await studio.recordings.open_file(studio.world.alice, recording_id, "1-camera")
-    assert (await studio.audited(recording_id)).count("recording.viewed") == 1
-    studio.world.clock.now += timedelta(minutes=11)
-    await studio.recordings.open_file(studio.world.alice, recording_id, "1-camera")
-    assert (await studio.audited(recording_id)).count("recording.viewed") == 2
-    with pytest.raises(NotFound):
-        await studio.recordings.open_file(studio.world.alice, recording_id, "2-camera")
-
-
-async def test_deleting_erases_and_is_audited(studio: Studio) -> None:
-    recording_id = await studio.ready()
-    await studio.recordings.delete(studio.world.alice, recording_id)
-    assert studio.recorder.on_disk == set()
-    assert await list_recordings(studio.world.db, studio.world.alice) == ()
-    assert "recording.deleted" in await studio.audited(recording_id)
-    with pytest.raises(NotFound):
-        await studio.recordings.delete(studio.world.alice, recording_id)
-
-
-async def test_what_still_runs_is_not_deleted(studio: Studio) -> None:
-    studio.admit(studio.world.alice)
-    await studio.press(Pressed.ON)
-    (recording_id,) = studio.recorder.live
-    with pytest.raises(Conflict):
-        await studio.recordings.delete(studio.world.alice, recording_id)
-
-
-async def test_what_is_being_finished_again_is_not_deleted(studio: Studio) -> None:
-    recording_id = await studio.ready()
-    studio.recorder.fails["delete"] = "still_finishing"
-    with pytest.raises(Conflict) as refused:
-        await studio.recordings.delete(studio.world.alice, recording_id)
-    assert refused.value.code == "still_finishing"
-    assert await studio.state() is RecordingState.READY
-
-
-@pytest.mark.parametrize("by_hand", [True, False])
-async def test_a_recording_counts_as_deleted_only_once_its_files_are_gone(studio: Studio, by_hand: bool) -> None:
-    recording_id, recorder = await studio.ready(), studio.recorder
-    studio.world.clock.now += KEEP
-
-    async def delete() -> None:
-        if by_hand:
-            await studio.recordings.delete(studio.world.alice, recording_id)
-        else:
-            await studio.recordings.purge()
-
-    recorder.fails["delete"] = "disk_failed"
-    with contextlib.suppress(RecorderError):
-        await delete()
-    assert await studio.state() is RecordingState.READY
-    recorder.fails.clear()
-    await delete()
-    assert recorder.on_disk == set()
-    assert await list_recordings(studio.world.db, studio.world.alice) == ()
-
-
-async def test_retention_deletes_in_time_and_not_before(studio: Studio) -> None:
-    await studio.ready()
-    studio.world.clock.now += KEEP - timedelta(seconds=1)
-    assert await studio.recordings.purge() == 0
-    studio.world.clock.now += timedelta(seconds=1)
-    assert await studio.recordings.purge() == 1
-    assert studio.recorder.on_disk == set()

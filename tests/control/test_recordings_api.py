@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control.api.recordings import SEND_BYTES, parse_range
+from control.consents import Purpose
 from control.keys import RECORDINGS
 from control.models.recordings import Recording, RecordingFile
 from tests.helpers.practice import Hand, Site
@@ -118,9 +119,74 @@ async def test_nobody_else_gets_anything(shown: Shown, who: str | None) -> None:
         assert status in (401, 403, 404)
     status, _ = await stranger.delete(shown.path)
     assert status in (401, 403, 404)
-    status, listed = await stranger.get("/api/recordings")
-    assert status in (401, 403) or listed["recordings"] == []
+    for path in (f"{shown.path}/composition", f"{shown.path}/share"):
+        for status, _ in (await stranger.post(path, {}), await stranger.delete(path)):
+            assert status in (401, 403, 404), path
+    if who != "dana":  # an admin may hold what they can't see
+        for status, _ in (
+            await stranger.post(f"{shown.path}/hold", {"reason": "no"}),
+            await stranger.delete(f"{shown.path}/hold"),
+        ):
+            assert status in (401, 403, 404)
+    for query in ("", "?shared=true"):
+        status, listed = await stranger.get(f"/api/recordings{query}")
+        assert status in (401, 403) or listed["recordings"] == []
+    status, read = await stranger.get("/api/recordings/looks")
+    assert status == 401 or who == "bob" or read["looks"] == []
     assert (await shown.alice.get(shown.path))[0] == 200
+
+
+async def test_sharing_opens_it_to_the_client_and_says_so_in_the_log(shown: Shown) -> None:
+    bob = await shown.site.hand_of(shown.site.world.bob)
+    assert (await bob.get(shown.path))[0] == 404
+    assert (await shown.alice.post(f"{shown.path}/share", {}))[0] == 204
+    status, one = await bob.get(shown.path)
+    assert (status, one["practitioner_name"]) == (200, "Alice Owner")
+    assert [one["id"] for one in (await bob.get("/api/recordings?shared=true"))[1]["recordings"]] == [
+        shown.recording_id
+    ]
+    browser = shown.site.opened[-1]
+    async with browser.client.get(shown.file, headers=browser.headers) as answer:
+        assert (answer.status, await answer.read()) == (200, CONTENT)
+    for refused in (await bob.post(f"{shown.path}/composition", {}), await bob.delete(f"{shown.path}/share")):
+        assert refused[0] == 403
+    status, read = await bob.get("/api/recordings/looks")
+    assert sorted((look["what"], look["is_you"]) for look in read["looks"]) == [
+        ("Shared it with the client", False),
+        ("Watched it", True),
+    ]
+    assert (await shown.alice.delete(f"{shown.path}/share"))[0] == 204
+    assert (await bob.get(shown.file))[0] == 404
+
+
+async def test_a_download_is_a_file_with_a_name(shown: Shown) -> None:
+    browser = shown.site.opened[0]
+    async with browser.client.get(f"{shown.file}?download=true", headers=browser.headers) as answer:
+        assert answer.headers["Content-Disposition"] == 'attachment; filename="session-2026-03-02-1400-1-camera.webm"'
+        assert await answer.read() == CONTENT
+    for query in ("?download=perhaps", "?upload=true", "?download=true&download=false"):
+        assert (await shown.alice.get(f"{shown.file}{query}"))[0] == 400
+
+
+async def test_a_hold_needs_a_reason_and_keeps_it(shown: Shown) -> None:
+    for body in ({}, {"reason": " "}, {"reason": "x" * 401}, {"reason": "ok", "until": "ever"}):
+        assert (await shown.alice.post(f"{shown.path}/hold", body))[0] == 422
+    assert (await shown.alice.post(f"{shown.path}/hold", {"reason": "a court has asked"}))[0] == 204
+    assert (await shown.alice.delete(shown.path))[0] == 409
+    assert (await shown.alice.delete(f"{shown.path}/hold"))[0] == 204
+    assert (await shown.alice.delete(shown.path))[0] == 204
+
+
+async def test_what_was_recorded_of_somebody_goes_only_on_their_own_wish(shown: Shown) -> None:
+    world = shown.site.world
+    async with world.db.reading() as session:
+        row = await session.get_one(Recording, shown.recording_id)
+    path = f"/api/appointments/{row.appointment_id}/recordings/mine"
+    for who, expected in ((world.charlie, 404), (world.erin, 404), (world.alice, 403), (world.dana, 403), (None, 401)):
+        assert (await (await shown.site.hand_of(who)).delete(path))[0] == expected
+    await world.consent(world.bob, row.appointment_id, Purpose.RECORDING)
+    bob = await shown.site.hand_of(world.bob)
+    assert (await bob.delete(path))[1]["code"] == "still_agreed"
 
 
 async def test_deleting_is_for_good(shown: Shown) -> None:

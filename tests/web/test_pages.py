@@ -22,6 +22,7 @@ PAGES: dict[str, str] = {
     "/practitioners": "anybody",
     "/practitioners?q=individual": "anybody",
     "/practitioners?q=nobody-of-that-name": "anybody",
+    "/practitioners?mode=video&price=60&free=7&topic=grief&language=English": "anybody",
     "/practitioners/{alice}": "anybody",
     "/practitioners/{alice}?service={service}": "anybody",
     "/book/{service}": "anybody",
@@ -37,6 +38,7 @@ PAGES: dict[str, str] = {
     "/book/{service}?appointment={held}": "bob",
     "/book/{service}?appointment={held}&step=pay&terms=yes": "bob",
     "/book/{service}?appointment={now}": "bob",
+    "/book/{service}/series?start=2026-03-02T16:00:00Z&weeks=3": "alice bob charlie dana erin",
     "/sessions/{now}": "alice bob dana",
     "/sessions/{done}": "alice bob dana",
     "/sessions/{missed}": "alice bob dana",
@@ -63,8 +65,16 @@ PAGES: dict[str, str] = {
     "/therapist/sessions?show=past&q=bob": "alice erin",
     "/therapist/availability": "alice erin",
     "/therapist/availability?week=2026-03-09": "alice erin",
+    "/therapist/clients": "alice erin",
+    "/therapist/clients?q=bob": "alice erin",
+    "/therapist/clients/{bob}": "alice",
+    "/therapist/services": "alice erin",
+    "/therapist/profile": "alice erin",
     "/therapist/recordings": "alice erin",
     "/therapist/recordings/{recording}": "alice",
+    "/recordings": "alice bob charlie dana erin",
+    "/recordings/looks": "alice bob charlie dana erin",
+    "/recordings/{shared}": "bob",
     "/admin/appointments": "dana",
     "/admin/appointments?q=bob&state=completed": "dana",
     "/admin/appointments?id={now}": "dana",
@@ -103,7 +113,7 @@ async def completed(world: World, view: SessionView) -> str:
     return view.id
 
 
-async def recorded(world: World, appointment_id: str) -> str:
+async def recorded(world: World, appointment_id: str, *, shared: bool = False) -> str:
     """A finished recording of a session: Alice's camera in two files, because she came back, and Bob's in one."""
     now = world.clock()
     async with world.db.transaction() as session:
@@ -115,6 +125,8 @@ async def recorded(world: World, appointment_id: str) -> str:
             started_at=now,
             duration_ms=60_000,
             complete=True,
+            chapters=[{"at_ms": 0, "title": "Alice Owner is recorded"}],
+            shared_at=now if shared else None,
         )
         session.add(recording)
         await session.flush()
@@ -159,6 +171,7 @@ async def ids(site: Site) -> dict[str, str]:
     held = await world.book(start=world.first_start + timedelta(days=1))
     return {
         "alice": world.alice.person_id,
+        "bob": world.bob.person_id,
         "service": world.service_id,
         "done": done.id,
         "missed": missed.id,
@@ -167,6 +180,7 @@ async def ids(site: Site) -> dict[str, str]:
         "erin": world.erin.person_id,
         "talk": await written(site),
         "recording": await recorded(world, done.id),
+        "shared": await recorded(world, done.id, shared=True),
     }
 
 
@@ -262,6 +276,8 @@ async def test_sign_in_leads_nowhere_else(site: Site, open_page: Open, target: s
     "path",
     [
         "/therapist/availability?week=9999-99-99",
+        "/therapist/clients?cursor=x&q=%00",
+        "/practitioners?price=1e9&free=-1&mode=x&topic=%00&language=%27",
         "/therapist/availability?week=0001-01-01",
         "/therapist/sessions?page=999999999999",
         "/therapist/sessions?page=-1&q=%00",

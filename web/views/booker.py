@@ -78,7 +78,7 @@ async def slots(request: web.Request) -> web.StreamResponse:
 async def choice_of(request: web.Request, found: ProfileView, service: ServiceView, now: datetime) -> Choice:
     """The month of `?start`, else of `?month`, else the first with a free time (this one or the next)."""
     db, zone = request.app[DATABASE], zone_of(request)
-    start = _start_untrusted(request)
+    start = start_untrusted(request)
     wanted = start.astimezone(ZoneInfo(zone)).date() if start is not None else None
     first = wanted.replace(day=1) if wanted is not None else _first_untrusted(request)
     month = await _month(db, found, service, zone, first, wanted, now)
@@ -115,7 +115,7 @@ def _first_untrusted(request: web.Request) -> date | None:
         return None
 
 
-def _start_untrusted(request: web.Request) -> datetime | None:
+def start_untrusted(request: web.Request) -> datetime | None:
     """A moment with a zone, between years that the calendar can show."""
     try:
         start = datetime.fromisoformat(request.query.get("start", "").replace(" ", "+"))

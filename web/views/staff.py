@@ -33,7 +33,7 @@ _PAGE = 25
 _MOST_QUERY = 100
 
 
-def _wanted(request: web.Request) -> Wanted:
+def wanted_page(request: web.Request) -> Wanted:
     """A cursor that is not one of ours shows the first page."""
     try:
         return Wanted(_PAGE, place_of(request.query.get("cursor")))
@@ -50,7 +50,9 @@ async def everybody(request: web.Request) -> web.StreamResponse:
     actor = require_actor(request, Role.ADMIN)
     query, role = _text(request, "q"), _text(request, "role")
     role_wanted = Role(role) if role in set(Role) else None
-    page = await people.page_of_people(request.app[DATABASE], actor, _wanted(request), query=query, role=role_wanted)
+    page = await people.page_of_people(
+        request.app[DATABASE], actor, wanted_page(request), query=query, role=role_wanted
+    )
     return render(
         request,
         "admin/people.html",
@@ -68,7 +70,7 @@ async def everybody(request: web.Request) -> web.StreamResponse:
 async def audit_log(request: web.Request) -> web.StreamResponse:
     require_actor(request, Role.ADMIN)
     action, subject = _text(request, "action"), _text(request, "subject")
-    page = await audit.page_of_log(request.app[DATABASE], _wanted(request), action=action, subject=subject)
+    page = await audit.page_of_log(request.app[DATABASE], wanted_page(request), action=action, subject=subject)
     return render(
         request,
         "admin/audit.html",

@@ -10,7 +10,8 @@
 //   <p data-error hidden>      where the server's refusal is shown, with the free times it names;
 //                              data-error="code" for one kind of refusal
 //
-// Inputs become JSON members by name; data-type says "number", "boolean", "json", or "minor": money as people write it,
+// Inputs become JSON members by name; data-type says "number", "boolean", "json", "list" and "numbers" for what is
+// written with commas between, or "minor": money as people write it,
 // sent in the smallest unit of the currency that data-digits, or the chosen option of #<data-currency>, has digits for.
 // A checkbox is a boolean.
 
@@ -55,6 +56,8 @@ function typed(control, value) {
     case 'number': return Number(value);
     case 'boolean': return value === 'true';
     case 'json': return JSON.parse(value);
+    case 'list': return value.split(',').map((word) => word.trim()).filter(Boolean);
+    case 'numbers': return value.split(',').map((word) => word.trim()).filter(Boolean).map(Number);
     case 'minor': return minorOf(value, digitsFor(control));
     default: return value;
   }

@@ -1,5 +1,5 @@
 // @ts-check
-// Plays everybody's file of one recording in step. One clock is master: the page's own, started and stopped with
+// Plays one recording: the film of everybody, or everybody's own files in step, with its chapter marks. One clock is master: the page's own, started and stopped with
 // the media; each file is pulled to it by small changes of speed, and by a jump only when it is far off.
 
 import { byId, element, icon } from './page.js';
@@ -26,6 +26,7 @@ const parts = [...player.querySelectorAll('video')].map((media) => ({
 }));
 const tiles = [...player.querySelectorAll('.player__tile')];
 const length = Number(player.dataset.length || 0);
+const chapters = [...player.querySelectorAll('[data-at]')].flatMap((mark) => (mark instanceof HTMLElement ? [{ mark, at: Number(mark.dataset.at) }] : []));
 
 let playing = false;
 let position = 0;
@@ -87,6 +88,11 @@ function show() {
     const away = tile.querySelector('.player__away');
     if (away instanceof HTMLElement) away.hidden = Boolean(tile.querySelector('video:not([hidden])'));
   }
+  const now = chapters.findLast(({ at }) => at <= position + CLOSE_S);
+  for (const { mark } of chapters) {
+    if (mark === now?.mark) mark.setAttribute('aria-current', 'true');
+    else mark.removeAttribute('aria-current');
+  }
   if (!seeking) seek.value = String(position);
   byId('position').textContent = clockLength(position * 1000);
   seek.setAttribute('aria-valuetext', `${spokenLength(position * 1000)} of ${spokenLength(length * 1000)}`);
@@ -114,6 +120,13 @@ function move(to) {
   show();
 }
 
+/** To the chapter after, or before, where it stands. @param {boolean} on */
+function turn(on) {
+  const next = on ? chapters.find(({ at }) => at > position + CLOSE_S) : chapters.findLast(({ at }) => at < position - 1);
+  move(next ? next.at : on ? length : 0);
+}
+
+for (const { mark, at } of chapters) mark.addEventListener('click', () => move(at));
 playButton.addEventListener('click', () => setPlaying(!playing));
 byId('back').addEventListener('click', () => move(position - 10));
 byId('forward').addEventListener('click', () => move(position + 10));
@@ -140,6 +153,8 @@ document.addEventListener('keydown', (event) => {
     case 'l': move(position + 10); break;
     case 'ArrowLeft': move(position - STEP_S); break;
     case 'ArrowRight': move(position + STEP_S); break;
+    case '[': turn(false); break;
+    case ']': turn(true); break;
     case 'Home': move(0); break;
     case 'End': move(length); break;
     default: return;
