@@ -1,4 +1,7 @@
-"""What a person may ask about their own data: to what they agreed and still agree, and who looked at it."""
+"""What a person may ask about their own data: to what they agreed and still agree, and which staff read their messages.
+
+Who watched recordings is recording_access.py's.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,12 +17,8 @@ from control.models.audit import AuditEntry
 from control.models.consents import Consent, ConsentText
 from control.models.messages import Conversation
 from control.models.people import Person
-from control.models.recordings import Recording
 
 MOST_SHOWN = 200
-RECORDING_VIEWED = "recording.viewed"
-READS = (MONITORED_READ, RECORDING_VIEWED)
-"""The actions of the audit log by which somebody has seen what is of one person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +38,10 @@ class ConsentLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """Somebody saw something of a person's."""
+class StaffLook:
+    """Somebody of the staff read a conversation of a person's."""
 
     name: str
-    action: str
     at: datetime
 
 
@@ -83,26 +81,17 @@ async def consent_lines(db: Database, actor: Actor) -> tuple[ConsentLine, ...]:
     return tuple(lines)
 
 
-async def looks_at(db: Database, actor: Actor) -> tuple[Look, ...]:
-    """Who else read this person's messages or saw a recording of their sessions, the newest first."""
+async def staff_looks(db: Database, actor: Actor) -> tuple[StaffLook, ...]:
+    """Who of the staff read this person's messages, the newest first."""
     talks = select(literal("conversation:") + Conversation.id).where(
         or_(Conversation.person_id == actor.person_id, Conversation.practitioner_id == actor.person_id)
     )
-    recordings = (
-        select(literal("recording:") + Recording.id)
-        .join(Appointment, Appointment.id == Recording.appointment_id)
-        .where(Appointment.client_id == actor.person_id)
-    )
     query = (
-        select(AuditEntry, Person.name)
+        select(Person.name, AuditEntry.at)
         .join(Person, Person.id == AuditEntry.actor_id)
-        .where(
-            AuditEntry.action.in_(READS),
-            AuditEntry.actor_id != actor.person_id,
-            or_(AuditEntry.subject.in_(talks), AuditEntry.subject.in_(recordings)),
-        )
+        .where(AuditEntry.action == MONITORED_READ, AuditEntry.subject.in_(talks))
         .order_by(AuditEntry.at.desc(), AuditEntry.id)
         .limit(MOST_SHOWN)
     )
     async with db.reading() as session:
-        return tuple(Look(name, entry.action, entry.at) for entry, name in await session.execute(query))
+        return tuple(StaffLook(name, at) for name, at in await session.execute(query))

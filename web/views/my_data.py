@@ -19,8 +19,7 @@ async def data(request: web.Request) -> web.StreamResponse:
         request,
         "my_data.html",
         consents=await my_data.consent_lines(db, actor),
-        looks=await my_data.looks_at(db, actor),
-        recording_viewed=my_data.RECORDING_VIEWED,
+        looks=await my_data.staff_looks(db, actor),
     )
 
 
