@@ -101,7 +101,9 @@ class Zendesk:
 
     async def _call(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> Mapping[str, Any]:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout)
+            # Over a kept connection aiohttp repeats a PUT whose answer was lost, and a comment would stand twice.
+            connector = aiohttp.TCPConnector(force_close=True)
+            self._session = aiohttp.ClientSession(timeout=self._timeout, connector=connector)
         headers = {"Idempotency-Key": key} if key is not None else {}
         try:
             async with self._session.request(
