@@ -87,6 +87,7 @@ from control.keys import (
     SESSION_WATCH,
     SETTINGS,
     WAITING_ROOM,
+    ZENDESK,
 )
 from control.limits import Limits, client_address, network_of
 from control.measures import LoopWatch
@@ -108,6 +109,7 @@ from control.second_factor import FactorRules
 from control.session_events import forward_sign_outs, forward_to
 from control.session_watch import SessionWatch
 from control.waiting_room import WaitingRoom
+from control.zendesk_desk import desk_from
 from media.node import MediaNode
 from recorder.recorder import Recorder
 from signaling.hub import Hub
@@ -175,7 +177,9 @@ def create_app(
     )
     app[LIMITS] = Limits()
     app[LIVE] = LiveBus()
-    app[MESSAGES] = rules_from(settings.messages, app[INSTALL_KEYS].master_key)
+    in_zendesk = settings.zendesk.url is not None
+    app[MESSAGES] = rules_from(settings.messages, app[INSTALL_KEYS].master_key, zendesk=in_zendesk)
+    app[ZENDESK] = desk_from(settings.zendesk, app[DATABASE], app[MESSAGES], settings.practice.name)
     opener = partial(open_secrets, app[MESSAGES])
     app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock, open_secrets=opener)
     app[MEDIA] = media if media is not None else MediaNode(settings.media)
@@ -188,7 +192,7 @@ def create_app(
     escalate = app[PROBLEMS].escalate_due
     app[FILES] = _files(app, settings)
     forget_files = app[FILES].forget_unfinished
-    mine = message_errands.errands(settings.messages, app[DATABASE], app[MESSAGES])
+    mine = message_errands.errands(settings.messages, app[DATABASE], app[MESSAGES], app[ZENDESK])
     errands: tuple[Errand, ...] = (
         read_calendars,
         expire_requests,
@@ -308,6 +312,9 @@ async def _sessions(app: web.Application) -> AsyncIterator[None]:
     yield
     await app[SESSION_WATCH].close()
     await app[SCHEDULER].close()
+    zendesk = app[ZENDESK]
+    if zendesk is not None:
+        await zendesk.close()
     await app[CASHIER].close()
 
 

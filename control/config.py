@@ -245,6 +245,23 @@ class MessageSettings(Section):
         return self
 
 
+class ZendeskSettings(Section):
+    url: Annotated[str, AfterValidator(_origin)] | None = None
+    """Address of the practice's Zendesk, such as `https://example.zendesk.com`: the help desk is then there too."""
+    email: str = Field("", max_length=254)
+    """Agent whose API token it is; answers from here stand under this agent."""
+    token: SecretStr | None = None
+    """API token of that agent."""
+    webhook_secret: SecretStr | None = None
+    """Signing secret of the webhook that tells `/api/webhooks/zendesk` of changed tickets."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "ZendeskSettings":
+        if (self.url is None) != (self.token is None):
+            raise ValueError("url and token come together")
+        return self
+
+
 class RecordingSettings(Section):
     dir: Path | None = None
     """Folder of recordings; by default `recordings` in the data folder."""
@@ -392,6 +409,7 @@ class Settings(Section):
     sms: SmsSettings = SmsSettings()
     notices: NoticeSettings = NoticeSettings()
     messages: MessageSettings = MessageSettings()
+    zendesk: ZendeskSettings = ZendeskSettings()
     recording: RecordingSettings = RecordingSettings()
     booking: BookingSettings = BookingSettings()
     payments: PaymentSettings = PaymentSettings()

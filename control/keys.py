@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from control.session_watch import SessionWatch
     from control.waiting_room import WaitingRoom
     from control.web_sessions import Visit
+    from control.zendesk_desk import ZendeskDesk
     from media.node import MediaNode
     from signaling.hub import Hub
 
@@ -47,6 +48,8 @@ COMPOSER: web.AppKey["Composer"] = web.AppKey("holdspace.composer")
 ARCHIVE: web.AppKey["Archive"] = web.AppKey("holdspace.archive")
 QUALITY: web.AppKey["QualityLog"] = web.AppKey("holdspace.quality")
 MESSAGES: web.AppKey["MessageRules"] = web.AppKey("holdspace.messages")
+# None without Zendesk.
+ZENDESK: web.AppKey["ZendeskDesk | None"] = web.AppKey("holdspace.zendesk")
 OUTBOX: web.AppKey["OutboxWorker"] = web.AppKey("holdspace.outbox")
 LIVE: web.AppKey["LiveBus"] = web.AppKey("holdspace.live")
 LOOP_WATCH: web.AppKey["LoopWatch"] = web.AppKey("holdspace.loop_watch")

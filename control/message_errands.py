@@ -8,9 +8,12 @@ from control.database import Database
 from control.mailbox import Mailbox
 from control.messages import MessageRules
 from control.scheduler import Errand
+from control.zendesk_desk import ZendeskDesk
 
 
-def errands(settings: MessageSettings, db: Database, rules: MessageRules) -> tuple[Errand, ...]:
+def errands(
+    settings: MessageSettings, db: Database, rules: MessageRules, zendesk: ZendeskDesk | None
+) -> tuple[Errand, ...]:
     always: list[Errand] = [
         partial(messages.remind_unanswered, db, rules),
         partial(enquiries.forget_unproven, db),
@@ -19,4 +22,6 @@ def errands(settings: MessageSettings, db: Database, rules: MessageRules) -> tup
     if settings.imap_host is not None:
         mailbox = Mailbox(settings, lambda raw, now: mail_in.take(db, rules, raw, now=now))
         always.append(mailbox.look)
+    if zendesk is not None:
+        always.append(zendesk.run_once)
     return tuple(always)

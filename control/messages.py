@@ -24,7 +24,7 @@ from control.database import Database, new_id, publish
 from control.errors import Forbidden, Invalid, NotFound
 from control.message_events import MessageStored
 from control.models.appointments import Appointment
-from control.models.messages import Conversation, ConversationReader, Message
+from control.models.messages import Conversation, ConversationReader, DeskJob, Message
 from control.models.people import Person, PersonRole, Role
 from control.models.practice import PractitionerProfile
 from control.monitoring import NOT_MONITORED, WritingNotice, require_acknowledgement
@@ -47,9 +47,11 @@ class MessageRules:
     remind_after: tuple[timedelta, ...] = (timedelta(hours=24), timedelta(hours=72))
     replies: ReplyAddresses | None = None
     """None: e-mailed replies have no way in."""
+    zendesk: bool = False
+    """What enquirers and the practice write to each other goes to Zendesk too, which writes to the enquirer."""
 
 
-def rules_from(settings: MessageSettings, master_key: bytes) -> MessageRules:
+def rules_from(settings: MessageSettings, master_key: bytes, *, zendesk: bool = False) -> MessageRules:
     monitored = settings.monitored
     notice = WritingNotice(settings.notice if monitored else NOT_MONITORED, monitored)
     address = settings.reply_address
@@ -58,6 +60,7 @@ def rules_from(settings: MessageSettings, master_key: bytes) -> MessageRules:
         notice,
         tuple(timedelta(hours=hours) for hours in settings.reminder_hours),
         None if address is None else ReplyAddresses(address, master_key),
+        zendesk,
     )
 
 
@@ -207,6 +210,7 @@ async def add_message(
     text: str,
     *,
     monitored: bool | None = None,
+    from_zendesk: bool = False,
     now: datetime,
 ) -> Written:
     """A message in the locked conversation `row`, by somebody who may. `monitored`: what they were told, else now's."""
@@ -226,6 +230,8 @@ async def add_message(
     )
     session.add(message)
     await session.flush()
+    if rules.zendesk and not from_zendesk and await _is_desks(session, row):
+        session.add(DeskJob(conversation_id=row.id, seq=row.last_seq, created_at=now, next_attempt_at=now))
     people = await people_of(session, row)
     for person_id in people:
         if person_id != actor.person_id:
@@ -298,9 +304,8 @@ async def _tell(
         "seq": row.last_seq,
     }
     if person_id == row.person_id and not await is_member(session, person_id):
-        if rules.replies is not None:
-            facts["reply_to"] = rules.replies.address_of(row.id)
-        await enqueue(session, _answer(rules, person_id, facts, text), now=now)
+        if not rules.zendesk:
+            await mail_answer(session, rules, row, actor.name, text, now=now)
         return
     reader = await session.get(ConversationReader, (row.id, person_id))
     if (0 if reader is None else reader.read_seq) < row.last_seq - 1:
@@ -311,10 +316,21 @@ async def _tell(
     await enqueue(session, Notice(NoticeKind.NEW_MESSAGE, person_id, extra=facts), now=now, mail_at=now + MAIL_AFTER)
 
 
-def _answer(rules: MessageRules, person_id: str, facts: dict[str, Any], text: str) -> Notice:
-    """The words wait sealed in the outbox, and are erased there once they are sent."""
+async def mail_answer(
+    session: AsyncSession, rules: MessageRules, row: Conversation, author: str, text: str, *, now: datetime
+) -> None:
+    """Owe an enquirer the answer itself. Its words wait sealed in the outbox, and are erased there once sent."""
+    facts: dict[str, Any] = {"from_name": author, "path": path_of(row.id)}
+    if rules.replies is not None:
+        facts["reply_to"] = rules.replies.address_of(row.id)
     sealed = base64.b64encode(rules.sealer.seal(text, OUTBOX_CONTEXT)).decode()
-    return Notice(NoticeKind.ENQUIRY_ANSWERED, person_id, extra=facts, secrets={"sealed": sealed})
+    notice = Notice(NoticeKind.ENQUIRY_ANSWERED, row.person_id, extra=facts, secrets={"sealed": sealed})
+    await enqueue(session, notice, now=now)
+
+
+async def _is_desks(session: AsyncSession, row: Conversation) -> bool:
+    """With the practice itself, or by somebody who is not a member."""
+    return row.practitioner_id is None or not await is_member(session, row.person_id)
 
 
 def open_secrets(rules: MessageRules, secrets: Mapping[str, str]) -> Mapping[str, str]:

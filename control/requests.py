@@ -46,7 +46,7 @@ NO_COOKIES_NEEDED = ("/static/", "/healthz", "/readyz", "/metrics", "/signaling"
 NO_CSRF: frozenset[str] = frozenset(
     {
         *("/api/webhooks/stripe", "/api/webhooks/razorpay", "/api/payments/razorpay-return"),
-        "/api/webhooks/mail",
+        *("/api/webhooks/mail", "/api/webhooks/zendesk"),
     }
 )
 # Called by apps, which have no page either and send their credentials. A browser always names its Origin here.

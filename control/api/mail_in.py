@@ -1,4 +1,4 @@
-"""E-mailed replies from whoever receives the practice's mail: raw, signed with a secret the two share.
+"""What comes back from outside: e-mailed replies, raw and signed with a secret of two; Zendesk's "ticket n changed".
 
 POST /api/webhooks/mail   Content-Type: message/rfc822
 X-Holdspace-Signature: t=<Unix seconds>,v1=<hex HMAC-SHA256 of "<t>." and the body>
@@ -8,12 +8,15 @@ import hashlib
 import hmac
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
 from aiohttp import web
+from pydantic import BaseModel, Field, ValidationError
 
 from control import mail_in
-from control.errors import Malformed, NotFound
-from control.keys import CLOCK, DATABASE, MESSAGES, SETTINGS
+from control.errors import Malformed, NotFound, Unavailable
+from control.keys import CLOCK, DATABASE, MESSAGES, SETTINGS, ZENDESK
+from control.zendesk import NotReached, signature_fits
 
 routes = web.RouteTableDef()
 
@@ -31,6 +34,34 @@ async def receive(request: web.Request) -> web.Response:
     outcome = await mail_in.take(request.app[DATABASE], request.app[MESSAGES], raw, now=now)
     mail_in.log.info("mail in outcome=%s", outcome)
     return web.json_response({"outcome": outcome})
+
+
+class TicketBody(BaseModel):
+    """Only a trigger: the ticket is fetched again. What else the webhook is set up to send is not read."""
+
+    ticket_id: Annotated[str, Field(pattern=r"^\d{1,20}$", coerce_numbers_to_str=True)]
+
+
+@routes.post("/api/webhooks/zendesk")
+async def zendesk_told(request: web.Request) -> web.Response:
+    """503 while Zendesk can't be asked: it sends the webhook again."""
+    desk, secret = request.app[ZENDESK], request.app[SETTINGS].zendesk.webhook_secret
+    if desk is None or secret is None:
+        raise NotFound
+    raw = await request.read()
+    at = request.headers.get("X-Zendesk-Webhook-Signature-Timestamp", "")
+    signature = request.headers.get("X-Zendesk-Webhook-Signature", "")
+    if not signature_fits(secret.get_secret_value().encode(), at, signature, raw):
+        raise Malformed("signature_wrong", "The signature is missing or wrong.")
+    try:
+        told = TicketBody.model_validate_json(raw)
+    except ValidationError as error:
+        raise Malformed("ticket_malformed", "Send the ticket's number as ticket_id.") from error
+    try:
+        taken = await desk.take(told.ticket_id, request.app[CLOCK]())
+    except NotReached as error:
+        raise Unavailable("zendesk_not_reached", "Please send it again.", retry_after_s=60) from error
+    return web.json_response({"taken": taken})
 
 
 def check_signature(secret: bytes, header_untrusted: str, raw: bytes, now: datetime) -> None:

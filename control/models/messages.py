@@ -86,6 +86,22 @@ class InboundMail(Base):
     received_at: Mapped[datetime] = mapped_column(index=True)
 
 
+class DeskJob(WithId, Base):
+    """A message that Zendesk is to be told of (zendesk_desk.py)."""
+
+    __tablename__ = "desk_jobs"
+
+    conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
+    seq: Mapped[int]  # of the message
+    state: Mapped[str] = mapped_column(String(8), default="waiting")  # waiting, sent, dead
+    tries: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+    next_attempt_at: Mapped[datetime]
+    last_error: Mapped[str | None] = mapped_column(String(200))
+
+    __table_args__ = (UniqueConstraint("conversation_id", "seq"), Index("ix_desk_jobs_due", "state", "created_at"))
+
+
 class MonitoringAcknowledgement(Base):
     """Who has written after being shown which text on monitoring, and when for the first time."""
 

@@ -1,5 +1,6 @@
 """Enquiries of people who are not members: form, proof of the address, the answer by e-mail, the reply by e-mail."""
 
+import base64
 import hashlib
 import hmac
 from datetime import timedelta
@@ -322,7 +323,7 @@ def test_signature_of_the_webhook(world: World) -> None:
 
 async def test_application_opens_sealed_answers_for_its_letters(site: Site) -> None:
     rules = site.app[MESSAGES]
-    sealed = messages._answer(rules, site.world.bob.person_id, {}, "Words").secrets
+    sealed = {"sealed": base64.b64encode(rules.sealer.seal("Words", messages.OUTBOX_CONTEXT)).decode()}
     assert messages.open_secrets(rules, sealed) == {"text": "Words"}
     assert messages.open_secrets(rules, {"path": "/x"}) == {"path": "/x"}
     assert site.app[OUTBOX]._open_secrets(sealed) == {"text": "Words"}

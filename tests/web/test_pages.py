@@ -50,6 +50,8 @@ PAGES: dict[str, str] = {
     "/messages?q=good+morning": "alice bob charlie dana erin",
     "/messages/{talk}": "alice bob",
     "/messages/to/{erin}": "bob charlie",
+    "/help": "anybody",
+    "/account/data": "alice bob charlie dana erin",
     "/messages/support": "alice bob charlie dana erin",
     "/enquiries/sent": "anybody",
     "/enquiries/some-token": "anybody",

@@ -38,6 +38,7 @@ PAGES = (
     "messages",
     "enquiries",
     "desk",
+    "my_data",
 )
 
 

@@ -1,0 +1,212 @@
+"""The help desk on Zendesk: what is written here becomes comments of a ticket, what is answered there comes back.
+
+    message of an enquiry, or to the practice ─▶ job row, same transaction ─▶ run_once ─▶ ticket, comment
+    webhook "ticket n changed" ─▶ its comments are fetched ─▶ new ones become messages
+
+The conversation here is whole without Zendesk. While Zendesk can't be reached jobs wait, in order, with back-off; after
+FALL_BACK_AFTER tries the answer leaves by our own e-mail and its comment is told there later as an internal one, so
+nobody waits for Zendesk and nobody is written to twice.
+"""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control.accounts import Actor, add_person
+from control.config import ZendeskSettings
+from control.database import Database
+from control.errors import NotFound
+from control.message_queries import SUPPORT_NAME, opened
+from control.messages import MOST_TEXT_LENGTH, MessageRules, add_message, mail_answer
+from control.models.messages import Conversation, DeskJob, InboundMail, Message
+from control.models.people import Person
+from control.zendesk import Comment, NotReached, Ticket, Zendesk
+
+log = logging.getLogger(__name__)
+
+FIRST_BACK_OFF = timedelta(seconds=30)
+LONGEST_BACK_OFF = timedelta(hours=1)
+FALL_BACK_AFTER = 3  # tries, about two minutes: then the answer leaves by our own e-mail
+MOST_TRIES = 48  # at an hour each, about two days; then the job is given up
+MOST_AT_ONCE = 20
+DESK_EMAIL = "help-desk@zendesk.invalid"
+"""Under this address stands who answers in Zendesk: nobody can sign in with it."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    job_id: str
+    tries: int
+    conversation: Conversation
+    message: Message
+    text: str
+    person: Person
+
+    @property
+    def by_person(self) -> bool:
+        return self.message.author_id == self.person.id
+
+
+class ZendeskDesk:
+    def __init__(self, db: Database, rules: MessageRules, zendesk: Zendesk, practice_name: str) -> None:
+        self._db = db
+        self._rules = rules
+        self._zendesk = zendesk
+        self._practice_name = practice_name
+
+    async def close(self) -> None:
+        await self._zendesk.close()
+
+    async def run_once(self, now: datetime) -> int:
+        """The jobs that are due, the oldest first; a conversation's later ones wait for its earlier."""
+        async with self._db.reading() as session:
+            due = await session.execute(
+                select(DeskJob.id, DeskJob.conversation_id, DeskJob.next_attempt_at)
+                .where(DeskJob.state == "waiting")
+                .order_by(DeskJob.created_at, DeskJob.seq)
+                .limit(500)
+            )
+            waiting = due.all()
+        heads: dict[str, tuple[str, datetime]] = {}
+        for job_id, conversation_id, at in waiting:
+            heads.setdefault(conversation_id, (job_id, at))
+        ready = [job_id for job_id, at in heads.values() if at <= now][:MOST_AT_ONCE]
+        for job_id in ready:
+            await self._do(job_id, now)
+        return len(ready)
+
+    async def _do(self, job_id: str, now: datetime) -> None:
+        work = await self._load(job_id)
+        try:
+            await self._send(work)
+        except NotReached as error:
+            await self._put_off(work, error, now)
+            return
+        async with self._db.transaction() as session:
+            await _settle(session, job_id, state="sent", last_error=None)
+
+    async def _load(self, job_id: str) -> _Work:
+        async with self._db.reading() as session:
+            job = await session.get_one(DeskJob, job_id)
+            row = await session.get_one(Conversation, job.conversation_id)
+            message = (
+                await session.scalars(select(Message).where(Message.conversation_id == row.id, Message.seq == job.seq))
+            ).one()
+            person = await session.get_one(Person, row.person_id)
+        text = opened(self._rules.sealer, row.id, message.seq, message.sealed)
+        return _Work(job.id, job.tries, row, message, text, person)
+
+    async def _send(self, work: _Work) -> None:
+        row = work.conversation
+        # What our own e-mail has carried meanwhile must not be sent to the person again.
+        public = work.by_person or work.tries < FALL_BACK_AFTER
+        ticket = await self._ticket(work, public=public)
+        if ticket is not None:
+            await self._zendesk.comment(ticket, work.text, by_requester=work.by_person, public=public)
+        log.info("zendesk told conversation=%s seq=%d", row.id[:8], work.message.seq)
+
+    async def _ticket(self, work: _Work, *, public: bool) -> Ticket | None:
+        """The conversation's ticket; None if this message is in it already: opened with it, or sent before."""
+        row = work.conversation
+        ticket = await self._zendesk.find_ticket(row.id)
+        if ticket is None and not work.by_person:
+            raise NotReached("no ticket: its first message was refused", permanent=True)
+        if ticket is None:
+            await self._zendesk.open_ticket(
+                row.id,
+                f"Enquiry at {self._practice_name}",
+                work.person.name,
+                work.person.email,
+                work.text,
+                public=public,
+                key=work.job_id,
+            )
+            return None
+        if work.tries and any(_same(one.body, work.text) for one in await self._zendesk.comments(ticket.id)):
+            return None
+        return ticket
+
+    async def _put_off(self, work: _Work, error: NotReached, now: datetime) -> None:
+        tries = work.tries + 1
+        state = "dead" if error.permanent or tries >= MOST_TRIES else "waiting"
+        wait = min(FIRST_BACK_OFF * (1 << min(tries - 1, 12)), LONGEST_BACK_OFF)
+        if error.retry_after_s is not None:
+            wait = max(wait, timedelta(seconds=min(error.retry_after_s, 3_600)))
+        log.info("zendesk not reached job=%s tries=%d reason=%s", work.job_id[:8], tries, error)
+        falls_back = tries == FALL_BACK_AFTER or (state == "dead" and tries < FALL_BACK_AFTER)
+        async with self._db.transaction() as session:
+            values = {"state": state, "tries": tries, "next_attempt_at": now + wait, "last_error": str(error)[:200]}
+            if await _settle(session, work.job_id, **values) and falls_back and not work.by_person:
+                row = await session.get_one(Conversation, work.conversation.id)
+                author = await session.get_one(Person, work.message.author_id)
+                await mail_answer(session, self._rules, row, author.name, work.text, now=now)
+
+    # -- coming back ---------------------------------------------------------------------------------------------
+
+    async def take(self, ticket_id: str, now: datetime) -> int:
+        """Fetch a ticket's comments and keep what is new; how many that were. Raises NotReached, NotFound."""
+        ticket, conversation_id = await self._zendesk.ticket(ticket_id)
+        comments = [one for one in await self._zendesk.comments(ticket.id) if one.public]
+        async with self._db.transaction() as session:
+            row = await session.get(Conversation, conversation_id, with_for_update=True)
+            if row is None:
+                raise NotFound
+            known = await self._texts(session, row.id)
+            taken = 0
+            for comment in comments:
+                if any(_same(comment.body, text) for text in known):
+                    continue
+                taken += await self._keep(session, row, ticket, comment, now)
+            return taken
+
+    async def _texts(self, session: AsyncSession, conversation_id: str) -> list[str]:
+        rows = await session.scalars(select(Message).where(Message.conversation_id == conversation_id))
+        return [opened(self._rules.sealer, conversation_id, one.seq, one.sealed) for one in rows]
+
+    async def _keep(
+        self, session: AsyncSession, row: Conversation, ticket: Ticket, comment: Comment, now: datetime
+    ) -> bool:
+        text = comment.body.strip()[:MOST_TEXT_LENGTH]
+        fingerprint = hashlib.sha256(f"zendesk comment {comment.id}".encode()).hexdigest()
+        insert = sqlite.insert if self._db.is_sqlite else postgresql.insert
+        added = await session.execute(
+            insert(InboundMail).values(fingerprint=fingerprint, received_at=now).on_conflict_do_nothing()
+        )
+        if cast(CursorResult[Any], added).rowcount != 1 or not text:
+            return False
+        by_person = comment.author_id == ticket.requester_id
+        person = await session.get_one(Person, row.person_id) if by_person else await _desk_person(session, now)
+        writer = Actor(person.id, person.role_names, person.name, person.time_zone)
+        await add_message(session, self._rules, writer, row, text, from_zendesk=True, now=now)
+        return True
+
+
+async def _settle(session: AsyncSession, job_id: str, **values: Any) -> bool:
+    changed = await session.execute(
+        update(DeskJob).where(DeskJob.id == job_id, DeskJob.state == "waiting").values(**values)
+    )
+    return cast(CursorResult[Any], changed).rowcount == 1
+
+
+async def _desk_person(session: AsyncSession, now: datetime) -> Person:
+    found = await session.scalar(select(Person).where(Person.email == DESK_EMAIL))
+    return found or await add_person(session, email=DESK_EMAIL, name=SUPPORT_NAME, roles=(), now=now)
+
+
+def _same(one: str, other: str) -> bool:
+    """Zendesk changes the white space of what it is given."""
+    return " ".join(one.split()) == " ".join(other.split())
+
+
+def desk_from(zendesk: ZendeskSettings, db: Database, rules: MessageRules, practice_name: str) -> ZendeskDesk | None:
+    """None without Zendesk's address and token: then the help desk is ours alone."""
+    if zendesk.url is None or zendesk.token is None:
+        return None
+    client = Zendesk(zendesk.url, zendesk.email, zendesk.token.get_secret_value())
+    return ZendeskDesk(db, rules, client, practice_name)
