@@ -37,6 +37,7 @@ $(VENV)/.installed: pyproject.toml $(RUST_SOURCES)
 	@touch $@
 
 run: $(VENV)/.installed
+	@$(BIN)/python -m web.blur_assets || true
 	@exec $(BIN)/holdspace serve --demo
 
 # -- tests ----------------------------------------------------------------------------------------------------------
@@ -80,6 +81,7 @@ lint: check-python check-js
 
 test: test-prerequisites $(VENV)/.installed-test
 	@$(MAKE) --no-print-directory check-rust check-python check-js
+	$(BIN)/python -m web.blur_assets
 	$(BIN)/pytest -q -n 2 -m "not browser"
 	$(BIN)/pytest -q -m browser
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from benchmarks import api, booking, charts, forward, join, recovery
+from benchmarks import api, booking, charts, forward, join, memory, peers, recovery, sessions
 from benchmarks.machine import Circumstances, Measuring
 from benchmarks.namespace import NoRight
 
@@ -34,6 +34,9 @@ class Benchmark(Protocol):
 
 BENCHMARKS: Final[dict[str, Benchmark]] = {
     "forward": forward,
+    "sessions": sessions,
+    "memory": memory,
+    "peers": peers,
     "recovery": recovery,
     "join": join,
     "booking": booking,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiortc.rtcdtlstransport import RTCCertificate
 
 from benchmarks import charts
-from benchmarks.participant import PROFILES, Peer
+from benchmarks.participant import PROFILES, Peer, Seat, SharedSocket
 from benchmarks.server import Server
 from media import _forwarder
 
@@ -202,15 +202,16 @@ async def measure(options: Options, tell: Callable[[str], None]) -> Measured:
     cpus = sorted(os.sched_getaffinity(0))
     server_cpu, load_cpu = (cpus[0], cpus[-1]) if len(cpus) > 1 else (None, None)
     server = await Server.start(cpu=server_cpu, gso=options.gso)
-    generator = _forwarder.LoadGenerator(cpu=load_cpu, gro=options.gro)
-    peers: list[Peer] = []
+    generator = _forwarder.LoadGenerator(cpu=load_cpu, gro=options.gro, sending="single")
+    sockets = [SharedSocket() for _ in range(options.subscribers + 1)]
     try:
-        participants = await _connect_all(server, options, peers, tell)
-        for participant in participants:
-            generator.add(participant)
+        participants = await _connect_all(server, options, sockets, tell)
+        for shared, participant in zip(sockets, participants, strict=True):
+            shared.release()
+            generator.add({**participant, "socket": generator.add_socket(shared.fd)})
         generator.start()
         window = await _measure_server(server, generator, options, tell)
-        receivers = [peer.udp.getsockname() for peer in peers[1:]]
+        receivers = [("127.0.0.1", shared.port) for shared in sockets[1:]]
         tell("limit loop")
         limits = await asyncio.to_thread(
             _measure_limits, generator, window.report, receivers, participants[0], server_cpu
@@ -218,21 +219,21 @@ async def measure(options: Options, tell: Callable[[str], None]) -> Measured:
         return window.result(limits, participants[0]["profile"])
     finally:
         generator.stop()
-        for peer in peers:
-            peer.close()
+        for shared in sockets:
+            shared.close()
         await server.close()
 
 
 async def _connect_all(
-    server: Server, options: Options, peers: list[Peer], tell: Callable[[str], None]
+    server: Server, options: Options, sockets: list[SharedSocket], tell: Callable[[str], None]
 ) -> "list[LoadParticipant]":
     """The publisher first."""
     certificate = RTCCertificate.generateCertificate()
     participants = []
-    for index in range(options.subscribers + 1):
-        peer = Peer(server, "benchmark", f"peer-{index}", certificate, options.profile)
-        peers.append(peer)
-        participants.append(await peer.connect(publishes=index == 0))
+    for index, shared in enumerate(sockets):
+        seat = Seat("benchmark", f"peer-{index}", shared, "127.0.0.1")
+        peer = Peer(seat, certificate, options.profile)
+        participants.append(await peer.connect(server, publishes=index == 0))
         tell(f"connected {index + 1} of {options.subscribers + 1}")
     return participants
 

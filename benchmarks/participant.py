@@ -6,6 +6,7 @@ The offer has the layout that pages send (media/negotiation.py). Only loopback c
 import asyncio
 import secrets
 import socket
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -41,6 +42,9 @@ RTX: Final = 97
 VIDEO_SSRC: Final = 0x1000_0001
 AUDIO_SSRC: Final = 0x1000_0002
 CHECK_TIMEOUT_S: Final = 5.0
+HANDSHAKE_TIMEOUT_S: Final = 20.0
+IP_PKTINFO: Final = 8
+"""Of <linux/in.h>; Python has no name for it. Its data: interface, our address, destination."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +79,14 @@ def write_offer(ufrag: str, password: str, fingerprint: str, *, publishes: bool)
             "a=rtcp-mux",
             "a=rtcp-rsize",
         ]
-        lines += _audio_lines() if kind == "audio" else _video_lines()
+        lines += audio_lines() if kind == "audio" else video_lines()
         if publishes and direction == "sendonly":
             ssrc = AUDIO_SSRC if kind == "audio" else VIDEO_SSRC
             lines += [f"a=msid:- {kind}", f"a=ssrc:{ssrc} cname:benchmark"]
     return "\r\n".join([*lines, ""])
 
 
-def _audio_lines() -> list[str]:
+def audio_lines() -> list[str]:
     return [
         f"a=rtpmap:{OPUS} opus/48000/2",
         f"a=rtcp-fb:{OPUS} transport-cc",
@@ -90,7 +94,7 @@ def _audio_lines() -> list[str]:
     ]
 
 
-def _video_lines() -> list[str]:
+def video_lines() -> list[str]:
     feedback = ("goog-remb", "transport-cc", "ccm fir", "nack", "nack pli")
     return [
         f"a=rtpmap:{VP8} VP8/90000",
@@ -127,24 +131,84 @@ def read_answer(sdp: str) -> Answer:
     )
 
 
+class SharedSocket:
+    """One UDP socket for many participants, each with a local address of its own out of 127.0.0.0/8.
+
+    Ours until the generator takes it over: from then on only that may read. `release` when the participants are added.
+    """
+
+    def __init__(self) -> None:
+        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        self._udp.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        self._udp.setblocking(False)
+        self._udp.bind(("0.0.0.0", 0))  # noqa: S104  all of 127.0.0.0/8; nothing but the checked server is answered
+        self._inboxes: dict[str, asyncio.Queue[bytes]] = {}
+        asyncio.get_running_loop().add_reader(self._udp, self._read)
+
+    @property
+    def fd(self) -> int:
+        return self._udp.fileno()
+
+    @property
+    def port(self) -> int:
+        return int(self._udp.getsockname()[1])
+
+    def inbox(self, source: str) -> "asyncio.Queue[bytes]":
+        return self._inboxes.setdefault(source, asyncio.Queue())
+
+    def send(self, data: bytes, source: str, to: tuple[str, int]) -> None:
+        info = struct.pack("=I4s4s", 0, socket.inet_aton(source), bytes(4))
+        self._udp.sendmsg([data], [(socket.IPPROTO_IP, IP_PKTINFO, info)], 0, to)
+
+    def _read(self) -> None:
+        data, ancillary, _, _ = self._udp.recvmsg(2048, 128)
+        for level, kind, info in ancillary:
+            if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO):
+                inbox = self._inboxes.get(socket.inet_ntoa(info[8:12]))
+                if inbox is not None:
+                    inbox.put_nowait(data)
+
+    def release(self) -> None:
+        """Stop reading; the socket stays open for the generator's copy to be made."""
+        asyncio.get_running_loop().remove_reader(self._udp)
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._udp)
+        self._udp.close()
+
+
 class _Link:
-    """aiortc's shape of an ICE transport, over a UDP socket that stays unconnected: the limit loop sends to it too."""
+    """aiortc's shape of an ICE transport, for one participant on a shared socket."""
 
     role = "controlling"
     state = "completed"
 
-    def __init__(self, udp: socket.socket, server: tuple[str, int]) -> None:
-        self._udp = udp
+    def __init__(self, shared: SharedSocket, source: str, server: tuple[str, int], pwd: str) -> None:
+        self._shared = shared
+        self._source = source
         self._server = server
+        self._pwd = pwd
 
     async def _recv(self) -> bytes:
         while True:
-            datagram = await asyncio.get_running_loop().sock_recv(self._udp, 2048)
-            if datagram and 20 <= datagram[0] <= 63:  # the rest may wait for the generator
+            datagram = await self._shared.inbox(self._source).get()
+            if datagram and 20 <= datagram[0] <= 63:
                 return datagram
+            if datagram and datagram[0] < 4:
+                await self._answer_check(datagram)
+
+    async def _answer_check(self, datagram: bytes) -> None:
+        """Janus' ICE checks back although it calls itself lite."""
+        request = stun.parse_message(datagram)
+        if request.message_class is stun.Class.REQUEST:
+            response = stun.Message(stun.Method.BINDING, stun.Class.RESPONSE, request.transaction_id)
+            response.attributes["XOR-MAPPED-ADDRESS"] = self._server
+            response.add_message_integrity(self._pwd.encode())
+            await self._send(bytes(response))
 
     async def _send(self, data: bytes) -> None:
-        await asyncio.get_running_loop().sock_sendto(self._udp, data, self._server)
+        self._shared.send(data, self._source, self._server)
 
     async def stop(self) -> None:
         raise AssertionError("nobody stops a benchmark's link")
@@ -169,38 +233,50 @@ class _Client(RTCDtlsTransport):
                 self.send_key, self.receive_key = (profile.get_key_and_salt(exported, side) for side in (0, 1))
 
 
-class Peer:
-    """One participant with its handshake done. `close` after the generator has taken its socket over."""
+@dataclass(frozen=True)
+class Seat:
+    """Where a participant sits: in which room under which name, and where its datagrams come from."""
 
-    def __init__(self, server: Server, room: str, name: str, certificate: RTCCertificate, profile: str | None) -> None:
-        self._server = server
-        self._room = room
-        self._name = name
+    room: str
+    name: str
+    shared: SharedSocket
+    source: str
+
+
+class Peer:
+    """One participant up to its keys, whatever server it talks to."""
+
+    def __init__(self, seat: Seat, certificate: RTCCertificate, profile: str | None = None) -> None:
+        self._seat = seat
         self._certificate = certificate
         self._profile = profile
-        self._ufrag = secrets.token_hex(4)
-        self._pwd = secrets.token_hex(16)
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
-        self.udp.setblocking(False)
-        self.udp.bind(("127.0.0.1", 0))
+        self.ufrag = secrets.token_hex(4)
+        self.pwd = secrets.token_hex(16)
 
-    async def connect(self, *, publishes: bool) -> "LoadParticipant":
+    @property
+    def fingerprint(self) -> str:
+        (found,) = (f.value for f in self._certificate.getFingerprints() if f.algorithm == "sha-256")
+        return found
+
+    async def connect(self, server: Server, *, publishes: bool) -> "LoadParticipant":
+        """Into a room of ours."""
         sources = {"0": "microphone", "1": "camera"} if publishes else {}
-        where = {"room": self._room, "participant": self._name}
-        await self._server.ask("join", **where, may_publish=list(sources.values()))
-        (fingerprint,) = (f.value for f in self._certificate.getFingerprints() if f.algorithm == "sha-256")
-        sdp = write_offer(self._ufrag, self._pwd, fingerprint, publishes=publishes)
-        reply = await self._server.ask("offer", **where, sdp=sdp, sources=sources)
-        answer = read_answer(reply["sdp"])
+        where = {"room": self._seat.room, "participant": self._seat.name}
+        await server.ask("join", **where, may_publish=list(sources.values()))
+        sdp = write_offer(self.ufrag, self.pwd, self.fingerprint, publishes=publishes)
+        reply = await server.ask("offer", **where, sdp=sdp, sources=sources)
+        return await self.secure(read_answer(reply["sdp"]), publish_spec() if publishes else None)
+
+    async def secure(self, answer: Answer, publish: "LoadPublish | None") -> "LoadParticipant":
+        """ICE check and DTLS. `socket` is left for the generator's number of it."""
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             await self._check(answer)
         client = await self._shake_hands(answer)
-        publish = _publish_spec() if publishes else None
         return {
-            "fd": self.udp.fileno(),
+            "socket": -1,
+            "source": self._seat.source,
             "server": answer.server,
-            "ice_username": f"{answer.ice_ufrag}:{self._ufrag}",
+            "ice_username": f"{answer.ice_ufrag}:{self.ufrag}",
             "ice_password": answer.ice_pwd,
             "profile": _as_profile(client.profile),
             "send_key": client.send_key,
@@ -210,30 +286,28 @@ class Peer:
             "publish": publish,
         }
 
-    def close(self) -> None:
-        self.udp.close()
-
     async def _check(self, answer: Answer) -> None:
         request = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
-        request.attributes["USERNAME"] = f"{answer.ice_ufrag}:{self._ufrag}"
+        request.attributes["USERNAME"] = f"{answer.ice_ufrag}:{self.ufrag}"
         request.attributes["PRIORITY"] = 1
         request.attributes["ICE-CONTROLLING"] = 1
         request.attributes["USE-CANDIDATE"] = None
         request.add_message_integrity(answer.ice_pwd.encode())
-        loop = asyncio.get_running_loop()
-        await loop.sock_sendto(self.udp, bytes(request), answer.server)
-        datagram = await loop.sock_recv(self.udp, 2048)
-        response = stun.parse_message(datagram)
+        seat = self._seat
+        inbox = seat.shared.inbox(seat.source)
+        seat.shared.send(bytes(request), seat.source, answer.server)
+        response = stun.parse_message(await inbox.get())
         if response.message_class is not stun.Class.RESPONSE:
             raise RuntimeError("the server refused the check")
 
     async def _shake_hands(self, answer: Answer) -> _Client:
-        client = _Client(_Link(self.udp, answer.server), [self._certificate])  # type: ignore[arg-type]  # all that it uses
+        client = _Client(_Link(self._seat.shared, self._seat.source, answer.server, self.pwd), [self._certificate])  # type: ignore[arg-type]  # all that it uses
         client._set_role("client")
         if self._profile is not None:
             client._srtp_profiles = [PROFILES[self._profile]]
         fingerprint = RTCDtlsFingerprint("sha-256", answer.fingerprint)
-        await client.start(RTCDtlsParameters([fingerprint], role="server"))
+        async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+            await client.start(RTCDtlsParameters([fingerprint], role="server"))
         if client.state != "connected":
             raise RuntimeError("the handshake failed")
         if client._task is not None:  # it would read on
@@ -241,7 +315,7 @@ class Peer:
         return client
 
 
-def _publish_spec() -> "LoadPublish":
+def publish_spec() -> "LoadPublish":
     return {
         "video_ssrc": VIDEO_SSRC,
         "video_payload_type": VP8,

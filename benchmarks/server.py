@@ -8,9 +8,11 @@ Signaling, control and pages are left out: the packet path is what is measured, 
 import asyncio
 import json
 import os
+import resource
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from media.config import MediaSettings
@@ -29,6 +31,7 @@ class Server:
         self._process = process
         self._requests = process.stdin
         self._answers = process.stdout
+        self._turn = asyncio.Lock()
 
     @classmethod
     async def start(cls, *, cpu: int | None, threads: int = 1, gso: bool = True) -> "Server":
@@ -48,9 +51,10 @@ class Server:
         return server
 
     async def ask(self, do: str, **arguments: object) -> dict[str, Any]:
-        self._requests.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
-        await self._requests.drain()
-        return await self._answer()
+        async with self._turn:
+            self._requests.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
+            await self._requests.drain()
+            return await self._answer()
 
     async def _answer(self) -> dict[str, Any]:
         line = await self._answers.readline()
@@ -77,7 +81,7 @@ async def _work_off(node: MediaNode, request: Mapping[str, Any]) -> dict[str, ob
             answer = await node.negotiate(RoomId(request["room"]), ParticipantId(request["participant"]), offer)
             return {"sdp": answer.sdp}
         case "usage":
-            return {"cpu_ns": time.process_time_ns(), "stats": node.stats()}
+            return {"cpu_ns": time.process_time_ns(), "rss_bytes": _rss_bytes(), "stats": node.stats()}
         case "close":
             await node.close()
             return {}
@@ -106,6 +110,10 @@ async def _serve(arguments: Mapping[str, Any]) -> None:
         if request["do"] == "close":
             return
     await node.close()
+
+
+def _rss_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
 
 
 def _say(answer: Mapping[str, object]) -> None:

@@ -76,7 +76,9 @@ def home_path(actor: Actor) -> str:
     """Where a person's day starts."""
     if actor.is_any(Role.PRACTITIONER):
         return "/therapist/dashboard"
-    return "/admin/appointments" if actor.is_any(Role.ADMIN) else "/dashboard"
+    if actor.is_any(Role.ADMIN):
+        return "/admin/appointments"
+    return "/admin/help-desk" if actor.is_any(Role.SUPPORT) else "/dashboard"
 
 
 @dataclass(frozen=True)
@@ -262,6 +264,8 @@ async def sign_up(
                 session, email=email, name=name, roles=[Role.CLIENT], time_zone=time_zone, now=now
             )
             person_id, purpose = person.id, LinkPurpose.SIGN_UP
+        elif await session.scalar(select(PersonRole.role).where(PersonRole.person_id == person_id).limit(1)) is None:
+            session.add(PersonRole(person_id=person_id, role=Role.CLIENT))  # known as a guest, or by an enquiry
         await _owe_link(session, person_id, purpose, return_path=return_path, now=now)
 
 

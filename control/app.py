@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from control import busy_times, keyfiles, reschedules, security, turn
+from control import busy_times, keyfiles, message_errands, reschedules, security, turn
 from control.api import (
     accounts,
     appointments,
@@ -23,20 +23,30 @@ from control.api import (
     availability_rules,
     calendars,
     chat,
+    clients,
     consents,
+    credits,
+    desk,
+    earnings,
+    enquiries,
     factors,
     files,
     guests,
     health,
     live,
+    mail_in,
     messages,
+    my_practice,
     outbox,
+    payments,
     people,
     practitioners,
     problems,
     ratings,
     recordings,
+    refunds,
     room_control,
+    series,
     session_lists,
     sessions,
     wallet,
@@ -44,14 +54,16 @@ from control.api import (
 )
 from control.api import reschedules as reschedule_routes
 from control.chat import Chat
+from control.client_files import ClientFiles
 from control.config import Settings
-from control.database import Database, upgrade
+from control.database import upgrade
 from control.files import Files
 from control.install import open_database
 from control.keys import (
     ARCHIVE,
     CASHIER,
     CHAT,
+    CLIENT_FILES,
     CLOCK,
     COMPOSER,
     DATABASE,
@@ -76,8 +88,9 @@ from control.keys import (
 )
 from control.limits import Limits, client_address, network_of
 from control.measures import LoopWatch
-from control.messages import remind_unanswered, rules_from
+from control.messages import open_secrets, rules_from
 from control.money.cashier import Cashier
+from control.money.gateways.configured import gateways_of
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
 from control.problems import Problems
@@ -88,7 +101,7 @@ from control.recording_composing import Composer
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.room_news import forward_news
-from control.scheduler import Scheduler
+from control.scheduler import Errand, Scheduler
 from control.second_factor import FactorRules
 from control.session_events import forward_sign_outs, forward_to
 from control.session_watch import SessionWatch
@@ -111,8 +124,11 @@ API_NOUNS = (
     availability,
     availability_rules,
     calendars,
+    clients,
+    my_practice,
     session_lists,
     sessions,
+    series,
     appointments,
     reschedule_routes,
     guests,
@@ -124,9 +140,16 @@ API_NOUNS = (
     ratings,
     practitioners,
     wallet,
+    credits,
+    payments,
+    refunds,
+    earnings,
     webhooks,
     recordings,
     messages,
+    enquiries,
+    mail_in,
+    desk,
 )
 YEAR_S = 31_536_000
 
@@ -149,20 +172,28 @@ def create_app(
     )
     app[LIMITS] = Limits()
     app[LIVE] = LiveBus()
-    app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock)
+    app[MESSAGES] = rules_from(settings.messages, app[INSTALL_KEYS].master_key)
+    opener = partial(open_secrets, app[MESSAGES])
+    app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock, open_secrets=opener)
     app[MEDIA] = media if media is not None else MediaNode(settings.media)
     app[LOOP_WATCH] = LoopWatch()
-    app[MESSAGES] = rules_from(settings.messages, app[INSTALL_KEYS].master_key)
-    app[CASHIER] = cashier = _cashier(settings, app[DATABASE], clock)
+    app[CLIENT_FILES] = ClientFiles(app[DATABASE], app[INSTALL_KEYS].master_key)
+    app[CASHIER] = Cashier(app[DATABASE], gateways_of(settings), clock, hold=settings.booking.hold)
     read_calendars = partial(busy_times.read_due, app[DATABASE], rules=busy_times.rules_from(settings))
     expire_requests = partial(reschedules.expire_due, app[DATABASE])
     app[PROBLEMS] = Problems(app[DATABASE], app[INSTALL_KEYS].master_key)
     escalate = app[PROBLEMS].escalate_due
     app[FILES] = _files(app, settings)
     forget_files = app[FILES].forget_unfinished
-    paying = () if cashier is None else (cashier.run_once,)
-    remind = partial(remind_unanswered, app[DATABASE], app[MESSAGES])
-    errands = (read_calendars, expire_requests, escalate, forget_files, remind, *paying)
+    mine = message_errands.errands(settings.messages, app[DATABASE], app[MESSAGES])
+    errands: tuple[Errand, ...] = (
+        read_calendars,
+        expire_requests,
+        escalate,
+        forget_files,
+        *mine,
+        app[CASHIER].run_once,
+    )
     app[SCHEDULER] = Scheduler(app[DATABASE], clock, errands=errands)
     app[WAITING_ROOM] = WaitingRoom(
         app[DATABASE],
@@ -222,20 +253,6 @@ def _files(app: web.Application, settings: Settings) -> Files:
     )
 
 
-def _cashier(settings: Settings, db: Database, clock: Callable[[], datetime]) -> Cashier | None:
-    payments = settings.payments
-    if payments.stripe_secret_key is None or payments.stripe_webhook_secret is None:
-        return None
-    from control.money.gateways.stripe import StripeGateway  # only who takes cards loads it
-
-    gateway = StripeGateway(
-        payments.stripe_secret_key.get_secret_value(),
-        payments.stripe_webhook_secret.get_secret_value(),
-        api_base=payments.stripe_api_base,
-    )
-    return Cashier(db, gateway, clock, hold=settings.booking.hold)
-
-
 def _add_routes(app: web.Application) -> None:
     app.router.add_get("/signaling", app[HUB].handle)
     for noun in API_NOUNS:
@@ -287,9 +304,7 @@ async def _sessions(app: web.Application) -> AsyncIterator[None]:
     yield
     await app[SESSION_WATCH].close()
     await app[SCHEDULER].close()
-    cashier = app[CASHIER]
-    if cashier is not None:
-        await cashier.close()
+    await app[CASHIER].close()
 
 
 async def _loop_watch(app: web.Application) -> AsyncIterator[None]:

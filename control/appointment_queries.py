@@ -141,7 +141,7 @@ async def get_for(db: Database, actor: Actor, appointment_id: str) -> SessionVie
 
 def _mine(actor: Actor) -> Any:
     """Appointments of the person in any role."""
-    return or_(Appointment.client_id == actor.person_id, _led_by(actor), _guest_at(actor))
+    return or_(Appointment.client_id == actor.person_id, led_by(actor), _guest_at(actor))
 
 
 def _guest_at(actor: Actor) -> ColumnElement[bool]:
@@ -149,7 +149,7 @@ def _guest_at(actor: Actor) -> ColumnElement[bool]:
     return Appointment.id.in_(invited)
 
 
-def _led_by(actor: Actor) -> ColumnElement[bool]:
+def led_by(actor: Actor) -> ColumnElement[bool]:
     """Appointments a practitioner knows of: secured at least, and activated where the practice asks for that."""
     return and_(
         Appointment.practitioner_id == actor.person_id,
@@ -176,10 +176,16 @@ async def past_for(db: Database, actor: Actor, now: datetime, *, limit: int = MO
     return await _views(db, actor, query.order_by(Appointment.starts_at.desc(), Appointment.id).limit(limit))
 
 
+async def series_of(db: Database, actor: Actor, series_id: str) -> tuple[SessionView, ...]:
+    """The sessions a client booked together, by time; empty for anybody else."""
+    query = _select().where(Appointment.series_id == series_id, Appointment.client_id == actor.person_id)
+    return await _views(db, actor, query.order_by(Appointment.starts_at, Appointment.id))
+
+
 async def led_between(db: Database, actor: Actor, span: Span) -> tuple[SessionView, ...]:
     """A practitioner's appointments that touch `span` (shorter ones than a day), by time."""
     query = _select().where(
-        _led_by(actor),
+        led_by(actor),
         Appointment.starts_at < span.end,
         Appointment.starts_at > span.start - LONGEST,
         Appointment.ends_at > span.start,
@@ -240,7 +246,7 @@ async def _listed_for(session: AsyncSession, actor: Actor, party: Party) -> Colu
     if party is Party.ADMIN:
         return true()
     if party is Party.PRACTITIONER:
-        return _led_by(actor)
+        return led_by(actor)
     mine = Appointment.client_id == actor.person_id
     # Most people are nobody's guest, and an OR would cost them the index their list is sorted by.
     is_guest = await session.scalar(select(exists().where(Guest.person_id == actor.person_id)))

@@ -289,7 +289,7 @@ async def first_free_of_all(
         )
         taken = _merged_of_all(ids, found)
     first: dict[str, tuple[str, datetime]] = {}
-    for service in rows:
+    for service in sorted(rows, key=lambda one: wanted.index(one.id)):  # the first named wins among equals
         who = service.practitioner_id
         start = first_free(windows[who], rules_of(service), taken[who], Span(max(span.start, now), span.end), now)
         if start is not None and (who not in first or start < first[who][1]):

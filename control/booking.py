@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.accounts import Actor
-from control.appointment_moves import advance, load, move, party_of
+from control.appointment_moves import advance, load, move, party_of, tell_paid
 from control.appointment_queries import SessionView, view
 from control.appointment_states import SLOT_HOLDING, Event, State
 from control.audit import record
@@ -36,7 +36,7 @@ from control.lifecycle import BOUNDS, Bounds, Party
 from control.models.appointments import Appointment
 from control.models.people import Role
 from control.money import payments
-from control.money.payments import CARD_METHODS, Method
+from control.money.payments import GATEWAY_METHODS, Method
 from control.money.policy import PLATFORM_FEE_BP
 from control.slots import Slot, Span, all_slots
 
@@ -100,12 +100,12 @@ async def book(db: Database, actor: Actor, wanted: Wanted, *, terms: Terms = TER
 async def _look(db: Database, wanted: Wanted, now: datetime) -> tuple[Offer, Holders]:
     async with db.reading() as session:
         offer = await offer_of(session, wanted.service_id)
-        slot = await _offered_slot(session, offer, wanted, now)
-        holders = await _holders(session, offer, offer.rules.busy(slot.start), now)
+        slot = await offered_slot(session, offer, wanted, now)
+        holders = await holders_of(session, offer, offer.rules.busy(slot.start), now)
         return offer, holders
 
 
-async def _holders(session: AsyncSession, offer: Offer, busy: Span, now: datetime) -> Holders:
+async def holders_of(session: AsyncSession, offer: Offer, busy: Span, now: datetime) -> Holders:
     found = await session.execute(
         select(Appointment.client_id, Appointment.booking_key).where(
             taken_over(offer.service.practitioner_id, busy, now)
@@ -129,7 +129,7 @@ async def _earlier_or_taken(db: Database, actor: Actor, offer: Offer, wanted: Wa
 
 async def _loss(db: Database, offer: Offer, wanted: Wanted, now: datetime) -> tuple[Holders, list[dict[str, str]]]:
     async with db.reading() as session:
-        holders = await _holders(session, offer, offer.rules.busy(wanted.start), now)
+        holders = await holders_of(session, offer, offer.rules.busy(wanted.start), now)
         return holders, await _nearest(session, offer, wanted, now)
 
 
@@ -148,7 +148,7 @@ async def _booked_under(session: AsyncSession, actor: Actor, wanted: Wanted) -> 
     return earlier
 
 
-async def _offered_slot(session: AsyncSession, offer: Offer, wanted: Wanted, now: datetime) -> Slot:
+async def offered_slot(session: AsyncSession, offer: Offer, wanted: Wanted, now: datetime) -> Slot:
     if wanted.start <= now:
         raise Invalid("start_past", "This time has passed.", pointer="/start")
     span = Span(wanted.start, wanted.start + offer.rules.length)
@@ -184,12 +184,12 @@ async def _hold(
     practitioner_id = offer.service.practitioner_id
     await lock_calendar(session, practitioner_id)
     busy = offer.rules.busy(wanted.start)
-    if await _holders(session, offer, busy, now):
+    if await holders_of(session, offer, busy, now):
         raise SlotTaken
     offer = await offer_of(session, wanted.service_id)
-    slot = await _offered_slot(session, offer, wanted, now)
-    await _expire_stale(session, practitioner_id, offer.rules.busy(slot.start), now)
-    row = _new_row(actor, offer, slot, wanted, terms, now)
+    slot = await offered_slot(session, offer, wanted, now)
+    await expire_stale(session, practitioner_id, offer.rules.busy(slot.start), now)
+    row = new_row(actor, offer, slot, wanted, terms, now)
     session.add(row)
     await session.flush()
     record(session, actor, "appointment.book", f"appointment:{row.id}", {"to": State.PENDING}, now=now)
@@ -199,11 +199,14 @@ async def _hold(
     return await view(session, actor, row.id)
 
 
-def _new_row(actor: Actor, offer: Offer, slot: Slot, wanted: Wanted, terms: Terms, now: datetime) -> Appointment:
+def new_row(
+    actor: Actor, offer: Offer, slot: Slot, wanted: Wanted, terms: Terms, now: datetime, *, series_id: str | None = None
+) -> Appointment:
     service, profile = offer.service, offer.profile
     busy = offer.rules.busy(slot.start)
     return Appointment(
         id=new_id(),
+        series_id=series_id,
         practitioner_id=service.practitioner_id,
         client_id=actor.person_id,
         service_id=service.id,
@@ -240,7 +243,7 @@ def _seconds(span: timedelta) -> int:
     return round(span.total_seconds())
 
 
-async def _expire_stale(session: AsyncSession, practitioner_id: str, busy: Span, now: datetime) -> None:
+async def expire_stale(session: AsyncSession, practitioner_id: str, busy: Span, now: datetime) -> None:
     """Holds that ran out still stand in the way of the database's overlap rule."""
     stale = await session.scalars(
         select(Appointment).where(
@@ -270,21 +273,24 @@ async def pay(db: Database, actor: Actor, appointment_id: str, method: Method, *
             row = await load(session, appointment_id)
             if party_of(actor, row) is not Party.CLIENT:
                 raise Forbidden("not_client", "The client pays for this session.")
-            return await _pay(session, actor, row, method, now)
+            return await pay_in(session, actor, row, method, now)
     except Conflict as refusal:
         if refusal.code == "insufficient_funds":
             await payments.note_failure(db, appointment_id, method, refusal.code, now=now)
         raise
 
 
-async def _pay(session: AsyncSession, actor: Actor, row: Appointment, method: Method, now: datetime) -> SessionView:
+async def pay_in(session: AsyncSession, actor: Actor, row: Appointment, method: Method, now: datetime) -> SessionView:
+    """`pay` inside the caller's transaction, for the client."""
     if row.state == State.PENDING:
         if row.hold_expires_at is not None and row.hold_expires_at <= now:
             raise Conflict("hold_expired", "This time is no longer held for you. Choose it once more.")
-        if (method is Method.FREE) != (row.price_minor == 0) or method in CARD_METHODS:
+        if (method is Method.FREE) != (row.price_minor == 0) or method in GATEWAY_METHODS:
             raise Invalid("payment_method_invalid", "This session can't be paid in this way.")
         if await move(session, row, Event.SECURE, actor=actor, party=Party.CLIENT, now=now):
-            await payments.hold(session, row, method, now=now)
+            payment = await payments.hold(session, row, method, now=now)
+            if method is Method.WALLET:
+                await tell_paid(session, row, payment.amount_minor, now)
     if row.state in SLOT_HOLDING and row.state != State.PENDING:
         return await view(session, actor, row.id)
     raise Conflict("not_payable", "There is nothing to pay for this session any more.", status_now=row.state)

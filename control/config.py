@@ -32,6 +32,13 @@ def _origin(text: str) -> str:
     return text.rstrip("/")
 
 
+def _web_address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or any(one in text for one in "; ,'\""):
+        raise ValueError("wanted an address like https://js.example.org/v3/")
+    return text
+
+
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
 
@@ -96,6 +103,10 @@ class PracticeSettings(Section):
     """IANA zone for people who have not chosen one."""
     contact_email: str = Field("", max_length=254)
     """Where people can write to."""
+    tax_number: str = Field("", max_length=40)
+    """Tax number; with it, `address` and `vat_basis_points` set, receipts are invoices."""
+    vat_basis_points: int | None = Field(None, ge=0, le=10_000)
+    """Value-added tax contained in prices, in hundredths of a percent; 0 for exempt, nothing for receipts only."""
 
 
 def _turn_url(text: str) -> str:
@@ -198,6 +209,12 @@ class NoticeSettings(Section):
         return tuple(timedelta(minutes=minutes) for minutes in self.reminders_minutes)
 
 
+def _mail_address(text: str) -> str:
+    if not re.fullmatch(r"[^@+\s]{1,20}@[^@\s]{3,180}", text):
+        raise ValueError("wanted an address like reply@example.org, with at most 20 characters before the @")
+    return text.lower()
+
+
 class MessageSettings(Section):
     monitored: bool = True
     """Staff may read messages for training; every read is logged and shown to the people. They are told before."""
@@ -205,6 +222,21 @@ class MessageSettings(Section):
     """What people read above a message while messages are monitored; a changed text is shown to everybody anew."""
     reminder_hours: tuple[Annotated[int, Field(ge=1, le=720)], ...] = (24, 72)
     """How long after a client's unanswered message its practitioner is reminded of it."""
+
+    reply_address: Annotated[str, AfterValidator(_mail_address)] | None = None
+    """Address whose `reply+…@` variants come back by the webhook or mailbox below: replies to e-mailed answers."""
+    mail_webhook_secret: SecretStr | None = None
+    """Secret shared with what posts received e-mails to `/api/webhooks/mail`, signed (README)."""
+    imap_host: str | None = None
+    """Mailbox that replies are fetched from, by IMAP with TLS, where no webhook brings them."""
+    imap_port: int = Field(993, ge=1, le=65535)
+    """Its port."""
+    imap_username: str = Field("", max_length=254)
+    """Name to sign in to the mailbox."""
+    imap_password: SecretStr | None = None
+    """Password of the mailbox."""
+    imap_seconds: int = Field(60, ge=10, le=3_600)
+    """How often the mailbox is looked into."""
 
     @model_validator(mode="after")
     def _reminders_grow(self) -> "MessageSettings":
@@ -271,13 +303,25 @@ class BookingSettings(Section):
 
 class PaymentSettings(Section):
     stripe_secret_key: SecretStr | None = None
-    """Secret key of the practice's Stripe account; without one nobody pays by card."""
+    """Secret key of the practice's Stripe account; without one nobody pays by Stripe."""
     stripe_publishable_key: str = Field("", max_length=255)
     """Publishable key of the same account, for the pay page."""
     stripe_webhook_secret: SecretStr | None = None
     """Signing secret of the webhook endpoint `/api/webhooks/stripe`."""
     stripe_api_base: Annotated[str, AfterValidator(_origin)] | None = None
     """Another address of Stripe's API, for tests."""
+    stripe_script: Annotated[str, AfterValidator(_web_address)] = "https://js.stripe.com/v3/"
+    """Stripe's script with the card field, loaded by pay pages when somebody chooses to pay by card."""
+    razorpay_key_id: str = Field("", max_length=64)
+    """Key id of the practice's Razorpay account; without Stripe's and Razorpay's keys there is a test gateway only."""
+    razorpay_key_secret: SecretStr | None = None
+    """Key secret of the same account."""
+    razorpay_webhook_secret: SecretStr | None = None
+    """Signing secret of the webhook endpoint `/api/webhooks/razorpay`."""
+    razorpay_api_base: Annotated[str, AfterValidator(_origin)] | None = None
+    """Another address of Razorpay's API, for tests."""
+    refund_request_days: int = Field(7, ge=0, le=365)
+    """How many days after a session, or a purchase, a client can ask for the money back."""
 
     @model_validator(mode="after")
     def _stripe_is_whole(self) -> "PaymentSettings":
@@ -286,9 +330,29 @@ class PaymentSettings(Section):
             raise ValueError("stripe_secret_key, stripe_publishable_key and stripe_webhook_secret come together")
         return self
 
+    @model_validator(mode="after")
+    def _razorpay_is_whole(self) -> "PaymentSettings":
+        given = (self.razorpay_key_id, self.razorpay_key_secret, self.razorpay_webhook_secret)
+        if any(given) and not all(given):
+            raise ValueError("razorpay_key_id, razorpay_key_secret and razorpay_webhook_secret come together")
+        return self
+
     @property
-    def takes_cards(self) -> bool:
+    def takes_stripe(self) -> bool:
         return self.stripe_secret_key is not None
+
+    @property
+    def takes_razorpay(self) -> bool:
+        return self.razorpay_key_secret is not None
+
+    @property
+    def refund_request_span(self) -> timedelta:
+        return timedelta(days=self.refund_request_days)
+
+    @property
+    def is_test_only(self) -> bool:
+        """No gateway of the real world: payments go to the test gateway."""
+        return not (self.takes_stripe or self.takes_razorpay)
 
 
 class CalendarSettings(Section):

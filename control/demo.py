@@ -7,7 +7,8 @@ may import this file's people.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
+from itertools import product
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import delete, select
@@ -20,7 +21,7 @@ from control.consents import Purpose, owner_of
 from control.database import Database
 from control.models.consents import ConsentText
 from control.models.people import Person, Role
-from control.models.practice import AvailabilityWindow, PractitionerProfile, Service
+from control.models.practice import AvailabilityRule, AvailabilityWindow, PractitionerProfile, Service
 from control.money.payments import top_up
 from control.slots import wall_to_utc
 
@@ -107,8 +108,7 @@ async def load(db: Database, *, now: datetime) -> Sequence[SignIn]:
                 await _add(session, who, hashes[who.email], now)
         await _publish_texts(session, now)
         for practitioner in (AMARA, ELIO):
-            person_id = await _id_of(session, practitioner)
-            await _open_days(session, person_id, practitioner.time_zone, now)
+            await _open_week(session, practitioner, now)
         mina = await _id_of(session, MINA)
         await top_up(session, None, mina, WALLET_MINOR, CURRENCY, key=f"demo:{mina}", now=now)
     await open_soon(db, now=now)
@@ -235,25 +235,34 @@ async def _publish_texts(session: AsyncSession, now: datetime) -> None:
                 await session.flush()
 
 
-async def _open_days(session: AsyncSession, practitioner_id: str, zone_name: str, now: datetime) -> None:
-    """Working hours of the coming weekdays, each added once."""
-    zone = ZoneInfo(zone_name)
-    today = now.astimezone(zone).date()
-    found = await session.execute(
-        select(AvailabilityWindow.local_date, AvailabilityWindow.local_start).where(
-            AvailabilityWindow.practitioner_id == practitioner_id, AvailabilityWindow.service_id.is_(None)
-        )
+async def _open_week(session: AsyncSession, who: SignIn, now: datetime) -> None:
+    """Working hours of every weekday for DAYS_AHEAD days, as weekly rules; loading again extends them.
+
+    Short sessions are left out: their own windows (`open_soon`) would lie across these.
+    """
+    practitioner_id = await _id_of(session, who)
+    today = now.astimezone(ZoneInfo(who.time_zone)).date()
+    last = (today + timedelta(days=DAYS_AHEAD)).isoformat()
+    rules = await session.scalars(select(AvailabilityRule).where(AvailabilityRule.practitioner_id == practitioner_id))
+    known = {(rule.weekday, rule.local_start, rule.service_id): rule for rule in rules}
+    services = await session.scalars(
+        select(Service.id).where(Service.practitioner_id == practitioner_id, Service.name != SHORT.name)
     )
-    known = {(local_date, local_start) for local_date, local_start in found}
-    for day in _weekdays(today, DAYS_AHEAD):
-        for opens, closes in HOURS:
-            start, end = wall_to_utc(day, opens, zone), wall_to_utc(day, closes, zone)
-            if end > now and (day.isoformat(), f"{opens:%H:%M}") not in known:
-                session.add(_window(practitioner_id, None, zone, start, end, now))
-
-
-def _weekdays(first: date, days: int) -> Iterator[date]:
-    for n in range(days):
-        day = first + timedelta(days=n)
-        if day.weekday() < SATURDAY:
-            yield day
+    for service_id, weekday, (opens, closes) in product(services.all(), range(SATURDAY), HOURS):
+        there = known.get((weekday, f"{opens:%H:%M}", service_id))
+        if there is not None:
+            there.valid_until = max(there.valid_until or last, last)
+            continue
+        session.add(
+            AvailabilityRule(
+                practitioner_id=practitioner_id,
+                service_id=service_id,
+                weekday=weekday,
+                local_start=f"{opens:%H:%M}",
+                local_end=f"{closes:%H:%M}",
+                time_zone=who.time_zone,
+                valid_from=today.isoformat(),
+                valid_until=last,
+                created_at=now,
+            )
+        )

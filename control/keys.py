@@ -9,6 +9,7 @@ from aiohttp import web
 if TYPE_CHECKING:
     from control.accounts import Actor
     from control.chat import Chat
+    from control.client_files import ClientFiles
     from control.config import Settings
     from control.database import Database
     from control.errors import Problem
@@ -50,9 +51,9 @@ LIVE: web.AppKey["LiveBus"] = web.AppKey("holdspace.live")
 LOOP_WATCH: web.AppKey["LoopWatch"] = web.AppKey("holdspace.loop_watch")
 WAITING_ROOM: web.AppKey["WaitingRoom"] = web.AppKey("holdspace.waiting_room")
 SCHEDULER: web.AppKey["Scheduler"] = web.AppKey("holdspace.scheduler")
-# None without a payment gateway's keys.
-CASHIER: web.AppKey["Cashier | None"] = web.AppKey("holdspace.cashier")
+CASHIER: web.AppKey["Cashier"] = web.AppKey("holdspace.cashier")
 SESSION_WATCH: web.AppKey["SessionWatch"] = web.AppKey("holdspace.session_watch")
+CLIENT_FILES: web.AppKey["ClientFiles"] = web.AppKey("holdspace.client_files")
 CHAT: web.AppKey["Chat"] = web.AppKey("holdspace.chat")
 PROBLEMS: web.AppKey["Problems"] = web.AppKey("holdspace.problems")
 FILES: web.AppKey["Files"] = web.AppKey("holdspace.files")

@@ -16,9 +16,9 @@ from sqlalchemy.orm import aliased
 from control.accounts import Actor
 from control.database import Database
 from control.errors import NotFound
-from control.messages import MessageRules, sealed_context
+from control.messages import STAFF, MessageRules, sealed_context
 from control.models.messages import Conversation, ConversationReader, Message
-from control.models.people import Person
+from control.models.people import Person, PersonRole
 from control.paging import Page, Place, Wanted, after, cut
 from control.sealing import Sealer, Unsealable
 
@@ -26,6 +26,7 @@ MOST_SEARCHED = 2_000  # messages one search opens: about 20 ms of one core
 MOST_SHOWN = 500  # messages of one conversation on one page
 MOST_FOUND = 50
 EXCERPT = 160  # characters
+SUPPORT_NAME = "Practice support"
 UNREADABLE = "(This message can't be opened with the server's present key.)"
 
 _practitioner = aliased(Person)
@@ -49,6 +50,10 @@ class ConversationView:
     unread: int
     other_read_seq: int
     unanswered: int
+    is_enquiry: bool
+    """By somebody who is not a member, as the other side sees it."""
+    closed_at: datetime | None
+    assigned_to_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +79,17 @@ class Found:
 
 
 def _is_mine(actor: Actor) -> ColumnElement[bool]:
-    return or_(Conversation.practitioner_id == actor.person_id, Conversation.person_id == actor.person_id)
+    """As messages.takes_part says it of one."""
+    mine = or_(Conversation.practitioner_id == actor.person_id, Conversation.person_id == actor.person_id)
+    return or_(mine, Conversation.practitioner_id.is_(None)) if actor.is_any(*STAFF) else mine
 
 
 def _select(actor: Actor) -> Select[*tuple[Any, ...]]:
     mine = and_(_mine.conversation_id == Conversation.id, _mine.person_id == actor.person_id)
-    theirs = and_(_theirs.conversation_id == Conversation.id, _theirs.person_id != actor.person_id)
+    theirs = select(func.max(_theirs.read_seq)).where(
+        _theirs.conversation_id == Conversation.id, _theirs.person_id != actor.person_id
+    )
+    member = select(PersonRole.person_id).where(PersonRole.person_id == Conversation.person_id).exists()
     last = and_(Message.conversation_id == Conversation.id, Message.seq == Conversation.last_seq)
     return (
         select(
@@ -89,13 +99,13 @@ def _select(actor: Actor) -> Select[*tuple[Any, ...]]:
             _practitioner.name.label("practitioner_name"),
             _person.name.label("person_name"),
             func.coalesce(_mine.read_seq, 0).label("read_seq"),
-            func.coalesce(_theirs.read_seq, 0).label("other_read_seq"),
+            func.coalesce(theirs.scalar_subquery(), 0).label("other_read_seq"),
+            member.label("is_member"),
         )
         .join(Message, last)
         .join(_person, _person.id == Conversation.person_id)
         .outerjoin(_practitioner, _practitioner.id == Conversation.practitioner_id)
         .outerjoin(_mine, mine)
-        .outerjoin(_theirs, theirs)
         .where(_is_mine(actor))
     )
 
@@ -106,7 +116,7 @@ def _view(found: Any, actor: Actor, sealer: Sealer) -> ConversationView:
     return ConversationView(
         id=row.id,
         other_id=(row.practitioner_id or "") if asks else row.person_id,
-        other_name=(found.practitioner_name or "") if asks else found.person_name,
+        other_name=(found.practitioner_name or SUPPORT_NAME) if asks else found.person_name,
         practitioner_id=row.practitioner_id,
         last_seq=row.last_seq,
         last_at=row.last_message_at,
@@ -115,6 +125,9 @@ def _view(found: Any, actor: Actor, sealer: Sealer) -> ConversationView:
         unread=row.last_seq - found.read_seq,
         other_read_seq=found.other_read_seq,
         unanswered=row.unanswered,
+        is_enquiry=not asks and not found.is_member,
+        closed_at=row.closed_at,
+        assigned_to_id=row.assigned_to_id,
     )
 
 
@@ -151,14 +164,13 @@ async def messages_of(
         mine = select(Conversation.id).where(Conversation.id == conversation_id, _is_mine(actor))
         if await session.scalar(mine) is None:
             raise NotFound
-        rows = await read_messages(session, conversation_id, before=before, limit=limit)
-    return tuple(_message(rules.sealer, row, name) for row, name in reversed(rows))
+        return await messages_in(session, rules, conversation_id, before=before, limit=limit)
 
 
-async def read_messages(
-    session: AsyncSession, conversation_id: str, *, before: int | None = None, limit: int
-) -> Sequence[Any]:
-    """(message, author's name), the newest first. Who may see them is the caller's to know."""
+async def messages_in(
+    session: AsyncSession, rules: MessageRules, conversation_id: str, *, before: int | None = None, limit: int
+) -> tuple[MessageView, ...]:
+    """The newest `limit`, oldest first. Who may see them is the caller's to know."""
     query = (
         select(Message, Person.name)
         .join(Person, Person.id == Message.author_id)
@@ -166,7 +178,8 @@ async def read_messages(
     )
     if before is not None:
         query = query.where(Message.seq < before)
-    return (await session.execute(query.order_by(Message.seq.desc()).limit(min(limit, MOST_SHOWN)))).all()
+    rows = (await session.execute(query.order_by(Message.seq.desc()).limit(min(limit, MOST_SHOWN)))).all()
+    return tuple(_message(rules.sealer, row, name) for row, name in reversed(rows))
 
 
 def _message(sealer: Sealer, row: Message, name: str) -> MessageView:
@@ -209,7 +222,7 @@ async def search(db: Database, rules: MessageRules, actor: Actor, words_untruste
 def _matching(rows: Sequence[Any], actor: Actor, sealer: Sealer, words: list[str]) -> tuple[Found, ...]:
     found: list[Found] = []
     for row, person_id, person_name, practitioner_name in rows:
-        name = (practitioner_name or "") if actor.person_id == person_id else person_name
+        name = (practitioner_name or SUPPORT_NAME) if actor.person_id == person_id else person_name
         text = opened(sealer, row.conversation_id, row.seq, row.sealed)
         searched = f"{name}\n{text}".casefold()
         if all(word in searched for word in words):

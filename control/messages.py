@@ -7,6 +7,7 @@
 The conversation's row is locked first, so numbers are given in the order of commits. Reads: message_queries.py.
 """
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,17 +21,20 @@ from control.accounts import Actor
 from control.appointment_states import State
 from control.config import MessageSettings
 from control.database import Database, new_id, publish
-from control.errors import Conflict, Forbidden, Invalid, NotFound
+from control.errors import Forbidden, Invalid, NotFound
 from control.message_events import MessageStored
 from control.models.appointments import Appointment
 from control.models.messages import Conversation, ConversationReader, Message
-from control.models.people import Person, Role
+from control.models.people import Person, PersonRole, Role
 from control.models.practice import PractitionerProfile
 from control.monitoring import NOT_MONITORED, WritingNotice, require_acknowledgement
 from control.notices.outbox import Notice, NoticeKind, enqueue
+from control.reply_addresses import ReplyAddresses
 from control.sealing import Sealer
 
 MOST_TEXT_LENGTH = 4_000  # characters: a long letter; more is a document and belongs into a file
+STAFF = (Role.SUPPORT, Role.ADMIN)
+OUTBOX_CONTEXT = "answer in the outbox"
 MAIL_AFTER = timedelta(minutes=1)  # who has the conversation open reads within it, and gets no e-mail
 
 
@@ -41,13 +45,19 @@ class MessageRules:
     sealer: Sealer
     notice: WritingNotice
     remind_after: tuple[timedelta, ...] = (timedelta(hours=24), timedelta(hours=72))
+    replies: ReplyAddresses | None = None
+    """None: e-mailed replies have no way in."""
 
 
 def rules_from(settings: MessageSettings, master_key: bytes) -> MessageRules:
     monitored = settings.monitored
     notice = WritingNotice(settings.notice if monitored else NOT_MONITORED, monitored)
+    address = settings.reply_address
     return MessageRules(
-        Sealer(master_key, "messages"), notice, tuple(timedelta(hours=hours) for hours in settings.reminder_hours)
+        Sealer(master_key, "messages"),
+        notice,
+        tuple(timedelta(hours=hours) for hours in settings.reminder_hours),
+        None if address is None else ReplyAddresses(address, master_key),
     )
 
 
@@ -63,7 +73,7 @@ class Written:
 class Pair:
     """Between whom a conversation is."""
 
-    practitioner_id: str
+    practitioner_id: str | None  # none: with the practice itself
     person_id: str
 
 
@@ -141,8 +151,18 @@ async def write_to(
     """A message to somebody, in the one conversation the two have; begun with it if there is none."""
     async with db.transaction() as session:
         pair = await pair_with(session, actor, other_id)
-        conversation_id = await _begin(db, session, pair, now)
-        return await _write(session, rules, actor, conversation_id, text, seen_notice, now)
+        await require_acknowledgement(session, actor, rules.notice, seen_notice, now=now)
+        return await add_message(session, rules, actor, await begin(session, pair, now), text, now=now)
+
+
+async def write_to_support(
+    db: Database, rules: MessageRules, actor: Actor, text: str, *, seen_notice: str | None = None, now: datetime
+) -> Written:
+    """A message to the practice itself: each person has one conversation with it."""
+    async with db.transaction() as session:
+        await require_acknowledgement(session, actor, rules.notice, seen_notice, now=now)
+        row = await begin(session, Pair(None, actor.person_id), now)
+        return await add_message(session, rules, actor, row, text, now=now)
 
 
 async def write(
@@ -157,13 +177,14 @@ async def write(
 ) -> Written:
     """A message in a conversation of the writer's. Raises NotFound for a stranger."""
     async with db.transaction() as session:
-        return await _write(session, rules, actor, conversation_id, text, seen_notice, now)
+        row = await locked(session, actor, conversation_id)
+        await require_acknowledgement(session, actor, rules.notice, seen_notice, now=now)
+        return await add_message(session, rules, actor, row, text, now=now)
 
 
-async def _begin(db: Database, session: AsyncSession, pair: Pair, now: datetime) -> str:
-    """Two people who write to each other for the first time at once get one conversation."""
-    insert = sqlite.insert if db.is_sqlite else postgresql.insert
-    values: Mapping[str, Any] = {
+async def begin(session: AsyncSession, pair: Pair, now: datetime) -> Conversation:
+    """The conversation of the two, made if need be and locked; two who begin at the same moment get one."""
+    values: dict[str, Any] = {
         "id": new_id(),
         "practitioner_id": pair.practitioner_id,
         "person_id": pair.person_id,
@@ -173,28 +194,26 @@ async def _begin(db: Database, session: AsyncSession, pair: Pair, now: datetime)
         "reminders_sent": 0,
         "created_at": now,
     }
-    unique = [Conversation.practitioner_id, Conversation.person_id]
-    await session.execute(insert(Conversation).values(**values).on_conflict_do_nothing(index_elements=unique))
-    found = await find(session, pair)
-    if found is None:
-        raise Conflict("conversation_busy", "Please send it again.")
-    return found
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    await session.execute(insert(Conversation).values(**values).on_conflict_do_nothing())
+    return await session.get_one(Conversation, await find(session, pair), with_for_update=True)
 
 
-async def _write(
+async def add_message(
     session: AsyncSession,
     rules: MessageRules,
     actor: Actor,
-    conversation_id: str,
+    row: Conversation,
     text: str,
-    seen_notice: str | None,
+    *,
+    monitored: bool | None = None,
     now: datetime,
 ) -> Written:
+    """A message in the locked conversation `row`, by somebody who may. `monitored`: what they were told, else now's."""
     text = checked_text(text)
-    row = await locked(session, actor, conversation_id)
-    await require_acknowledgement(session, actor, rules.notice, seen_notice, now=now)
     row.last_seq += 1
     row.last_message_at = now
+    row.closed_at = None
     _count_unanswered(row, rules, actor, now)
     message = Message(
         id=new_id(),
@@ -202,14 +221,17 @@ async def _write(
         seq=row.last_seq,
         author_id=actor.person_id,
         sealed=rules.sealer.seal(text, sealed_context(row.id, row.last_seq)),
-        monitored=rules.notice.monitored,
+        monitored=rules.notice.monitored if monitored is None else monitored,
         created_at=now,
     )
     session.add(message)
     await session.flush()
-    await _tell_other(session, actor, row, now)
+    people = await people_of(session, row)
+    for person_id in people:
+        if person_id != actor.person_id:
+            await _tell(session, rules, actor, row, person_id, text, now)
     await _read_to(session, actor.person_id, row.id, row.last_seq)
-    publish(session, MessageStored(row.id, people_of(row), actor.person_id, row.last_seq))
+    publish(session, MessageStored(row.id, people, actor.person_id, row.last_seq))
     return Written(message.id, row.id, row.last_seq, now)
 
 
@@ -220,14 +242,29 @@ def checked_text(text: str) -> str:
     return text
 
 
-def people_of(row: Conversation) -> tuple[str, ...]:
-    return (row.person_id,) if row.practitioner_id is None else (row.practitioner_id, row.person_id)
+def takes_part(actor: Actor, row: Conversation) -> bool:
+    """Whose it is; those with the practice itself are of all its staff."""
+    if row.practitioner_id is None and actor.is_any(*STAFF):
+        return True
+    return actor.person_id in (row.practitioner_id, row.person_id)
+
+
+async def people_of(session: AsyncSession, row: Conversation) -> tuple[str, ...]:
+    """Whom a message in it concerns; of the practice: who has taken it, else all of support, else the admins."""
+    if row.practitioner_id is not None:
+        return (row.practitioner_id, row.person_id)
+    if row.assigned_to_id is not None:
+        return (row.assigned_to_id, row.person_id)
+    staff = select(PersonRole.person_id).where(PersonRole.person_id != row.person_id)
+    support = (await session.scalars(staff.where(PersonRole.role == Role.SUPPORT))).all()
+    others = support or (await session.scalars(staff.where(PersonRole.role == Role.ADMIN))).all()
+    return (row.person_id, *others)
 
 
 async def locked(session: AsyncSession, actor: Actor, conversation_id: str) -> Conversation:
     """The conversation, nobody else writing in it until the commit. Raises NotFound for a stranger."""
     row = await session.get(Conversation, conversation_id, with_for_update=True)
-    if row is None or actor.person_id not in people_of(row):
+    if row is None or not takes_part(actor, row):
         raise NotFound
     return row
 
@@ -243,23 +280,53 @@ def _count_unanswered(row: Conversation, rules: MessageRules, actor: Actor, now:
         row.remind_at = now + rules.remind_after[0] if rules.remind_after else None
 
 
-async def _tell_other(session: AsyncSession, actor: Actor, row: Conversation, now: datetime) -> None:
-    """One notice for all that came since they last looked."""
-    for person_id in people_of(row):
-        if person_id == actor.person_id:
-            continue
-        reader = await session.get(ConversationReader, (row.id, person_id))
-        if (0 if reader is None else reader.read_seq) < row.last_seq - 1:
-            continue
-        facts = {
-            "from_name": actor.name,
-            "path": path_of(row.id),
-            "conversation_id": row.id,
-            "reader_id": person_id,
-            "seq": row.last_seq,
-        }
-        notice = Notice(NoticeKind.NEW_MESSAGE, person_id, extra=facts)
-        await enqueue(session, notice, now=now, mail_at=now + MAIL_AFTER)
+async def _tell(
+    session: AsyncSession,
+    rules: MessageRules,
+    actor: Actor,
+    row: Conversation,
+    person_id: str,
+    text: str,
+    now: datetime,
+) -> None:
+    """One notice for all that came since they last looked; who is no member gets each answer itself, by e-mail."""
+    facts: dict[str, Any] = {
+        "from_name": actor.name,
+        "path": path_of(row.id),
+        "conversation_id": row.id,
+        "reader_id": person_id,
+        "seq": row.last_seq,
+    }
+    if person_id == row.person_id and not await is_member(session, person_id):
+        if rules.replies is not None:
+            facts["reply_to"] = rules.replies.address_of(row.id)
+        await enqueue(session, _answer(rules, person_id, facts, text), now=now)
+        return
+    reader = await session.get(ConversationReader, (row.id, person_id))
+    if (0 if reader is None else reader.read_seq) < row.last_seq - 1:
+        return
+    if actor.person_id == row.person_id and row.last_seq == 1 and not await is_member(session, row.person_id):
+        await enqueue(session, Notice(NoticeKind.NEW_ENQUIRY, person_id, extra=facts), now=now)
+        return
+    await enqueue(session, Notice(NoticeKind.NEW_MESSAGE, person_id, extra=facts), now=now, mail_at=now + MAIL_AFTER)
+
+
+def _answer(rules: MessageRules, person_id: str, facts: dict[str, Any], text: str) -> Notice:
+    """The words wait sealed in the outbox, and are erased there once they are sent."""
+    sealed = base64.b64encode(rules.sealer.seal(text, OUTBOX_CONTEXT)).decode()
+    return Notice(NoticeKind.ENQUIRY_ANSWERED, person_id, extra=facts, secrets={"sealed": sealed})
+
+
+def open_secrets(rules: MessageRules, secrets: Mapping[str, str]) -> Mapping[str, str]:
+    """For the outbox: an answer's words as they are sent."""
+    if "sealed" not in secrets:
+        return secrets
+    return {"text": rules.sealer.unseal(base64.b64decode(secrets["sealed"]), OUTBOX_CONTEXT)}
+
+
+async def is_member(session: AsyncSession, person_id: str) -> bool:
+    """Has an account of some role; who only enquired, or was a guest, has none."""
+    return await session.scalar(select(PersonRole.role).where(PersonRole.person_id == person_id).limit(1)) is not None
 
 
 def path_of(conversation_id: str) -> str:
@@ -273,10 +340,11 @@ async def mark_read(db: Database, actor: Actor, conversation_id: str, up_to: int
     """This person has seen every message up to number `up_to`; never fewer than before."""
     async with db.transaction() as session:
         row = await session.get(Conversation, conversation_id)
-        if row is None or actor.person_id not in people_of(row):
+        if row is None or not takes_part(actor, row):
             raise NotFound
         if await _read_to(session, actor.person_id, row.id, min(up_to, row.last_seq)):
-            publish(session, MessageStored(row.id, people_of(row), None, row.last_seq))
+            people = {actor.person_id, *await people_of(session, row)}
+            publish(session, MessageStored(row.id, tuple(sorted(people)), None, row.last_seq))
 
 
 async def _read_to(session: AsyncSession, person_id: str, conversation_id: str, seq: int) -> bool:
@@ -307,9 +375,9 @@ async def other_in(db: Database, actor: Actor, conversation_id: str) -> tuple[st
     """Who else is in it, for the sign that somebody is writing. Raises NotFound for a stranger."""
     async with db.reading() as session:
         row = await session.get(Conversation, conversation_id)
-    if row is None or actor.person_id not in people_of(row):
-        raise NotFound
-    return tuple(person_id for person_id in people_of(row) if person_id != actor.person_id)
+        if row is None or not takes_part(actor, row):
+            raise NotFound
+        return tuple(person_id for person_id in await people_of(session, row) if person_id != actor.person_id)
 
 
 # -- reminding ---------------------------------------------------------------------------------------------------
@@ -341,8 +409,6 @@ async def _remind(session: AsyncSession, rules: MessageRules, row: Conversation,
     since = row.unanswered_since or now
     later = [since + after for after in rules.remind_after[row.reminders_sent :]]
     row.remind_at = later[0] if later else None
-    if row.practitioner_id is None:
-        return
     name = await session.scalar(select(Person.name).where(Person.id == row.person_id))
     facts = {
         "from_name": name,
@@ -350,4 +416,6 @@ async def _remind(session: AsyncSession, rules: MessageRules, row: Conversation,
         "path": path_of(row.id),
         "conversation_id": row.id,
     }
-    await enqueue(session, Notice(NoticeKind.UNANSWERED_MESSAGES, row.practitioner_id, extra=facts), now=now)
+    for person_id in await people_of(session, row):
+        if person_id != row.person_id:
+            await enqueue(session, Notice(NoticeKind.UNANSWERED_MESSAGES, person_id, extra=facts), now=now)

@@ -7,7 +7,10 @@ next message of everybody is held back until they have seen the new one.
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, cast
 
+from sqlalchemy import CursorResult
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.accounts import Actor
@@ -47,7 +50,11 @@ async def require_acknowledgement(
             notice=notice.text,
             notice_version=notice.version,
         )
-    session.add(MonitoringAcknowledgement(person_id=actor.person_id, text_version=notice.version, acknowledged_at=now))
+    values = {"person_id": actor.person_id, "text_version": notice.version, "acknowledged_at": now}
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    kept = await session.execute(insert(MonitoringAcknowledgement).values(**values).on_conflict_do_nothing())
+    if cast(CursorResult[Any], kept).rowcount != 1:
+        return  # two first messages at once
     record(
         session,
         actor,

@@ -81,14 +81,16 @@ class NewService:
     booking_window_days: int = 60
     recording_offered: bool = False
     is_discovery: bool = False
+    other_lengths: tuple[int, ...] = ()
+    """Minutes a session may be moved to instead; the price stays."""
     id: str = field(default_factory=new_id)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------
 
 
-async def list_practitioners(db: Database, query: str | None = None) -> tuple[ProfileView, ...]:
-    """Published practitioners by name; `query` narrows by name, headline, modality, language or service."""
+async def list_practitioners(db: Database) -> tuple[ProfileView, ...]:
+    """Published practitioners by name."""
     async with db.reading() as session:
         found = await session.execute(
             select(Person, PractitionerProfile)
@@ -97,15 +99,7 @@ async def list_practitioners(db: Database, query: str | None = None) -> tuple[Pr
             .order_by(Person.name, Person.id)
             .limit(MOST_LISTED)
         )
-        profiles = await _profiles(session, [(person, profile) for person, profile in found])
-    words = (query or "").casefold().split()[:8]
-    return tuple(one for one in profiles if all(word in _searchable(one) for word in words))
-
-
-def _searchable(profile: ProfileView) -> str:
-    services = (service.name for service in profile.services)
-    parts = (profile.name, profile.headline, *profile.modalities, *profile.languages, *services)
-    return "\n".join(parts).casefold()
+        return tuple(await _profiles(session, [(person, profile) for person, profile in found]))
 
 
 async def get_profile(db: Database, practitioner_id: str) -> ProfileView:
@@ -201,15 +195,27 @@ async def add_service(
 ) -> str:
     """A new service, inside the caller's transaction; its id is returned."""
     _require_owner(actor, practitioner_id)
-    if not price_allowed(wanted.price_minor, wanted.currency):
-        raise Invalid("price_out_of_range", "This price is outside of what can be charged.")
-    if wanted.mode not in MODES or not 5 <= wanted.length_minutes <= 480:
-        raise Invalid("service_invalid", "A service is by video, audio or chat and lasts 5 minutes to 8 hours.")
+    check_service(wanted)
     values = {name: getattr(wanted, name) for name in NewService.__dataclass_fields__}
     session.add(Service(practitioner_id=practitioner_id, active=True, created_at=now, **values))
     record(session, actor, "service.added", f"service:{wanted.id}", now=now)
     await session.flush()
     return wanted.id
+
+
+def check_service(wanted: NewService) -> None:
+    """Raises Invalid("price_out_of_range" | "service_invalid" | "discovery_free")."""
+    if not price_allowed(wanted.price_minor, wanted.currency):
+        raise Invalid("price_out_of_range", "This price is outside of what can be charged.", pointer="/price")
+    lengths = (wanted.length_minutes, *wanted.other_lengths)
+    if wanted.mode not in MODES or any(not 5 <= one <= 480 for one in lengths):
+        raise Invalid(
+            "service_invalid",
+            "A service is by video, audio or chat and lasts 5 minutes to 8 hours.",
+            pointer="/lengthMinutes",
+        )
+    if wanted.is_discovery and wanted.price_minor:
+        raise Invalid("discovery_free", "A discovery call is free.", pointer="/price")
 
 
 def _require_owner(actor: Actor | None, person_id: str) -> None:

@@ -282,10 +282,12 @@ class LoadPublish(TypedDict):
 
 @type_check_only
 class LoadParticipant(TypedDict):
-    """One fake participant after its DTLS handshake. The socket is duplicated; the caller closes its own."""
+    """One fake participant after its DTLS handshake."""
 
-    fd: int
-    """A bound UDP socket; nobody else may read from it any more."""
+    socket: int
+    """As `LoadGenerator.add_socket` numbered it."""
+    source: str
+    """The participant's own local address: what tells those who share a socket apart."""
     server: tuple[str, int]
     ice_username: str
     """`server's fragment:ours`."""
@@ -323,7 +325,7 @@ class LoadReport(TypedDict):
     recorded: list[tuple[int, list[int]]]
     """What the first receiver got: (scheduled send in ns, datagram sizes) per burst."""
     idle_share: float
-    """Share of the thread's rounds that found nothing to do."""
+    """Share of the thread's time in rounds that found nothing to do."""
 
 @type_check_only
 class LimitResult(TypedDict):
@@ -334,17 +336,37 @@ class LimitResult(TypedDict):
 
 @final
 class LoadGenerator:
-    """One busy-polling thread that publishes 1.2 Mbit/s VP8 at 30 fps and Opus, and receives for everybody."""
+    """One busy-polling thread that publishes 1.2 Mbit/s VP8 at 30 fps and Opus, and receives, for everybody."""
 
-    def __new__(cls, *, cpu: int | None, gro: bool) -> Self:
-        """`cpu`: where to pin the thread; `gro`: receive with UDP_GRO."""
+    def __new__(cls, *, cpu: int | None, gro: bool, sending: Literal["single", "gso", "paced"]) -> Self:
+        """`cpu`: where to pin the thread; `gro`: receive with UDP_GRO; `sending`: a frame's packets one system call
+        each, as few as possible, or 3 ms apart."""
+    def add_socket(self, fd: int) -> int:
+        """A bound IPv4 socket, duplicated: the caller closes its own, and nobody reads from it once its participants
+        are added. Bound to 0.0.0.0 it carries many participants."""
     def add(self, participant: LoadParticipant) -> None:
-        """Before `start`. At most one participant publishes."""
+        """Also while the generator runs."""
     def start(self) -> None: ...
     def publish(self, wanted: bool) -> None:
         """Begin or pause publishing."""
     def report(self) -> LoadReport: ...
     def stop(self) -> None: ...
+
+@type_check_only
+class Reflected(TypedDict):
+    datagrams: int
+    failed: int
+    """Could not be sent back."""
+    cpu_ns: int
+
+@final
+class Reflector:
+    """A thread that sends every datagram back: what the machine carries without a server."""
+
+    def __new__(cls, *, cpu: int | None) -> Self: ...
+    @property
+    def address(self) -> tuple[str, int]: ...
+    def stop(self) -> Reflected: ...
 
 def run_limit(
     *,

@@ -58,7 +58,7 @@ class Reader:
 
     @property
     def is_staff(self) -> bool:
-        """Reads problem reports; the practitioner of a session reads those of their own."""
+        """Reads problem reports and works the help desk; a practitioner reads the reports of their own sessions."""
         return bool({"admin", "support"} & self.roles)
 
     @property
@@ -141,7 +141,9 @@ def home_url(reader: Reader | None) -> str:
         return "/"
     if reader.is_practitioner:
         return "/therapist/dashboard"
-    return "/admin/appointments" if reader.is_admin else "/dashboard"
+    if reader.is_admin:
+        return "/admin/appointments"
+    return "/admin/help-desk" if reader.is_staff else "/dashboard"
 
 
 def zone_of(request: web.Request) -> str:

@@ -15,12 +15,23 @@ from pathlib import Path
 from aiohttp import web
 
 from control.errors import NotFound
+from control.keys import SETTINGS
+from control.security import Elsewhere, content_security_policy
 from web.render import STATIC
 
 routes = web.RouteTableDef()
 
 _TEXT = ("text/", "image/svg+xml", "application/json")
-_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".wasm": "application/wasm"}
+_TYPES = {
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+    ".wasm": "application/wasm",
+    ".mjs": "text/javascript",
+}
+_WASM = Elsewhere(scripts=("'wasm-unsafe-eval'",))
+_WITH_WASM = {"js/room/blur-worker.js"}
+"""Workers that compile WebAssembly: the policy of a worker is that of its own answer, so no page needs to allow it."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,8 @@ async def static_file(request: web.Request) -> web.StreamResponse:
     packed = found.gzipped if "gzip" in accepts else None
     etag = f'"{found.etag}{"-gz" if packed is not None else ""}"'
     headers = {"ETag": etag, "Vary": "Accept-Encoding"}
+    if request.match_info["path"] in _WITH_WASM:
+        headers["Content-Security-Policy"] = content_security_policy(request.app[SETTINGS].server, _WASM)
     if etag in request.headers.get("If-None-Match", ""):
         return web.Response(status=304, headers=headers)
     if packed is not None:

@@ -131,6 +131,24 @@ async def begin(request: web.Request) -> web.Response:
     return web.json_response(written_json(written), status=201)
 
 
+@routes.post("/api/conversations/support")
+@idempotent()
+async def write_to_support(request: web.Request) -> web.Response:
+    """Write to the practice itself."""
+    actor = require_actor(request)
+    body = await read(request, WriteBody)
+    _count(request, WRITING, actor)
+    written = await messages.write_to_support(
+        request.app[DATABASE],
+        request.app[MESSAGES],
+        actor,
+        body.text,
+        seen_notice=body.notice_version,
+        now=request.app[CLOCK](),
+    )
+    return web.json_response(written_json(written), status=201)
+
+
 @routes.get("/api/conversations/unread")
 async def unread(request: web.Request) -> web.Response:
     actor = require_actor(request)

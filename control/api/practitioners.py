@@ -1,13 +1,16 @@
 """The public directory and profiles, and the slots of a service by day."""
 
-from typing import Any
+from decimal import Decimal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
+from pydantic import Field
 
-from control import availability, practitioners, ratings
-from control.api.shapes import ID_PATTERN, day_of_query, iso, slot_json
-from control.errors import Malformed
+from control import availability, directory, practitioners, ratings
+from control.api.bodies import Query, read_query
+from control.api.shapes import ID_PATTERN, Text, day_of_query, iso, slot_json
+from control.directory import Found, Sought
 from control.keys import CLOCK, DATABASE
 from control.practitioners import ProfileView, ServiceView
 from control.slots import zone_named_untrusted
@@ -33,13 +36,32 @@ def profile_json(profile: ProfileView) -> dict[str, Any]:
     }
 
 
+class DirectoryQuery(Query):
+    """What is looked for; `price` is at most that much, `freeWithin` a number of days."""
+
+    query: Annotated[Text, Field(max_length=200)] = ""
+    topic: Annotated[Text, Field(max_length=60)] = ""
+    language: Annotated[Text, Field(max_length=60)] = ""
+    mode: Literal["video", "audio", "chat", ""] = ""
+    price: Annotated[Decimal, Field(ge=0, max_digits=9)] | None = None
+    freeWithin: Annotated[int, Field(ge=1, le=60)] | None = None
+
+    def sought(self) -> Sought:
+        return Sought(self.query, self.topic, self.language, self.mode, self.price, self.freeWithin)
+
+
 @routes.get("/api/practitioners")
-async def directory(request: web.Request) -> web.Response:
-    query = request.query.get("query", "")
-    if len(query) > 200:
-        raise Malformed("query_too_long", "Search with fewer words.")
-    found = await practitioners.list_practitioners(request.app[DATABASE], query)
-    return web.json_response({"practitioners": [profile_json(profile) for profile in found]})
+async def search(request: web.Request) -> web.Response:
+    sought = read_query(request, DirectoryQuery).sought()
+    found = await directory.search(request.app[DATABASE], sought, now=request.app[CLOCK]())
+    people = [profile_json(one.profile) | {"next_free": _free_json(one)} for one in found.found]
+    return web.json_response(
+        {"practitioners": people, "topics": list(found.topics), "languages": list(found.languages)}
+    )
+
+
+def _free_json(one: Found) -> dict[str, str] | None:
+    return None if one.free is None else {"service_id": one.free.service_id, "start": iso(one.free.start)}
 
 
 @routes.get(f"/api/practitioners/{{id:{ID_PATTERN}}}")

@@ -5,7 +5,7 @@ control/messages.py writes them and holds the rules; control/message_queries.py 
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control.database import Base, WithId
@@ -23,10 +23,20 @@ class Conversation(WithId, Base):
     unanswered_since: Mapped[datetime | None]
     remind_at: Mapped[datetime | None] = mapped_column(index=True)
     reminders_sent: Mapped[int]
+    # The help desk's: who has taken it, and that nothing more is expected.
+    assigned_to_id: Mapped[str | None] = mapped_column(ForeignKey("people.id"))
+    closed_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
 
     __table_args__ = (
         UniqueConstraint("practitioner_id", "person_id"),
+        Index(
+            "uq_conversations_with_practice",
+            "person_id",
+            unique=True,
+            sqlite_where=text("practitioner_id IS NULL"),
+            postgresql_where=text("practitioner_id IS NULL"),
+        ),
         Index("ix_conversations_person", "person_id", "last_message_at"),
         Index("ix_conversations_practitioner", "practitioner_id", "last_message_at"),
     )
@@ -51,6 +61,29 @@ class ConversationReader(Base):
     conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True)
     person_id: Mapped[str] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"), primary_key=True)
     read_seq: Mapped[int]
+
+
+class Enquiry(WithId, Base):
+    """What somebody wrote on the public form, until its link proves their address: then it becomes a message."""
+
+    __tablename__ = "enquiries"
+
+    practitioner_id: Mapped[str | None] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"))
+    person_id: Mapped[str] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"))
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    seen_notice: Mapped[str] = mapped_column(String(16))
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class InboundMail(Base):
+    """E-mails that were read in, by the digest of their Message-ID: each counts once, however it came."""
+
+    __tablename__ = "inbound_mails"
+
+    fingerprint: Mapped[str] = mapped_column(String(64), primary_key=True)
+    received_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class MonitoringAcknowledgement(Base):

@@ -32,6 +32,9 @@ class Letter:
     written_at: datetime
     calendar: str | None = None
     calendar_method: str = "REQUEST"
+    pdf: tuple[str, bytes] | None = None
+    """A file's name and content."""
+    reply_to: str | None = None
 
 
 def put_together(letter: Letter, sender: str) -> EmailMessage:
@@ -42,6 +45,8 @@ def put_together(letter: Letter, sender: str) -> EmailMessage:
     message["Subject"] = " ".join(letter.subject.split())  # a line break here would start a new header
     message["Date"] = format_datetime(letter.written_at)
     message["Message-ID"] = f"<{letter.message_id}@{sender.rpartition('@')[2]}>"
+    if letter.reply_to is not None:
+        message["Reply-To"] = letter.reply_to
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(letter.text)
     message.add_alternative(letter.html, subtype="html")
@@ -50,6 +55,9 @@ def put_together(letter: Letter, sender: str) -> EmailMessage:
         params = {"method": letter.calendar_method, "charset": "utf-8"}
         message.add_alternative(raw, maintype="text", subtype="calendar", params=params, cte="base64")
         message.add_attachment(raw, maintype="application", subtype="ics", filename="session.ics")
+    if letter.pdf is not None:
+        name, content = letter.pdf
+        message.add_attachment(content, maintype="application", subtype="pdf", filename=name)
     return message
 
 

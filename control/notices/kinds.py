@@ -23,7 +23,8 @@ class NoticeKind(StrEnum):
     TOP_UP_RECEIPT = "top_up_receipt"
     RECORDING_CONSENT_RECEIPT = "recording_consent_receipt"
     TESTIMONIAL_REMINDER = "testimonial_reminder"
-    ENQUIRY_ANSWERED = "enquiry_answered"
+    ENQUIRY_RECEIVED = "enquiry_received"  # the welcome of who is no member, with the link that proves the address
+    ENQUIRY_ANSWERED = "enquiry_answered"  # the answer itself
     GUEST_INVITED = "guest_invited"  # with a link to sign in, and the invite
     ACCOUNT_CHANGED = "account_changed"  # a way to sign in was added or taken away: somebody else may have done it
     # SMS only.
@@ -74,6 +75,7 @@ CHANNELS: Mapping[NoticeKind, frozenset[Channel]] = {
     NoticeKind.TOP_UP_RECEIPT: _E_MAIL,
     NoticeKind.RECORDING_CONSENT_RECEIPT: _E_MAIL,
     NoticeKind.TESTIMONIAL_REMINDER: _E_MAIL,
+    NoticeKind.ENQUIRY_RECEIVED: _E_MAIL,
     NoticeKind.ENQUIRY_ANSWERED: _E_MAIL,
     NoticeKind.GUEST_INVITED: _E_MAIL,
     NoticeKind.ACCOUNT_CHANGED: _E_MAIL,
@@ -105,14 +107,14 @@ CHANNELS: Mapping[NoticeKind, frozenset[Channel]] = {
 NOT_CAUSED_YET: frozenset[NoticeKind] = frozenset(
     {
         NoticeKind.TESTIMONIAL_REMINDER,
-        NoticeKind.ENQUIRY_ANSWERED,
-        NoticeKind.NEW_ENQUIRY,
     }
 )
 """Worded and ready, but nothing in the product causes them before messages, files and testimonials are there."""
 
-NEVER_OFF: frozenset[NoticeKind] = frozenset({NoticeKind.SIGN_IN_LINK, NoticeKind.PHONE_CODE})
-"""Without these nobody could sign up or prove a number: an install can't switch them off."""
+NEVER_OFF: frozenset[NoticeKind] = frozenset(
+    {NoticeKind.SIGN_IN_LINK, NoticeKind.PHONE_CODE, NoticeKind.ENQUIRY_RECEIVED, NoticeKind.ENQUIRY_ANSWERED}
+)
+"""Without these nobody could sign up, prove a number or be answered: an install can't switch them off."""
 
 INVITES: frozenset[NoticeKind] = frozenset(
     {

@@ -18,7 +18,7 @@ MOST_SMS_LENGTH = 320  # characters: two parts of a long message, each of which 
 
 WORDS: Vocabulary = {**words_people.WORDS, **words_sessions.WORDS, **words_money.WORDS, **words_messages.WORDS}
 
-_WITH_SECRET = frozenset({NoticeKind.SIGN_IN_LINK, NoticeKind.GUEST_INVITED})
+_WITH_SECRET = frozenset({NoticeKind.SIGN_IN_LINK, NoticeKind.GUEST_INVITED, NoticeKind.ENQUIRY_RECEIVED})
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def mail(kind: NoticeKind, facts: Mapping[str, Any], secrets: Mapping[str, str] 
     write = WORDS[kind].letter
     if write is None:
         raise ValueError(f"{kind} has no e-mail")
-    letter = write(facts, reader)
+    letter = write({**facts, **(secrets or {})}, reader)
     hidden = kind in _WITH_SECRET and secrets is None
     if kind in _WITH_SECRET and secrets is not None:
         letter = replace(letter, link_path=secrets.get("path"))

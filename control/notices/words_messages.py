@@ -1,6 +1,6 @@
-"""The words about messages, enquiries, files and problems. None of them quotes what somebody wrote.
+"""The words about messages, enquiries, files and problems. One quotes what somebody wrote: the answer to an enquiry.
 
-Told `from_name`, `path` and, where it matters, `count`. What causes these notices comes later (kinds.NOT_CAUSED_YET).
+Told `from_name`, `path` and, where it matters, `count`.
 """
 
 from control.notices.kinds import NoticeKind
@@ -31,9 +31,29 @@ def _unanswered(facts: Facts, _reader: Reader) -> Letter:
     return Letter("Messages are waiting for you", (words,), _path(facts), "Open your inbox")
 
 
+def _enquiry_received(facts: Facts, reader: Reader) -> Letter:
+    to = str(facts.get("practitioner_name") or reader.practice_name)
+    return Letter(
+        f"Welcome to {reader.practice_name}",
+        (
+            f"Thank you for writing to {to}. One step is left: press the link to show that this address is yours.",
+            "Then your words are handed on, and you will receive a response via email. The link works for 3 days.",
+            "If you did not write to us, nothing needs to be done, and nothing is handed on.",
+        ),
+        link_words="Hand it on",
+    )
+
+
 def _enquiry_answered(facts: Facts, reader: Reader) -> Letter:
-    words = f"{_from(facts)} has answered your enquiry. You can reply to this e-mail."
-    return Letter(f"Your enquiry at {reader.practice_name}", (words,), _path(facts), "Read the answer")
+    """The answer itself: who enquired has no account to read it in."""
+    said = str(facts.get("text") or "(The answer was taken out of this copy after sending.)")
+    how = "You can reply to this e-mail." if facts.get("reply_to") else "To reply, sign in with a link to this address."
+    return Letter(
+        f"Your enquiry at {reader.practice_name}",
+        (f"{_from(facts)} has answered your enquiry:", *said.split("\n\n"), how),
+        f"/sign-in?next={_path(facts)}",
+        "Read all of it",
+    )
 
 
 def _file_shared(facts: Facts, _reader: Reader) -> Letter:
@@ -52,6 +72,7 @@ WORDS: Vocabulary = {
     NoticeKind.UNANSWERED_MESSAGES: Words(
         _unanswered, lambda facts: InApp("Messages are waiting for your answer", "", _path(facts))
     ),
+    NoticeKind.ENQUIRY_RECEIVED: Words(_enquiry_received),
     NoticeKind.ENQUIRY_ANSWERED: Words(_enquiry_answered),
     NoticeKind.FILE_SHARED: Words(_file_shared, lambda facts: InApp("A file was shared", _from(facts), _path(facts))),
     NoticeKind.PROBLEM_ALERT: Words(

@@ -22,6 +22,8 @@ from control.config import Settings
 from control.database import Database
 from control.models.outbox import OutboxChannel, OutboxRow, OutboxState
 from control.models.people import Person
+from control.money.receipt_pdf import receipt_pdf
+from control.money.receipts import paper_for
 from control.notices import calendar, email, sms, texts
 from control.notices.kinds import CANCELLATIONS, INVITES, NoticeKind, SessionFacts
 from control.notices.outbox import Notice, OutboxFilled, enqueue
@@ -30,6 +32,7 @@ from control.notices.relevance import STILL_WANTED, StillWanted
 log = logging.getLogger(__name__)
 
 BATCH = 20
+RECEIPTS = (NoticeKind.RECEIPT, NoticeKind.TOP_UP_RECEIPT)
 LEASE = timedelta(minutes=3)  # longer than the longest delivery (mail.timeout_s ≤ 120 s)
 FIRST_BACK_OFF = timedelta(seconds=30)
 LONGEST_BACK_OFF = timedelta(hours=2)
@@ -37,6 +40,8 @@ MOST_ATTEMPTS = 9  # 30 s doubling to 2 h: about 6 h in all
 POLL_S = 5.0  # for retries and for rows of other processes; new rows of this one wake the worker at once
 
 Deliver = Callable[[email.Letter], Awaitable[None]]
+
+OpenSecrets = Callable[[Mapping[str, str]], Mapping[str, str]]
 
 DeliverSms = Callable[[sms.Sms], Awaitable[None]]
 
@@ -81,7 +86,9 @@ class OutboxWorker:
         *,
         deliver: Deliver | None = None,
         still_wanted: Mapping[NoticeKind, StillWanted] = STILL_WANTED,
+        open_secrets: OpenSecrets = dict,
     ) -> None:
+        """`open_secrets` makes of a row's secrets what the words are told: sealed texts are opened."""
         self._db = db
         self._settings = settings
         self._clock = clock
@@ -91,6 +98,7 @@ class OutboxWorker:
             OutboxChannel.SMS: settings.sms.gateway != "none",
         }
         self._still_wanted = still_wanted
+        self._open_secrets = open_secrets
         self._filled = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
@@ -183,7 +191,8 @@ class OutboxWorker:
         if channel is OutboxChannel.PLANNED:
             about = SessionFacts.from_json(row.facts["about"])
             return _Outcome(OutboxState.SENT, then=Notice(kind, person.id, about))
-        written = self._mail(row, kind, person) if channel is OutboxChannel.EMAIL else self._sms(row, kind, person)
+        by_mail = channel is OutboxChannel.EMAIL
+        written = await self._mail(row, kind, person) if by_mail else self._sms(row, kind, person)
         if written is None:
             return _Outcome(OutboxState.DROPPED, "no proven number, or SMS are not wanted any more")
         if not self._gateways[channel]:
@@ -202,9 +211,9 @@ class OutboxWorker:
             person.name, person.time_zone, self._settings.practice.name, self._settings.server.public_url
         )
 
-    def _mail(self, row: OutboxRow, kind: NoticeKind, person: Person) -> _Written:
+    async def _mail(self, row: OutboxRow, kind: NoticeKind, person: Person) -> _Written:
         reader = self._reader(person)
-        mail = texts.mail(kind, row.facts, row.secrets or {}, reader)
+        mail = texts.mail(kind, row.facts, self._open_secrets(row.secrets or {}), reader)
         ics, method = self._invite(row, kind, person)
         letter = email.Letter(
             message_id=row.id,
@@ -217,6 +226,8 @@ class OutboxWorker:
             written_at=row.created_at,
             calendar=ics,
             calendar_method=method,
+            pdf=await self._receipt(row) if kind in RECEIPTS and "receipt_id" in row.facts else None,
+            reply_to=row.facts.get("reply_to"),
         )
         record = texts.mail(kind, row.facts, None, reader)
 
@@ -224,6 +235,11 @@ class OutboxWorker:
             await self._deliver(letter)
 
         return _Written(person.email, mail.subject, mail.text, mail.html, ics, send, (record.text, record.html))
+
+    async def _receipt(self, row: OutboxRow) -> tuple[str, bytes]:
+        """As it stands now: a letter sent late shows what was refunded meanwhile."""
+        paper = await paper_for(self._db, None, row.facts["receipt_id"], self._settings.practice)
+        return paper.file_name, await asyncio.to_thread(receipt_pdf, paper)
 
     def _sms(self, row: OutboxRow, kind: NoticeKind, person: Person) -> _Written | None:
         """To the number in the facts (a code proves it), else to the proven one, if it still is."""

@@ -150,7 +150,7 @@ KINDS_OF = {channel: [kind for kind in NoticeKind if channel in CHANNELS[kind]] 
 EVERYWHERE = {"booking_confirmed", "reminder", "session_cancelled", "sorry_cancelled"}
 E_MAIL_ONLY = {
     *("sign_in_link", "welcome", "receipt", "top_up_receipt", "recording_consent_receipt", "testimonial_reminder"),
-    *("enquiry_answered", "guest_invited", "account_changed"),
+    *("enquiry_received", "enquiry_answered", "guest_invited", "account_changed"),
 }
 PAGES_AND_E_MAIL = {
     *("new_booking", "session_activated", "client_waiting", "starting_soon", "session_started", "session_completed"),

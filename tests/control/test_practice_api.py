@@ -9,22 +9,32 @@ from control.api import (
     appointments,
     availability,
     availability_rules,
+    clients,
     consents,
+    guests,
+    my_practice,
     practitioners,
     ratings,
+    reschedules,
+    series,
+    session_lists,
     sessions,
     wallet,
 )
 from control.models.audit import AuditEntry
 from tests.helpers.practice import Site
 
-MODULES = (appointments, availability, availability_rules, consents, practitioners, ratings, sessions, wallet)
+MODULES = (
+    *(appointments, availability, availability_rules, clients, consents, guests, my_practice),
+    *(practitioners, ratings, reschedules, series, session_lists, sessions, wallet),
+)
 ROUTES = [(route.method, route.path) for module in MODULES for route in module.routes]  # type: ignore[attr-defined]
 PUBLIC = {
     ("GET", "/professional/{id}/availability"),
     ("GET", "/api/practitioners"),
     ("GET", "/api/practitioners/{id}"),
     ("GET", "/api/services/{id}/slots"),
+    ("GET", "/api/services/{id}/series"),
 }
 ID = ":[0-9a-f]{32}"
 NOBODYS = "0" * 32
@@ -32,9 +42,21 @@ BODIES: dict[str, dict[str, Any]] = {
     "/availability-rules": {"weekdays": ["monday"], "startTime": "09:00", "endTime": "10:00"},
     "/availability-exceptions": {"date": "2026-03-05"},
     "/payment": {"paymentMethod": "wallet"},
+    "/guests": {"email": "gwen@example.org", "name": "Gwen"},
+    "/notes": {"text": "A note"},
+    "/client-notes": {"text": "A note", "version": 1},
+    "/my-policy": {"lateWindowHours": 24, "lateFeePercent": 50, "noShowFeePercent": 100},
+    "/my-services": {"name": "One hour", "lengthMinutes": 60, "price": "50", "currency": "EUR"},
+    "/my-consent-text": {"title": "A text", "body": "What this is."},
+    "/reschedule-session": {"proposedDate": "2026-03-03T14:00:00Z"},
     "/rate-session": {"rating": 5},
     "/consents/": {"answer": "yes", "text_id": NOBODYS},
     "/wallet": {"amount_minor": 100, "currency": "EUR"},
+    "/sessions/book-series": {
+        "serviceId": NOBODYS,
+        "starts": ["2026-03-02T14:00:00Z", "2026-03-09T14:00:00Z"],
+        "timeZone": "UTC",
+    },
     "/sessions/book": {"serviceId": NOBODYS, "start": "2026-03-02T14:00:00Z", "timeZone": "UTC"},
     "/sessions/availability": {"date": "2026-03-05", "startTime": "09:00", "endTime": "10:00"},
 }
@@ -45,11 +67,11 @@ def plain(path: str) -> str:
 
 
 def filled(path: str, appointment_id: str) -> str:
-    return plain(path).replace("{id}", appointment_id).replace("{purpose}", "recording")
+    return plain(path).replace("{id}", appointment_id).replace("{guest}", NOBODYS).replace("{purpose}", "recording")
 
 
 def body_for(path: str) -> dict[str, Any]:
-    if path.endswith(("/publish", "/withdraw")):
+    if path.endswith(("/publish", "/withdraw", "/admit")):
         return {}
     return next((body for part, body in BODIES.items() if part in path), {})
 
@@ -88,7 +110,8 @@ async def test_stranger_finds_nothing_of_somebody_elses_session(site: Site) -> N
         for method, path in ROUTES:
             if "{id" not in path or (method, plain(path)) in PUBLIC:
                 continue
-            status, problem = await ask(site, who, method, filled(path, view.id))
+            query = "?first=2026-03-02&last=2026-03-03" if path.endswith("/slots") else ""
+            status, problem = await ask(site, who, method, filled(path, view.id) + query)
             assert status in (403, 404), (method, path, problem)
             assert problem["type"].startswith("urn:holdspace:problem:")
             assert "Bob" not in str(problem)
@@ -100,6 +123,8 @@ async def test_unknown_id_is_not_found_anywhere(site: Site) -> None:
         if "{id" not in path:
             continue
         query = "?date=2026-03-02&first=2026-03-02&last=2026-03-03" if method == "GET" else ""
+        if path.endswith("/series"):
+            query = "?start=2026-03-02T14:00:00Z&weeks=2"
         for who in (site.world.alice, site.world.bob, site.world.dana):
             status, problem = await ask(site, who, method, filled(path, NOBODYS) + query)
             assert status in (403, 404, 422), (method, path, problem)

@@ -56,9 +56,9 @@ class World:
         """Alice's first slot: 14:00 of the clock's first day, in UTC."""
         return MONDAY.replace(hour=14)
 
-    async def add_clients(self, count: int, *, wallet_minor: int = 0) -> list[Actor]:
+    async def add_clients(self, count: int, *, wallet_minor: int = 0, name: str = "Person") -> list[Actor]:
         async with self.db.transaction() as session:
-            clients = [await add_person(session, f"Person {n}", Role.CLIENT, now=self.clock()) for n in range(count)]
+            clients = [await add_person(session, f"{name} {n}", Role.CLIENT, now=self.clock()) for n in range(count)]
             for client in clients:
                 if wallet_minor:
                     key = client.person_id

@@ -1,5 +1,6 @@
 // One participant in Chromium, laid out as media/negotiation.py says; the test calls it by `window.person`.
 import { cameraEncodings, encodingsFor } from "./encodings.js";
+import { Peer } from "./peer.js";
 
 const name = new URLSearchParams(location.search).get("name");
 
@@ -13,11 +14,12 @@ class Person {
   revision = 0;
   sources = { 0: "microphone", 1: "camera" };
 
-  async enter(simulcast) {
+  /** `configuration`: more of RTCPeerConnection's. */
+  async enter(simulcast, configuration = {}) {
     const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 640, height: 480 } });
     const [audio] = stream.getAudioTracks();
     const [video] = stream.getVideoTracks();
-    this.pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    this.pc = new RTCPeerConnection({ bundlePolicy: "max-bundle", ...configuration });
     this.pc.addTransceiver(audio, { direction: "sendonly", streams: [stream] });
     const sendEncodings = simulcast ? cameraEncodings() : [{ maxBitrate: 2_500_000 }];
     this.pc.addTransceiver(video, { direction: "sendonly", streams: [stream], sendEncodings });
@@ -34,6 +36,26 @@ class Person {
     };
     this.audio = play("audio", "2");
     this.video = play("video", "3");
+  }
+
+  /** As the room page: its own Peer makes the connection. */
+  async enterAsPage() {
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 640, height: 480 } });
+    await post(`/join/${name}`, {});
+    this.peer = new Peer({
+      iceServers: [],
+      mayPublish: ["microphone", "camera"],
+      held: false,
+      inSizes: false,
+      sendOffer: async ({ revision, sdp, sources }) => {
+        const answer = await post(`/offer/${name}`, { revision, sdp, sources });
+        await this.peer.answered(revision, answer.sdp);
+      },
+      onState: () => {},
+      onFailed: () => {},
+    });
+    this.pc = this.peer._pc;
+    await this.peer.start(stream.getAudioTracks()[0], stream.getVideoTracks()[0]);
   }
 
   transceiver(mid) {

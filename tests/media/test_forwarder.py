@@ -9,7 +9,7 @@ import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import pytest
 
@@ -270,7 +270,8 @@ def play_a_room(node: Node, generator: _forwarder.LoadGenerator, sockets: list[s
         node.set_srtp(ROOM, number, "AEAD_AES_256_GCM", to_server, to_person)
         generator.add(
             {
-                "fd": udp.fileno(),
+                "socket": generator.add_socket(udp.fileno()),
+                "source": "127.0.0.1",
                 "server": (address["ip"], address["port"]),
                 "ice_username": f"fragment-{number}:theirs",
                 "ice_password": PASSWORD,
@@ -305,10 +306,12 @@ PUBLISHED: LoadPublish = {
 
 
 @pytest.mark.parametrize("gso", [True, False])
-@pytest.mark.parametrize("gro", [True, False])
-def test_what_one_person_sends_reaches_the_other_unchanged_and_whole(gso: bool, gro: bool) -> None:
+@pytest.mark.parametrize(("gro", "sending"), [(True, "gso"), (False, "single"), (False, "paced")])
+def test_what_one_person_sends_reaches_the_other_unchanged_and_whole(
+    gso: bool, gro: bool, sending: Literal["single", "gso", "paced"]
+) -> None:
     node = Node(options(threads=1, gso=gso))
-    generator = _forwarder.LoadGenerator(cpu=None, gro=gro)
+    generator = _forwarder.LoadGenerator(cpu=None, gro=gro, sending=sending)
     try:
         with (
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one,

@@ -34,7 +34,6 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
-FIELDS = ("version", "token", "resume", "received", "revision", "sdp", "sources", "mid", "muted", "heights", "x")
 bodies = st.fixed_dictionaries(
     {"type": st.sampled_from([*messages._READERS, "other"]) | values},
     optional={

@@ -68,3 +68,53 @@ async def test_refused_message_stays_in_its_field(browser: Browser, server: Serv
         await mina.unroute("**/messages")
         await mina.get_by_role("button", name="Send").click()
         await expect(mina.locator("#thread .msg__text")).to_have_text(["First", "Second"])
+
+
+async def test_enquiry_of_a_visitor_is_proven_and_stands_on_the_dashboard(browser: Browser, server: Server) -> None:
+    thanks = "Thank you for contacting the practitioner through our help portal"
+    async with opened(browser, server) as vera, opened(browser, server) as clara:
+        await vera.goto("/practitioners?q=amara")
+        await vera.get_by_role("link", name="Dr. Amara Okafor").click()
+        await vera.get_by_role("link", name="Message practitioner").click()
+        await vera.get_by_label("Your name").fill("Vera Visitor")
+        await vera.get_by_label("E-mail").fill("vera@visitors.example")
+        await vera.get_by_label("What would you like to say or ask?").fill("Do you work with teenagers?")
+        await vera.get_by_role("button", name="Send").click()
+        await expect(vera.locator("#enquiry-error")).to_contain_text("very quick")
+        await vera.wait_for_timeout(4000)  # the form's own least time, by the server's clock
+        await vera.get_by_role("button", name="Send").click()
+        await expect(vera.get_by_text(thanks)).to_be_visible()
+        await sign_in(clara, "clara@lindenrow.example")
+        letters = (await (await clara.request.get("/api/outbox")).json())["letters"]
+        welcome = next(one["text"] for one in letters if one["kind"] == "enquiry_received")
+        found = re.search(r"/enquiries/[\w-]+", welcome)
+        assert found is not None
+        await vera.goto(found.group())
+        await vera.get_by_role("button", name="Hand it on").click()
+        await expect(vera.get_by_role("heading", name="Your enquiry is handed on")).to_be_visible()
+    async with opened(browser, server) as amara:
+        await sign_in(amara, "amara@lindenrow.example")
+        await amara.get_by_role("link", name=re.compile("Vera Visitor.*New customer enquiry", re.DOTALL)).click()
+        await expect(amara.locator("#thread")).to_contain_text("Do you work with teenagers?")
+
+
+async def test_staff_read_is_seen_and_support_is_reached(browser: Browser, server: Server) -> None:
+    async with opened(browser, server) as mina, opened(browser, server) as clara:
+        await begin(mina, "Something to be read")
+        await sign_in(clara, "clara@lindenrow.example")
+        await clara.get_by_role("link", name="Monitoring").first.click()
+        await clara.get_by_role("link", name=re.compile("^Read Mina")).click()
+        await expect(clara.get_by_text("Both can see that you have read this.")).to_be_visible()
+        await mina.reload()
+        await expect(mina.get_by_text("Read by the practice, last on")).to_be_visible()
+        await mina.get_by_role("link", name="Write to the practice").click()
+        await mina.get_by_label("Message to Practice support").fill("Where is my receipt?")
+        await mina.get_by_role("button", name="Send").click()
+        await mina.wait_for_url(re.compile("/messages/[0-9a-f]{32}$"))
+        await clara.get_by_role("link", name="Help desk").first.click()
+        await clara.get_by_role("button", name=re.compile("Take it.*Mina Halvorsen")).click()
+        await expect(clara.locator("#queue")).to_contain_text("Clara Duarte")
+        await clara.get_by_role("link", name="Mina Halvorsen").click()
+        await clara.get_by_label("Message to Mina Halvorsen").fill("In your account, under payments.")
+        await clara.get_by_role("button", name="Send").click()
+        await expect(mina.locator("#thread")).to_contain_text("under payments")

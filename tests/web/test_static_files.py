@@ -48,6 +48,15 @@ async def test_style_sheet_is_compressed_and_asked_for_again_by_its_etag(site: S
         assert plain.headers["X-Content-Type-Options"] == "nosniff"
 
 
+async def test_blur_s_worker_alone_may_compile_web_assembly(site: Site) -> None:
+    await site.hand_of(None)
+    client = site.opened[-1].client
+    for path, may in (("js/room/blur-worker.js", True), ("js/room/blur.js", False), ("js/room/call.js", False)):
+        async with client.get(f"/static/{path}") as got:
+            assert got.status == 200
+            assert ("'wasm-unsafe-eval'" in got.headers["Content-Security-Policy"]) is may
+
+
 async def test_path_out_of_the_folder_is_not_found(site: Site) -> None:
     await site.hand_of(None)
     async with site.opened[-1].client.get("/static/..%2f..%2fpyproject.toml") as got:

@@ -14,6 +14,7 @@ PAGES = (
     "public",
     "signing_in",
     "booker",
+    "series",
     "client",
     "session",
     "consent",
@@ -23,11 +24,19 @@ PAGES = (
     "problems",
     "therapist",
     "availability",
+    "clients",
+    "my_practice",
     "recordings",
+    "wallet",
+    "receipts",
+    "earnings",
+    "refunds",
     "admin",
     "staff",
     "account",
     "messages",
+    "enquiries",
+    "desk",
 )
 
 

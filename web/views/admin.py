@@ -57,7 +57,14 @@ async def admin_appointments(request: web.Request) -> web.StreamResponse:
     )
 
 
-_NOT_CHOSEN: dict[str, Any] = {"chosen": None, "joining": None, "ready": None, "refund": "", "log": ()}
+_NOT_CHOSEN: dict[str, Any] = {
+    "chosen": None,
+    "joining": None,
+    "ready": None,
+    "refund": "",
+    "log": (),
+    "awaits_activation": False,
+}
 
 
 async def _explained(request: web.Request, actor: Actor, appointment_id: str) -> dict[str, Any]:
@@ -69,6 +76,7 @@ async def _explained(request: web.Request, actor: Actor, appointment_id: str) ->
         "joining": joining_of(explanation),
         "ready": readiness_of(await consents.standing(db, view.id), view.client_id),
         "refund": refund_words(view, now),
+        "awaits_activation": view.needs_activation and view.activated_at is None and view.state is State.SCHEDULED,
         "log": await _log(db, view),
     }
 
@@ -90,7 +98,13 @@ _DONE = {
     "appointment.miss_by_practitioner": "Missed by the practitioner",
     "appointment.miss_by_client": "Missed by the client",
     "appointment.rate": "Rated",
+    "appointment.activate": "Activated",
     "appointment.forced": "Activated by force",
+    "reschedule.propose": "Another time proposed",
+    "appointment.reschedule": "Moved",
+    "guest.invite": "Guest invited",
+    "guest.admit": "Guest let in",
+    "guest.remove": "Guest's invitation taken back",
     "rating.published": "Rating made public",
 }
 

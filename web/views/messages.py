@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
-from control import message_queries, messages
+from control import desk, message_queries, messages
 from control.accounts import Actor, actor_of, require_actor
 from control.api.messages import SEARCHING
 from control.errors import NotFound
@@ -19,6 +20,15 @@ from control.paging import Wanted
 from web.render import render, zone_of
 
 routes = web.RouteTableDef()
+
+
+@dataclass(frozen=True)
+class Addressee:
+    """Whom a first message is for; without a person, the practice."""
+
+    person_id: str | None
+    name: str
+
 
 _MOST_LISTED = 60
 _SHOWN = 50
@@ -45,9 +55,22 @@ async def conversation(request: web.Request) -> web.StreamResponse:
         to=None,
         days=_by_day(said, zone_of(request)),
         more=min(shown + 100, message_queries.MOST_SHOWN) if said and said[0].seq > 1 else None,
+        reads=await desk.staff_reads(db, talk.id),
         is_practitioner=talk.practitioner_id == actor.person_id,
         **_notice(request),
     )
+
+
+@routes.get("/messages/support")
+async def to_support(request: web.Request) -> web.StreamResponse:
+    """To the practice itself; leads to the conversation if there is one."""
+    actor, db = require_actor(request), request.app[DATABASE]
+    async with db.reading() as session:
+        known = await messages.find(session, messages.Pair(None, actor.person_id))
+    if known is not None:
+        raise web.HTTPSeeOther(messages.path_of(known))
+    to = Addressee(None, message_queries.SUPPORT_NAME)
+    return render(request, "messages.html", **await _list(request, actor), talk=None, to=to, **_notice(request))
 
 
 @routes.get("/messages/to/{id:[0-9a-f]{32}}")
@@ -67,7 +90,7 @@ async def first_message(request: web.Request) -> web.StreamResponse:
         "messages.html",
         **await _list(request, actor),
         talk=None,
-        to=other,
+        to=Addressee(other.person_id, other.name),
         **_notice(request),
     )
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from datetime import datetime, timedelta
+import re
+from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
-from control import availability, practitioners, ratings
-from control.database import Database
+from control import directory, practitioners, ratings
+from control.directory import Directory, Sought
 from control.keys import CLOCK, DATABASE
-from control.practitioners import ProfileView, ServiceView
+from control.practitioners import MODES
 from web.models import Practitioner, Review, Service
 from web.render import reader_of, render
 from web.views.booker import choice_of
@@ -21,23 +20,52 @@ from web.words import mode_words
 
 routes = web.RouteTableDef()
 
-#: How far ahead "next free" looks in lists.
-_NEAR_DAYS = 13
+_FREE_WITHIN = (2, 7, 14)
 _MOST_QUERY = 100
+_PRICE = re.compile(r"[0-9]{1,6}([.][0-9]{1,2})?")
 
 
 @routes.get("/")
 async def home(request: web.Request) -> web.StreamResponse:
-    people = await _listed(request, None)
+    listed = await directory.search(request.app[DATABASE], Sought(), now=request.app[CLOCK]())
+    people = _people(listed)
     services: list[tuple[Service, Practitioner]] = [(one, person) for person in people for one in person.services]
     modes = dict.fromkeys(mode_words(one.mode) for one, _ in services)
     return render(request, "home.html", practitioners=people, services=services[:8], modes=list(modes))
 
 
 @routes.get("/practitioners")
-async def directory(request: web.Request) -> web.StreamResponse:
-    query = request.query.get("q", "").strip()[:_MOST_QUERY]
-    return render(request, "directory.html", practitioners=await _listed(request, query or None), query=query)
+async def show_directory(request: web.Request) -> web.StreamResponse:
+    sought = _sought(request)
+    listed = await directory.search(request.app[DATABASE], sought, now=request.app[CLOCK]())
+    return render(
+        request,
+        "directory.html",
+        practitioners=_people(listed),
+        sought=sought,
+        is_filtered=sought != Sought(),
+        topics=[(one, one) for one in listed.topics],
+        languages=[(one, one) for one in listed.languages],
+        free_within=[(days, f"Free within {days} days") for days in _FREE_WITHIN],
+    )
+
+
+def _people(listed: Directory) -> list[Practitioner]:
+    return [practitioner_of(one.profile, one.free.start if one.free else None) for one in listed.found]
+
+
+def _sought(request: web.Request) -> Sought:
+    """Lenient: what can't be understood in an address is left out."""
+    asked = {name: value.strip()[:_MOST_QUERY].replace("\x00", "") for name, value in request.query.items()}
+    days = asked.get("free", "")
+    return Sought(
+        words=asked.get("q", ""),
+        topic=asked.get("topic", ""),
+        language=asked.get("language", ""),
+        mode=asked["mode"] if asked.get("mode") in MODES else "",
+        price=Decimal(asked["price"]) if _PRICE.fullmatch(asked.get("price", "")) else None,
+        within_days=int(days) if days in {str(one) for one in _FREE_WITHIN} else None,
+    )
 
 
 @routes.get("/practitioners/{id}")
@@ -48,9 +76,10 @@ async def profile(request: web.Request) -> web.StreamResponse:
     reader = reader_of(request)
     context: dict[str, Any] = {}
     wanted = request.query.get("service", "")
-    soonest = await _soonest(db, found, now)
-    next_free = soonest[1] if soonest else None
-    first = soonest[0] if soonest else next(iter(found.services), None)
+    soonest = (await directory.first_free(db, [found], now=now)).get(found.id)
+    next_free = soonest.start if soonest else None
+    soonest_id = soonest.service_id if soonest else ""
+    first = next((one for one in found.services if one.id == soonest_id), next(iter(found.services), None))
     chosen = next((one for one in found.services if one.id == wanted), first)
     if chosen is not None:
         choice = await choice_of(request, found, chosen, now)
@@ -65,21 +94,3 @@ async def profile(request: web.Request) -> web.StreamResponse:
         offers_recording=any(one.recording_offered for one in found.services),
         **context,
     )
-
-
-async def _listed(request: web.Request, query: str | None) -> list[Practitioner]:
-    db, now = request.app[DATABASE], request.app[CLOCK]()
-    found = await practitioners.list_practitioners(db, query)
-    soonest = await asyncio.gather(*(_soonest(db, one, now) for one in found))
-    return [practitioner_of(one, free[1] if free else None) for one, free in zip(found, soonest, strict=True)]
-
-
-async def _soonest(db: Database, profile: ProfileView, now: datetime) -> tuple[ServiceView, datetime] | None:
-    """The service that can be had first in the next two weeks, and when."""
-    zone = ZoneInfo(profile.time_zone)
-    today = now.astimezone(zone).date()
-    starts: list[tuple[ServiceView, datetime]] = []
-    for service in profile.services:
-        days = await availability.month_of_slots(db, service.id, today, today + timedelta(days=_NEAR_DAYS), zone, now)
-        starts.extend((service, slots[0].start) for slots in days.values() if slots)
-    return min(starts, key=lambda found: found[1], default=None)

@@ -62,7 +62,7 @@ async def session(request: web.Request) -> web.StreamResponse:
         rateable=may_rate and rating is None,
         rated=rating is not None,
         refund=refund_words(view, now),
-        connections=() if view.party is Party.CLIENT else await quality.of_session(db, actor, view.id),
+        connections=() if view.party in VISITORS else await quality.of_session(db, actor, view.id),
         can_move=can_move,
         asked=await _open_request(db, actor, view, now) if can_move else None,
         lengths=await reschedules.lengths_for(db, actor, view.id) if can_move else (),

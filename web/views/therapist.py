@@ -8,14 +8,16 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
-from control import appointments, consents, reschedules, waiting_room
+from control import appointments, consents, message_queries, reschedules, waiting_room
 from control.accounts import Actor, require_actor
 from control.appointment_queries import SessionView
 from control.appointment_states import State
 from control.database import Database
-from control.keys import CLOCK, DATABASE, SETTINGS
+from control.keys import CLOCK, DATABASE, MESSAGES, SETTINGS
 from control.lifecycle import Party
+from control.message_queries import ConversationView
 from control.models.people import Role
+from control.paging import Wanted
 from control.slots import day_in
 from web import words
 from web.lists import list_of
@@ -27,6 +29,8 @@ from web.views.sources import asked_of, readiness_of, sessions_of
 routes = web.RouteTableDef()
 
 _SHOWN_NEXT = 8
+_SHOWN_UNREAD = 5
+_LOOKED_THROUGH = 30  # conversations, the newest first
 
 
 @routes.get("/therapist/dashboard")
@@ -48,6 +52,7 @@ async def dashboard(request: web.Request) -> web.StreamResponse:
         waiting=waiting,
         next=[one for one in coming if one is not running and one.id not in above][:_SHOWN_NEXT],
         joining=_doors(request, coming, now),
+        unread=await _unread(request, actor),
         asked=asked_of(coming, await reschedules.open_for(db, actor.person_id, now=now), actor.person_id),
     )
 
@@ -66,6 +71,11 @@ async def sessions(request: web.Request) -> web.StreamResponse:
         rows=rows,
         joining=_doors(request, rows, now),
     )
+
+
+async def _unread(request: web.Request, actor: Actor) -> list[ConversationView]:
+    newest = await message_queries.inbox(request.app[DATABASE], request.app[MESSAGES], actor, Wanted(_LOOKED_THROUGH))
+    return [one for one in newest.rows if one.unread][:_SHOWN_UNREAD]
 
 
 def _led(found: tuple[SessionView, ...]) -> list[SessionView]:

@@ -121,6 +121,7 @@ function choose(slot) {
     button.setAttribute('aria-pressed', String(button.getAttribute('data-start') === start));
   }
   chosenBar.hidden = !slot;
+  byId('weekly').setAttribute('href', `/book/${service}/series?start=${encodeURIComponent(start)}`);
   if (slot) {
     byId('chosen-words').textContent = slot.words;
     byId('chosen-other').textContent = slot.otherWords && `${slot.otherWords}.`;

@@ -6,6 +6,7 @@ import { post } from './api.js';
 import { byId, element } from './page.js';
 import { clock, everySecond, serverNow } from './time.js';
 import { SoundCheck, checkCamera, checkConnection } from './checks.js';
+import { drawBackground, wireBackground } from './room/background.js';
 import { Call } from './room/call.js';
 import { chooseDevice, chosenDevices, listDevices, onDevicesChanged, problemWords } from './room/devices.js';
 import { endingPage, endingWords } from './room/endings.js';
@@ -135,6 +136,7 @@ function drawDevices(state) {
   byId('device-problem').hidden = !problem;
   say(byId('device-words'), problem);
   sound.watch(call.devices.microphone, state.microphone);
+  drawBackground(state);
   if (hasVideo) checkCamera(own, state.camera);
 }
 
@@ -157,6 +159,7 @@ function wireDevices() {
   }
   picker('speaker').addEventListener('change', () => chooseDevice('speaker', picker('speaker').value));
   onDevicesChanged(() => void fillDevices());
+  wireBackground(() => call);
 }
 
 async function fillDevices() {
@@ -169,7 +172,7 @@ async function fillDevices() {
       if (kind !== 'speaker') picker(kind).replaceChildren(element('option', {}, 'Not available'));
       continue;
     }
-    const used = kind === 'speaker' ? chosen.speaker : call.devices[kind]?.getSettings().deviceId || chosen[kind];
+    const used = kind === 'speaker' ? chosen.speaker : call.deviceId(kind) || chosen[kind];
     picker(kind).replaceChildren(...all[kind].map((device, at) => element('option', {
       value: device.deviceId, selected: device.deviceId === used }, device.label || `${kind} ${at + 1}`)));
   }

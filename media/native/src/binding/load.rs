@@ -12,9 +12,10 @@ use super::arguments::Fields;
 use super::detached;
 use crate::errors::{python, CoreError};
 use crate::load::duplicate;
-use crate::load::generator::{Generator, Options, ParticipantSpec, PublishSpec};
+use crate::load::generator::{Generator, Options, ParticipantSpec, PublishSpec, Sending};
 use crate::load::limit::{self, LimitOptions};
 use crate::load::measure::{Burst, Report};
+use crate::load::reflector::Reflector as Echo;
 
 type PlainBurst = (u64, Vec<usize>);
 
@@ -44,13 +45,13 @@ fn publish_spec(dict: &Bound<'_, PyDict>) -> PyResult<PublishSpec> {
     Ok(spec)
 }
 
-fn participant_spec(py: Python<'_>, dict: &Bound<'_, PyDict>) -> PyResult<ParticipantSpec> {
+fn participant_spec(dict: &Bound<'_, PyDict>) -> PyResult<ParticipantSpec> {
     let fields = Fields::of("LoadParticipant", dict)?;
-    let fd: i32 = fields.required("fd")?;
     let publish: Option<Bound<'_, PyDict>> = fields.required_dict("publish")?;
-    let socket = duplicate(fd).map_err(|error| python::raise(py, &CoreError::Failed(error.to_string())))?;
+    let source = address_of((fields.required("source")?, 0))?.ip();
     let spec = ParticipantSpec {
-        socket,
+        socket: fields.required("socket")?,
+        source,
         server: address_of(fields.required("server")?)?,
         ice_username: fields.required("ice_username")?,
         ice_password: fields.required("ice_password")?,
@@ -81,7 +82,7 @@ fn report_dict<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyD
     ] {
         dict.set_item(name, count)?;
     }
-    let percentile_us = |percent| report.percentile_ns(percent).map(|ns| f64::from(ns) / 1_000.0);
+    let percentile_us = |percent| report.delays.percentile_ns(percent).map(|ns| ns as f64 / 1_000.0);
     dict.set_item("delay_us_p50", percentile_us(50))?;
     dict.set_item("delay_us_p99", percentile_us(99))?;
     dict.set_item("delay_us_max", percentile_us(100))?;
@@ -112,13 +113,24 @@ impl LoadGenerator {
 #[pymethods]
 impl LoadGenerator {
     #[new]
-    #[pyo3(signature = (*, cpu, gro))]
-    fn new(cpu: Option<usize>, gro: bool) -> Self {
-        Self { core: Mutex::new(Generator::new(Options { cpu, gro })) }
+    #[pyo3(signature = (*, cpu, gro, sending))]
+    fn new(cpu: Option<usize>, gro: bool, sending: &str) -> PyResult<Self> {
+        let sending = match sending {
+            "single" => Sending::Single,
+            "gso" => Sending::Gso,
+            "paced" => Sending::Paced,
+            other => return Err(PyValueError::new_err(format!("sending = {other:?}: wanted single, gso or paced"))),
+        };
+        Ok(Self { core: Mutex::new(Generator::new(Options { cpu, gro, sending })) })
+    }
+
+    fn add_socket(&self, py: Python<'_>, fd: i32) -> PyResult<usize> {
+        let socket = duplicate(fd).map_err(|error| python::raise(py, &CoreError::Failed(error.to_string())))?;
+        self.call(py, |core| core.add_socket(socket))
     }
 
     fn add(&self, py: Python<'_>, participant: &Bound<'_, PyDict>) -> PyResult<()> {
-        let spec = participant_spec(py, participant)?;
+        let spec = participant_spec(participant)?;
         self.call(py, |core| core.add(spec))
     }
 
@@ -164,4 +176,38 @@ pub(super) fn run_limit<'py>(
     dict.set_item("sends", result.sends)?;
     dict.set_item("failed", result.failed)?;
     Ok(dict)
+}
+
+#[pyclass(frozen, module = "media._forwarder")]
+pub(super) struct Reflector {
+    core: Mutex<Echo>,
+    address: (String, u16),
+}
+
+#[pymethods]
+impl Reflector {
+    #[new]
+    #[pyo3(signature = (*, cpu))]
+    fn new(py: Python<'_>, cpu: Option<usize>) -> PyResult<Self> {
+        let core = detached(py, || Echo::start(cpu))?;
+        let address = (core.address().ip().to_string(), core.address().port());
+        Ok(Self { core: Mutex::new(core), address })
+    }
+
+    #[getter]
+    fn address(&self) -> (String, u16) {
+        self.address.clone()
+    }
+
+    fn stop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let result = detached(py, || match self.core.lock() {
+            Ok(mut core) => Ok(core.stop()),
+            Err(_) => Err(CoreError::Failed("the reflector broke".to_owned())),
+        })?;
+        let dict = PyDict::new(py);
+        dict.set_item("datagrams", result.datagrams)?;
+        dict.set_item("failed", result.failed)?;
+        dict.set_item("cpu_ns", result.cpu_ns)?;
+        Ok(dict)
+    }
 }

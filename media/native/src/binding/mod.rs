@@ -73,6 +73,7 @@ fn _forwarder(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("BUILD_INFO", build_info())?;
     module.add_class::<node::Node>()?;
     module.add_class::<load::LoadGenerator>()?;
+    module.add_class::<load::Reflector>()?;
     module.add_function(wrap_pyfunction!(load::run_limit, module)?)?;
     add_aliases(module)?;
     module.delattr("__all__") // PyO3 makes one; the stub says what there is

@@ -23,18 +23,50 @@ pub struct Report {
     pub stun_answers: u64,
     pub nacks: u64,
     pub keyframe_requests: u64,
-    /// Scheduled send to kernel arrival, in ns, sorted; one per received packet.
-    pub delays_ns: Vec<u32>,
+    /// Scheduled send to kernel arrival, one per received packet.
+    pub delays: Delays,
     /// What the first receiver got, for the limit loop.
     pub recorded: Vec<Burst>,
-    /// Share of the thread's rounds that found nothing to do: its headroom.
+    /// Share of the thread's time in rounds that found nothing to do: its headroom.
     pub idle_share: f64,
 }
 
-impl Report {
-    pub fn percentile_ns(&self, percent: usize) -> Option<u32> {
-        let last = self.delays_ns.len().checked_sub(1)?;
-        self.delays_ns.get(last * percent / 100).copied()
+/// Counted in steps of 2 µs up to 40 ms, of 1 ms beyond, so that a report costs the thread no sorting.
+#[derive(Clone, Debug, Default)]
+pub struct Delays {
+    counts: Vec<u32>,
+    total: u64,
+}
+
+const FINE_NS: u64 = 2_000;
+const FINE_STEPS: usize = 20_000;
+const COARSE_NS: u64 = 1_000_000;
+const COARSE_STEPS: usize = 10_000;
+
+impl Delays {
+    pub fn record(&mut self, ns: u64) {
+        if self.counts.is_empty() {
+            self.counts.resize(FINE_STEPS + COARSE_STEPS, 0);
+        }
+        let fine = (ns / FINE_NS) as usize;
+        let coarse = FINE_STEPS + (ns.saturating_sub(FINE_NS * FINE_STEPS as u64) / COARSE_NS) as usize;
+        let step = if fine < FINE_STEPS { fine } else { coarse.min(FINE_STEPS + COARSE_STEPS - 1) };
+        self.counts[step] += 1;
+        self.total += 1;
+    }
+
+    /// The middle of the step that holds the `percent`-th percentile.
+    pub fn percentile_ns(&self, percent: u64) -> Option<u64> {
+        let wanted = self.total.checked_sub(1)? * percent / 100;
+        let mut below = 0;
+        let step = self.counts.iter().position(|count| {
+            below += u64::from(*count);
+            below > wanted
+        })?;
+        Some(match step.checked_sub(FINE_STEPS) {
+            None => step as u64 * FINE_NS + FINE_NS / 2,
+            Some(beyond) => FINE_STEPS as u64 * FINE_NS + beyond as u64 * COARSE_NS + COARSE_NS / 2,
+        })
     }
 }
 
@@ -46,17 +78,56 @@ pub struct Burst {
     pub datagram_bytes: Vec<usize>,
 }
 
-/// When each packet of a published stream was scheduled, by its number (the last eight bytes of its payload).
+/// When the latest packets of one published stream were due, by their numbers.
 #[derive(Default)]
 pub(super) struct Schedule {
-    pub(super) at_ns: Vec<u64>,
+    at_ns: Vec<u64>,
+    count: u64,
+}
+
+/// 3.5 s of pictures: older packets are late beyond measuring.
+const SCHEDULE_PACKETS: usize = 512;
+
+impl Schedule {
+    /// Returns the packet's number, which its payload carries.
+    pub(super) fn push(&mut self, at_ns: u64) -> u64 {
+        let number = self.count;
+        match self.at_ns.len() {
+            SCHEDULE_PACKETS => self.at_ns[number as usize % SCHEDULE_PACKETS] = at_ns,
+            _ => self.at_ns.push(at_ns),
+        }
+        self.count += 1;
+        number
+    }
+
+    fn get(&self, number: u64) -> Option<u64> {
+        let age = self.count.checked_sub(number)?;
+        (1..=SCHEDULE_PACKETS as u64).contains(&age).then(|| self.at_ns[number as usize % SCHEDULE_PACKETS])
+    }
+}
+
+/// Sound and picture of every publisher.
+pub(super) type Schedules = Vec<[Schedule; 2]>;
+
+/// What ends every published payload: whose it is and its number in the stream.
+pub(super) fn write_mark(publisher: u32, number: u64) -> [u8; 12] {
+    let mut mark = [0; 12];
+    mark[..4].copy_from_slice(&publisher.to_be_bytes());
+    mark[4..].copy_from_slice(&number.to_be_bytes());
+    mark
+}
+
+fn read_mark(payload: &[u8]) -> Option<(u32, u64)> {
+    let mark: &[u8; 12] = payload.last_chunk()?;
+    Some((u32::from_be_bytes(*mark.first_chunk()?), u64::from_be_bytes(*mark.last_chunk()?)))
 }
 
 /// One negotiated stream as one receiver sees it.
 pub(super) struct StreamMeter {
     unwrapper: SeqUnwrapper,
-    /// Extended number of packet 0 as published; known once a packet was decrypted.
-    origin: Option<u64>,
+    /// Who publishes it, and the extended number of packet 0 as published; known once a packet was decrypted.
+    origin: Option<(u32, u64)>,
+    is_video: bool,
     window: Option<Window>,
     seen: u64,
     pub(super) highest: Option<ExtSeq>,
@@ -70,12 +141,11 @@ struct Window {
 }
 
 impl StreamMeter {
-    pub(super) fn new() -> Self {
-        Self { unwrapper: SeqUnwrapper::new(), origin: None, window: None, seen: 0, highest: None }
+    pub(super) fn new(is_video: bool) -> Self {
+        Self { unwrapper: SeqUnwrapper::new(), origin: None, is_video, window: None, seen: 0, highest: None }
     }
 
-    /// Counts a packet; returns its number as published, once that can be told.
-    pub(super) fn count(&mut self, header: &Header) -> (ExtSeq, Option<u64>) {
+    pub(super) fn count(&mut self, header: &Header) -> ExtSeq {
         let seq = self.unwrapper.unwrap(header.seq);
         self.highest = self.highest.max(Some(seq));
         self.seen += 1;
@@ -83,7 +153,13 @@ impl StreamMeter {
         window.first = window.first.min(seq.0);
         window.last = window.last.max(seq.0);
         window.received += 1;
-        (seq, self.origin.map(|origin| seq.0.wrapping_sub(origin)))
+        seq
+    }
+
+    /// When packet `seq` was due, once that can be told.
+    pub(super) fn due_ns(&self, seq: ExtSeq, schedules: &Schedules) -> Option<u64> {
+        let (publisher, origin) = self.origin?;
+        schedules.get(publisher as usize)?[usize::from(self.is_video)].get(seq.0.wrapping_sub(origin))
     }
 
     pub(super) fn wants_check(&self) -> bool {
@@ -100,8 +176,8 @@ impl StreamMeter {
     ) -> Option<bool> {
         let len = inbound.unprotect_rtp(packet, header).ok()?.len;
         let payload = header.payload_range(&packet[..len]).ok()?;
-        let number = u64::from_be_bytes(*packet[payload].last_chunk::<8>()?);
-        let origin = seq.0.wrapping_sub(number);
+        let (publisher, number) = read_mark(&packet[payload])?;
+        let origin = (publisher, seq.0.wrapping_sub(number));
         Some(*self.origin.get_or_insert(origin) == origin)
     }
 
@@ -111,5 +187,30 @@ impl StreamMeter {
             report.expected += window.last - window.first + 1;
             report.received += window.received;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_keep_to_their_steps() {
+        let mut delays = Delays::default();
+        assert_eq!(delays.percentile_ns(50), None);
+        (0..99).for_each(|_| delays.record(150_500));
+        delays.record(90_000_000_000);
+        assert_eq!(delays.percentile_ns(50), Some(151_000));
+        assert_eq!(delays.percentile_ns(100), Some(40_000_000 + 9_999 * 1_000_000 + 500_000));
+    }
+
+    #[test]
+    fn a_schedule_knows_its_latest_packets_only() {
+        let mut schedule = Schedule::default();
+        (0..1_000).for_each(|at| assert_eq!(schedule.push(at * 10), at));
+        assert_eq!(schedule.get(999), Some(9_990));
+        assert_eq!(schedule.get(488), Some(4_880));
+        assert_eq!(schedule.get(487), None);
+        assert_eq!(schedule.get(1_000), None);
     }
 }

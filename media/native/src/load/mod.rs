@@ -8,6 +8,7 @@
 pub mod generator;
 pub mod limit;
 pub mod measure;
+pub mod reflector;
 
 mod participant;
 mod publisher;

@@ -3,9 +3,9 @@
 //! Like a browser it repeats its ICE check, reports on what it receives (RR) and acknowledges every packet
 //! (transport-wide feedback); unlike one it repairs nothing, so that loss stays visible.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::RawFd;
 
 use holdspace_wire::demux::{classify, Datagram};
 use holdspace_wire::rtcp::{self, Arrivals, Packet, ReportBlock, SenderInfo, Writer};
@@ -14,9 +14,9 @@ use holdspace_wire::seq::{ExtSeq, SeqUnwrapper};
 use holdspace_wire::srtp::{Inbound, Outbound, Profile, MAX_OVERHEAD};
 use holdspace_wire::stun::{write_binding_request, CheckToSend, IceRole, IntegrityKey};
 
-use super::measure::{Burst, Report, Schedule, StreamMeter};
-use super::publisher::{PublishSpec, Publisher, Sealing};
-use crate::sys::send::{send_each, Route};
+use super::measure::{Burst, Report, Schedule, Schedules, StreamMeter};
+use super::publisher::{PublishSpec, Publisher, Sealed, Sealing, Sending};
+use crate::sys::send::{send_segmented, Route, MAX_SEGMENTS, MAX_SEND_BYTES};
 
 const CHECK_EVERY_NS: u64 = 2_500_000_000;
 const REPORT_EVERY_NS: u64 = 1_000_000_000;
@@ -25,7 +25,10 @@ const OWN_SSRC: u32 = 1;
 
 /// What Python hands over after the handshake.
 pub struct ParticipantSpec {
-    pub socket: OwnedFd,
+    /// As `Generator::add_socket` numbered it.
+    pub socket: usize,
+    /// The participant's own address, on a socket that many share.
+    pub source: IpAddr,
     pub server: SocketAddr,
     /// `server's fragment:ours`
     pub ice_username: String,
@@ -39,14 +42,23 @@ pub struct ParticipantSpec {
     pub publish: Option<PublishSpec>,
 }
 
+/// Where a participant sits in the generator.
+pub(super) struct Seat {
+    pub(super) index: usize,
+    pub(super) socket: RawFd,
+    /// Others send from the same socket: the source address tells them apart.
+    pub(super) is_shared: bool,
+    pub(super) sending: Sending,
+}
+
 pub(super) struct Participant {
-    socket: OwnedFd,
-    server: SocketAddr,
+    socket: RawFd,
+    route: Route,
     ice_username: String,
     ice_key: IntegrityKey,
     inbound: Inbound,
     outbound: Outbound,
-    streams: HashMap<u32, (StreamMeter, bool)>,
+    streams: HashMap<u32, StreamMeter>,
     feedback: Feedback,
     pub(super) publisher: Option<Publisher>,
     last_sender_report: HashMap<u32, (u32, u64)>,
@@ -54,8 +66,11 @@ pub(super) struct Participant {
     next_report_ns: u64,
     next_feedback_ns: u64,
     checks: u32,
+    sending: Sending,
     scratch: Vec<u8>,
-    lengths: Vec<usize>,
+    packets: Vec<Sealed>,
+    /// Sealed and not yet due: (when, datagram).
+    waiting: VecDeque<(u64, Vec<u8>)>,
     /// Keeps bursts for the limit loop.
     records: bool,
 }
@@ -70,67 +85,92 @@ struct Feedback {
 }
 
 impl Participant {
-    /// `index` spreads the timers of many participants; the first also records. None: a key has a wrong length.
-    pub(super) fn new(spec: ParticipantSpec, index: usize, now_ns: u64) -> Option<Self> {
-        let phase_ns = index as u64 * 1_700_000 % FEEDBACK_EVERY_NS;
-        let streams = spec.streams.iter().map(|(ssrc, is_video)| (*ssrc, (StreamMeter::new(), *is_video)));
+    /// `socket` must outlive it; `index` spreads the timers of many participants. None: a key has a wrong length.
+    pub(super) fn new(spec: ParticipantSpec, seat: &Seat, now_ns: u64) -> Option<Self> {
+        let phase_ns = seat.index as u64 * 1_700_000 % FEEDBACK_EVERY_NS;
+        let streams = spec.streams.iter().map(|(ssrc, is_video)| (*ssrc, StreamMeter::new(*is_video)));
+        let publisher = |publish| Publisher::new(publish, seat.index as u32, seat.sending, now_ns);
         Some(Self {
-            server: spec.server,
+            socket: seat.socket,
+            route: Route { to: spec.server, from: seat.is_shared.then_some(spec.source) },
             ice_key: IntegrityKey::new(&spec.ice_password),
             ice_username: spec.ice_username,
             inbound: Inbound::new(spec.profile, &spec.receive_key).ok()?,
             outbound: Outbound::new(spec.profile, &spec.send_key).ok()?,
-            records: spec.publish.is_none() && index <= 1,
+            records: spec.publish.is_none() && seat.index <= 1,
             streams: streams.collect(),
             feedback: Feedback { extension: spec.transport_cc_extension, ..Feedback::default() },
-            publisher: spec.publish.map(|publish| Publisher::new(publish, now_ns)),
+            publisher: spec.publish.map(publisher),
             last_sender_report: HashMap::new(),
             next_check_ns: now_ns + phase_ns,
             next_report_ns: now_ns + phase_ns * 10,
             next_feedback_ns: now_ns + phase_ns,
             checks: 0,
-            scratch: vec![0; 2_048],
-            lengths: Vec::new(),
-            socket: spec.socket,
+            sending: seat.sending,
+            scratch: Vec::new(),
+            packets: Vec::new(),
+            waiting: VecDeque::new(),
         })
     }
 
-    pub(super) fn fd(&self) -> std::os::fd::RawFd {
-        self.socket.as_raw_fd()
+    /// When something has to be sent next.
+    pub(super) fn next_due_ns(&self, is_publishing: bool) -> u64 {
+        let timers = self.next_check_ns.min(self.next_report_ns).min(self.next_feedback_ns);
+        let waiting = self.waiting.front().map_or(u64::MAX, |(due_ns, _)| *due_ns);
+        let published = self.publisher.as_ref().filter(|_| is_publishing).map_or(u64::MAX, Publisher::next_due_ns);
+        timers.min(waiting).min(published)
     }
 
-    fn send(&self, bytes: &[u8]) {
+    fn send(&self, bytes: &[u8], segment_bytes: usize) {
         // A full buffer or an unreachable server shows as loss; a benchmark has nothing better to do about it.
-        let _ = send_each(self.fd(), &Route { to: self.server, from: None }, bytes, bytes.len());
+        let _ = send_segmented(self.socket, &self.route, bytes, segment_bytes);
     }
 
-    /// Sends what is due; returns how many packets were published.
+    /// Sends what was published earlier and is due now.
+    pub(super) fn send_waiting(&mut self, now_ns: u64) {
+        while self.waiting.front().is_some_and(|(due_ns, _)| *due_ns <= now_ns) {
+            let (_, datagram) = self.waiting.pop_front().unwrap_or_default();
+            self.send(&datagram, datagram.len());
+        }
+    }
+
+    /// Publishes what is due; returns how many packets that were.
     pub(super) fn publish_due(&mut self, now_ns: u64, schedules: &mut [Schedule; 2]) -> u64 {
         let Some(publisher) = &mut self.publisher else {
             return 0;
         };
-        let (mut bytes, mut lengths) = (std::mem::take(&mut self.scratch), std::mem::take(&mut self.lengths));
+        let (mut bytes, mut packets) = (std::mem::take(&mut self.scratch), std::mem::take(&mut self.packets));
         bytes.clear();
-        lengths.clear();
+        packets.clear();
         let outbound = &mut self.outbound;
-        publisher.write_due(now_ns, &mut Sealing { outbound, schedules, bytes: &mut bytes, lengths: &mut lengths });
-        let mut rest = bytes.as_slice();
-        for length in &lengths {
-            let (datagram, after) = rest.split_at(*length);
-            self.send(datagram);
-            rest = after;
-        }
-        let published = lengths.len() as u64;
+        publisher.write_due(now_ns, &mut Sealing { outbound, schedules, bytes: &mut bytes, packets: &mut packets });
+        self.send_sealed(&bytes, &packets, now_ns);
+        let published = packets.len() as u64;
         self.scratch = bytes;
-        self.lengths = lengths;
+        self.packets = packets;
         published
+    }
+
+    fn send_sealed(&mut self, bytes: &[u8], packets: &[Sealed], now_ns: u64) {
+        let (mut rest, mut at) = (bytes, 0);
+        while at < packets.len() {
+            let segment = packets[at].length;
+            let count = if self.sending == Sending::Gso { run_length(&packets[at..]) } else { 1 };
+            let length = packets[at..at + count].iter().map(|packet| packet.length).sum();
+            let (run, after) = rest.split_at(length);
+            match packets[at].due_ns {
+                due_ns if due_ns > now_ns => self.waiting.push_back((due_ns, run.to_vec())),
+                _ => self.send(run, segment),
+            }
+            (rest, at) = (after, at + count);
+        }
     }
 
     pub(super) fn take_datagram(
         &mut self,
         datagram: &mut [u8],
         arrival_ns: u64,
-        schedules: &[Schedule; 2],
+        schedules: &Schedules,
         report: &mut Report,
     ) {
         match classify(datagram) {
@@ -141,7 +181,7 @@ impl Participant {
         }
     }
 
-    fn take_rtp(&mut self, packet: &mut [u8], arrival_ns: u64, schedules: &[Schedule; 2], report: &mut Report) {
+    fn take_rtp(&mut self, packet: &mut [u8], arrival_ns: u64, schedules: &Schedules, report: &mut Report) {
         let Ok(header) = Header::parse_untrusted(packet) else {
             return;
         };
@@ -150,26 +190,25 @@ impl Participant {
             let unwrapper = self.feedback.unwrapper.get_or_insert_with(SeqUnwrapper::new);
             self.feedback.arrivals.push((unwrapper.unwrap(seq), (arrival_ns / 1_000) as i64));
         }
-        let Some((meter, is_video)) = self.streams.get_mut(&header.ssrc) else {
+        let Some(meter) = self.streams.get_mut(&header.ssrc) else {
             report.foreign += 1;
             return;
         };
         let datagram_bytes = packet.len();
-        let (seq, number) = meter.count(&header);
+        let seq = meter.count(&header);
         if meter.wants_check() {
             report.checked += 1;
             let is_right = meter.check(&mut self.inbound, packet, &header, seq);
             report.mismatched += u64::from(is_right != Some(true));
         }
-        let schedule = &schedules[usize::from(*is_video)];
-        let Some(at_ns) = number.and_then(|number| schedule.at_ns.get(number as usize)) else {
+        let Some(at_ns) = meter.due_ns(seq, schedules) else {
             return;
         };
-        report.delays_ns.push(u32::try_from(arrival_ns.saturating_sub(*at_ns)).unwrap_or(u32::MAX));
+        report.delays.record(arrival_ns.saturating_sub(at_ns));
         if self.records {
             match report.recorded.last_mut() {
-                Some(burst) if burst.at_ns == *at_ns => burst.datagram_bytes.push(datagram_bytes),
-                _ => report.recorded.push(Burst { at_ns: *at_ns, datagram_bytes: vec![datagram_bytes] }),
+                Some(burst) if burst.at_ns == at_ns => burst.datagram_bytes.push(datagram_bytes),
+                _ => report.recorded.push(Burst { at_ns, datagram_bytes: vec![datagram_bytes] }),
             }
         }
     }
@@ -225,7 +264,7 @@ impl Participant {
         };
         let mut bytes = [0; 600];
         if let Ok(length) = write_binding_request(&mut bytes, &check, &self.ice_key) {
-            self.send(&bytes[..length]);
+            self.send(&bytes[..length], length);
         }
     }
 
@@ -236,7 +275,7 @@ impl Participant {
         let length = writer.len();
         if length > 0 {
             if let Ok(sealed) = self.outbound.protect_rtcp(&mut bytes, length) {
-                self.send(&bytes[..sealed]);
+                self.send(&bytes[..sealed], sealed);
             }
         }
     }
@@ -244,13 +283,15 @@ impl Participant {
     fn send_reports(&mut self, now_ns: u64) {
         self.send_compound(|me, writer| {
             let blocks: Vec<ReportBlock> =
-                me.streams.iter().filter_map(|(ssrc, (meter, _))| me.report_block(*ssrc, meter, now_ns)).collect();
+                me.streams.iter().filter_map(|(ssrc, meter)| me.report_block(*ssrc, meter, now_ns)).collect();
             match &me.publisher {
                 Some(publisher) => {
                     let ntp_time = ntp_of(now_ns);
+                    let mut blocks = blocks.as_slice();
                     for (ssrc, rtp_ts, packets, bytes) in publisher.report_info(now_ns) {
                         let info = SenderInfo { ssrc, ntp_time, rtp_ts, packets, bytes };
-                        let _ = writer.sender_report(&info, &[]); // 28 bytes each: they fit
+                        let _ = writer.sender_report(&info, std::mem::take(&mut blocks));
+                        // a few: they fit
                     }
                     let _ = writer.sdes_cname(publisher.video_ssrc(), "benchmark");
                 }
@@ -315,10 +356,27 @@ impl Participant {
     }
 
     pub(super) fn take_counts(&mut self, report: &mut Report) {
-        for (meter, _) in self.streams.values_mut() {
+        for meter in self.streams.values_mut() {
             meter.take(report);
         }
     }
+}
+
+/// As many equal packets as there are, and one shorter behind them: what one segmented send carries.
+fn run_length(packets: &[Sealed]) -> usize {
+    let segment = packets[0].length;
+    let (mut count, mut bytes) = (0, 0);
+    for packet in packets.iter().take(MAX_SEGMENTS) {
+        bytes += packet.length;
+        if packet.length > segment || bytes > MAX_SEND_BYTES {
+            break;
+        }
+        count += 1;
+        if packet.length < segment {
+            break;
+        }
+    }
+    count
 }
 
 /// The monotonic clock dressed as NTP time: receivers only compare.

@@ -1,6 +1,6 @@
 //! The runtime as a whole, over real sockets: strangers get nothing, a panic ends one room.
 
-use std::net::UdpSocket as StdSocket;
+use std::net::{IpAddr, UdpSocket as StdSocket};
 use std::time::Duration;
 
 use holdspace_engine::{
@@ -10,7 +10,7 @@ use holdspace_wire::srtp::Profile;
 use holdspace_wire::stun::{write_binding_request, CheckToSend, IceRole, IntegrityKey};
 
 use super::*;
-use crate::load::generator::{Generator, Options, ParticipantSpec, PublishSpec};
+use crate::load::generator::{Generator, Options, ParticipantSpec, PublishSpec, Sending};
 use crate::load::measure::Report;
 use crate::runtime::events::Answer;
 use crate::sys::poll::Poller;
@@ -221,10 +221,12 @@ fn add_listener(runtime: &Runtime) {
     tell(Command::SetSlotSource { slot: SlotId(1), track: Some(TrackId(1)) });
 }
 
+/// Both share one socket, each with an address of its own.
 fn load_participant(runtime: &Runtime, number: u8, publish: Option<PublishSpec>) -> ParticipantSpec {
     let fragment = if number == 1 { "first-fragment" } else { "second-fragment" };
     ParticipantSpec {
-        socket: StdSocket::bind("127.0.0.1:0").unwrap().into(),
+        socket: 0,
+        source: IpAddr::from([127, 0, 0, number + 1]),
         server: runtime.addresses()[0].address,
         ice_username: format!("{fragment}:theirs"),
         ice_password: PASSWORD.to_owned(),
@@ -268,7 +270,8 @@ fn receive_more(runtime: &Runtime, generator: &Generator, wanted: u64) -> Report
 fn what_waited_while_the_thread_was_stalled_is_forwarded_whole() {
     let runtime = start(1);
     add_listener(&runtime);
-    let mut generator = Generator::new(Options { cpu: None, gro: false });
+    let mut generator = Generator::new(Options { cpu: None, gro: true, sending: Sending::Gso });
+    assert_eq!(generator.add_socket(StdSocket::bind("0.0.0.0:0").unwrap().into()).unwrap(), 0);
     generator.add(load_participant(&runtime, 1, Some(sound_only()))).unwrap();
     generator.add(load_participant(&runtime, 2, None)).unwrap();
     generator.start().unwrap();

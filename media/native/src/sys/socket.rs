@@ -33,7 +33,7 @@ impl UdpSocket {
         set_flag(raw, libc::SOL_SOCKET, libc::SO_RXQ_OVFL)?;
         if address.ip().is_unspecified() {
             match address.ip() {
-                IpAddr::V4(_) => set_flag(raw, libc::IPPROTO_IP, libc::IP_PKTINFO)?,
+                IpAddr::V4(_) => tell_destinations(raw)?,
                 IpAddr::V6(_) => set_flag(raw, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)?,
             }
         }
@@ -75,6 +75,11 @@ impl UdpSocket {
 /// Let the kernel say when each datagram arrived.
 pub fn stamp_arrivals(fd: RawFd) -> io::Result<()> {
     set_flag(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS)
+}
+
+/// Let the kernel say to which of our addresses each datagram went (IPv4).
+pub fn tell_destinations(fd: RawFd) -> io::Result<()> {
+    set_flag(fd, libc::IPPROTO_IP, libc::IP_PKTINFO)
 }
 
 /// Let the kernel hand over runs of equal datagrams as one.

@@ -6,9 +6,10 @@
 import { ProblemError, post } from '../api.js';
 import { setServerNow } from '../time.js';
 import { chooseDevice, chosenDevices, causeOf, openDevices, openOne, openScreen } from './devices.js';
+import { Blur, chooseBackground, chosenBackground } from './blur.js';
 import { Peer } from './peer.js';
-import { RefusedError, Signaling } from './protocol.js';
-import { freshState, reduce } from './state.js';
+import { RefusedError, Signaling, onNetworkChange } from './protocol.js';
+import { freshState, isGroup, reduce } from './state.js';
 
 /** @typedef {import('./state.js').RoomState} RoomState */
 /** @typedef {import('./state.js').News} News */
@@ -17,6 +18,7 @@ import { freshState, reduce } from './state.js';
 /** @typedef {import('./devices.js').DeviceKind} DeviceKind */
 /** @typedef {import('./peer.js').Tracks} Tracks */
 
+const NETWORK_SETTLES_MS = 50;
 /** As often as the server measures the line (media/quality.py). */
 const PLAYBACK_MS = 5000;
 /** The most one report may say (signaling/PROTOCOL.md). */
@@ -32,7 +34,7 @@ export class Call {
     this.sessionId = sessionId;
     this._mode = mode;
     /** @type {RoomState} */
-    this.state = freshState();
+    this.state = { ...freshState(), background: { chosen: chosenBackground(), slowFps: null } };
     const none = { on: false, ready: false, problem: null };
     if (mode !== 'video') this.state = { ...this.state, camera: none };
     if (mode === 'chat') this.state = { ...this.state, microphone: none };
@@ -42,6 +44,10 @@ export class Call {
     this.onRefused = () => {};
     /** @type {Record<DeviceKind, MediaStreamTrack|null>} */
     this.devices = { microphone: null, camera: null };
+    /** The camera as it is opened; `devices.camera` is what others may see of it. @type {MediaStreamTrack|null} */
+    this._camera = null;
+    /** @type {Blur|null} */
+    this._blur = null;
     /** @type {MediaStream|null} */
     this._screen = null;
     /** @type {Peer|null} */
@@ -67,11 +73,10 @@ export class Call {
         this.onRefused(refusal, this._refusalExtra);
       },
     });
-    // An offer that waits names the addresses of a network that is gone.
-    this._onNetwork = () => {
-      if (this._prepared) this._prepare();
-    };
-    window.addEventListener('online', this._onNetwork);
+    this._listening = new AbortController();
+    window.addEventListener('online', () => this._networkChanged(), { signal: this._listening.signal });
+    onNetworkChange(() => this._networkChanged(), this._listening.signal);
+    this._networkTimer = 0;
     /** A picture was switched off or on since the last look: what stood still then did not freeze. */
     this._picturesChanged = false;
     this._looking = window.setInterval(() => void this._lookForFreezes(), PLAYBACK_MS);
@@ -89,7 +94,8 @@ export class Call {
 
   leave() {
     this.retire();
-    window.removeEventListener('online', this._onNetwork);
+    this._listening.abort();
+    window.clearTimeout(this._networkTimer);
     this.signaling.leave();
     this._closePeer();
     for (const kind of KINDS) this._drop(kind);
@@ -99,8 +105,7 @@ export class Call {
   /** Take over another call's open devices and what the person wants of them. @param {Call} from */
   adopt(from) {
     for (const kind of KINDS) {
-      const track = from.devices[kind];
-      from.devices[kind] = null;
+      const track = from._giveUp(kind);
       this._note({ type: 'device', kind, change: from.state[kind] });
       if (track) this._take(kind, track);
     }
@@ -145,9 +150,30 @@ export class Call {
     if (blocked !== this.state.soundBlocked) this._news({ type: 'sound', blocked });
   }
 
+  /** Which device is in use, by its id. @param {DeviceKind} kind */
+  deviceId(kind) {
+    return (kind === 'camera' ? this._camera : this.devices[kind])?.getSettings().deviceId;
+  }
+
+  /** The open device, which this call lets go of. @param {DeviceKind} kind */
+  _giveUp(kind) {
+    const track = kind === 'camera' ? this._camera : this.devices[kind];
+    this.devices[kind] = null;
+    if (kind === 'camera') {
+      this._camera = null;
+      this._endBlur();
+    }
+    return track;
+  }
+
   /** @param {DeviceKind} kind */
   _isMissing(kind) {
-    return this.state[kind].on && !this.devices[kind];
+    return this.state[kind].on && !this._isOpen(kind);
+  }
+
+  /** @param {DeviceKind} kind */
+  _isOpen(kind) {
+    return Boolean(kind === 'camera' ? this._camera : this.devices[kind]);
   }
 
   /** On or off, as the person wants it. The camera's light goes out with it. @param {DeviceKind} kind */
@@ -173,7 +199,7 @@ export class Call {
   async _open(kind) {
     try {
       const track = await openOne(kind, chosenDevices()[kind]);
-      if (this.state[kind].on && !this.devices[kind]) this._take(kind, track);
+      if (this._isMissing(kind)) this._take(kind, track);
       else track.stop();
     } catch (error) {
       this._news({ type: 'device', kind, change: { ready: false, problem: causeOf(error) } });
@@ -182,15 +208,25 @@ export class Call {
 
   /** @param {DeviceKind} kind @param {MediaStreamTrack} track */
   _take(kind, track) {
-    this.devices[kind] = track;
-    if (kind === 'microphone') track.enabled = this.state.microphone.on;
-    if (kind === 'camera') track.contentHint = 'motion';
     track.addEventListener('ended', () => {
       // Unplugged, or taken away in the browser's own settings.
-      if (this.devices[kind] !== track) return;
+      if ((kind === 'camera' ? this._camera : this.devices[kind]) !== track) return;
       this._drop(kind);
       this._news({ type: 'device', kind, change: { problem: 'busy' } });
     });
+    if (kind === 'camera') {
+      this._camera = track;
+      void this._dress();
+    } else {
+      track.enabled = this.state.microphone.on;
+      this._show(kind, track);
+    }
+  }
+
+  /** @param {DeviceKind} kind @param {MediaStreamTrack} track */
+  _show(kind, track) {
+    this.devices[kind] = track;
+    if (kind === 'camera') track.contentHint = 'motion';
     void this._peer?.setTrack(kind, track);
     this._news({ type: 'device', kind, change: { ready: true, problem: null } });
     this._tellMuted(kind);
@@ -198,9 +234,13 @@ export class Call {
 
   /** @param {DeviceKind} kind */
   _drop(kind) {
-    const track = this.devices[kind];
+    this._hide(kind);
+    this._giveUp(kind)?.stop();
+  }
+
+  /** @param {DeviceKind} kind */
+  _hide(kind) {
     this.devices[kind] = null;
-    track?.stop();
     void this._peer?.setTrack(kind, null);
     this._news({ type: 'device', kind, change: { ready: false } });
     this._tellMuted(kind);
@@ -224,6 +264,60 @@ export class Call {
   /** The practitioner has switched it off; the person may switch it on again. */
   noteMuted() {
     if (this.state.microphone.on) void this.toggle('microphone');
+  }
+
+  // ---------------------------------------------------------------- background
+
+  /** @param {import('./blur.js').Background} background */
+  async setBackground(background) {
+    chooseBackground(background);
+    this._news({ type: 'background', background: { chosen: background, slowFps: null } });
+    if (this._camera) await this._dress();
+    else if (this.state.camera.problem === 'blur') await this._retryCamera();
+  }
+
+  async _retryCamera() {
+    this._news({ type: 'device', kind: 'camera', change: { problem: null } });
+    if (this._isMissing('camera')) await this._open('camera');
+  }
+
+  /** Shows the camera as the person wants to be seen: from the wish for blur on, nothing without it. */
+  async _dress() {
+    const camera = this._camera;
+    if (!camera) return;
+    const { chosen } = this.state.background;
+    if (chosen === 'off') {
+      this._endBlur();
+      this._show('camera', camera);
+      return;
+    }
+    if (this._blur) {
+      this._blur.setEffect(chosen);
+      return;
+    }
+    this._hide('camera');
+    const blur = new Blur(camera, chosen);
+    this._blur = blur;
+    blur.onSlow = (fps) => this._news({ type: 'background', background: { ...this.state.background, slowFps: fps } });
+    blur.onLost = () => this._lostBlur(blur);
+    try {
+      const blurred = await blur.start();
+      if (blur === this._blur) this._show('camera', blurred);
+    } catch {
+      this._lostBlur(blur);
+    }
+  }
+
+  /** @param {Blur} blur */
+  _lostBlur(blur) {
+    if (blur !== this._blur) return;
+    this._drop('camera');
+    this._news({ type: 'device', kind: 'camera', change: { problem: 'blur' } });
+  }
+
+  _endBlur() {
+    this._blur?.stop();
+    this._blur = null;
   }
 
   // ---------------------------------------------------------------- screen
@@ -288,6 +382,9 @@ export class Call {
       case 'answer':
         void this._answered(message.revision, message.sdp);
         break;
+      case 'people':
+        if (isGroup(this.state)) void this._peer?.sendSizes();
+        break;
       case 'slots':
         this._picturesChanged = true;
         break;
@@ -330,6 +427,17 @@ export class Call {
     }
   }
 
+  /** The browser says so several times for one change. */
+  _networkChanged() {
+    if (!navigator.onLine) return;
+    window.clearTimeout(this._networkTimer);
+    this._networkTimer = window.setTimeout(() => {
+      this._peer?.networkChanged();
+      // An offer that waits names the addresses of a network that is gone.
+      if (this._prepared) this._prepare();
+    }, NETWORK_SETTLES_MS);
+  }
+
   // ---------------------------------------------------------------- the peer
 
   _newPeer() {
@@ -368,6 +476,7 @@ export class Call {
     /** @type {Peer} */
     const peer = new Peer({
       ...how,
+      inSizes: isGroup(this.state),
       iceServers: this._iceServers,
       mayPublish: this._mode === 'video' ? ['microphone', 'camera'] : this._mode === 'audio' ? ['microphone'] : [],
       sendOffer: (offer) => this.signaling.send(offer),
@@ -387,6 +496,7 @@ export class Call {
   _usePeer(peer) {
     this._peer = peer;
     this._view = '';
+    if (isGroup(this.state)) void peer.sendSizes();
     this._news({ type: 'media', media: 'connecting' });
   }
 
@@ -399,7 +509,7 @@ export class Call {
     if (revision === 1 && this._screen) await peer.shareScreen(this._screen);
     if (revision === 1 && this.state.soundOnly) await peer.receivePictures(false);
     // The server takes a new section for audible and visible; it must know what is switched off.
-    if (revision === 1) for (const kind of KINDS) if (!(this.state[kind].on && this.state[kind].ready)) this._tellMuted(kind);
+    for (const kind of KINDS) if (!(this.state[kind].on && this.state[kind].ready)) this._tellMuted(kind);
     this.onChange(this.state, { type: 'media', media: this.state.media });
   }
 

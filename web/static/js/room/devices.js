@@ -4,7 +4,7 @@
 
 /**
  * @typedef {'camera'|'microphone'} DeviceKind
- * @typedef {'denied'|'missing'|'busy'|'insecure'|'failed'} Cause
+ * @typedef {'denied'|'missing'|'busy'|'insecure'|'failed'|'blur'} Cause
  * @typedef {{microphone: MediaStreamTrack|null, camera: MediaStreamTrack|null,
  *   problems: Partial<Record<DeviceKind, Cause>>}} Opened
  */
@@ -15,6 +15,7 @@ const WORDS = {
   missing: (what) => `No ${what.replace(' and ', ' or ')} was found. Plug one in, or go on without.`,
   busy: (what) => `Your ${what} can't be used just now; another program may have taken it. Close that one, then try again.`,
   insecure: (what) => `Your ${what} can be used only over a secure address (https). Please tell the practice.`,
+  blur: () => 'Background blur does not work on this device or did not load, so your camera stays off. Choose “As it is” as background to show yourself without it.',
   failed: (what) => `Your ${what} could not be started. Try again, or choose another.`,
 };
 

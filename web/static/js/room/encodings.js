@@ -1,6 +1,6 @@
 // @ts-check
-// A camera's simulcast encodings, smallest first. The server says which are wanted (PROTOCOL.md, `encodings`);
-// until then the largest alone. No DOM, no connection: parameters in, parameters out.
+// A camera's simulcast encodings in a group, smallest first. The server says which are wanted (PROTOCOL.md,
+// `encodings`); until then the largest alone. No DOM, no connection: parameters in, parameters out.
 
 /** @type {Record<string, {scaleResolutionDownBy: number, maxBitrate: number}>} */
 const SIZES = {

@@ -10,6 +10,7 @@ const OFF = 'holdspace.keys.off';
 const KEYS = [
   ['m', 'mic', 'Microphone on or off'],
   ['v', 'camera', 'Camera on or off'],
+  ['b', 'blur', 'Background blur on or off'],
   ['s', 'share', 'Share your screen, or stop'],
   ['c', 'chat', 'Chat'],
   ['p', 'people', 'People'],

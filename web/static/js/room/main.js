@@ -5,6 +5,7 @@
 import { newKey, post, ProblemError } from '../api.js';
 import { byId, element, showError, toast, toastNext } from '../page.js';
 import { everySecond, serverNow } from '../time.js';
+import { drawBackground, wireBackground } from './background.js';
 import { Call } from './call.js';
 import { Chat } from './chat.js';
 import { canShareScreen, chooseDevice, chosenDevices, listDevices, onDevicesChanged, playThrough } from './devices.js';
@@ -62,6 +63,7 @@ class Room {
     this._wireSession();
     startMenu();
     startKeys();
+    wireBackground(() => call);
     startMovingSelf();
     startFading();
     startFullScreen();
@@ -99,6 +101,7 @@ class Room {
   draw() {
     const { state } = this._call;
     this._view.showSelf(this._call.devices.camera);
+    drawBackground(state);
     this._view.draw(state, this._call.tracks());
     this._layouts?.apply(state, serverNow());
     this._people.draw(state);
@@ -180,7 +183,7 @@ class Room {
     const chosen = chosenDevices();
     for (const kind of /** @type {(DeviceKind|'speaker')[]} */ (['microphone', 'speaker', 'camera'])) {
       byId(`field-${kind}`).hidden = !all[kind].length || (kind === 'camera' && this._root.dataset.mode !== 'video');
-      const used = kind === 'speaker' ? chosen.speaker : this._call.devices[kind]?.getSettings().deviceId || chosen[kind];
+      const used = kind === 'speaker' ? chosen.speaker : this._call.deviceId(kind) || chosen[kind];
       pick(kind).replaceChildren(...all[kind].map((device, index) => element('option', {
         value: device.deviceId, selected: device.deviceId === used }, device.label || `${kind} ${index + 1}`)));
     }

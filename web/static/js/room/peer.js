@@ -16,14 +16,16 @@ import { cameraEncodings, encodingsFor } from './encodings.js';
  * @property {Source[]} mayPublish devices the session's mode carries; their sections are there in any case
  * @property {(offer: {type: 'offer', revision: number, sdp: string, sources: Record<string, string>}) => void} sendOffer
  * @property {boolean} held make the offer, but keep it until release()
+ * @property {boolean} inSizes send the camera in several sizes from the start, as sendSizes() does later
  * @property {(state: 'connecting'|'connected'|'disconnected') => void} onState
  * @property {() => void} onFailed a restart did not help: somebody has to make a new Peer
  */
 
-/** Silence this long starts an ICE restart; the server gives up after 8 s. */
-const RESTART_AFTER_MS = 2000;
-/** Restarts without success before the connection is made anew. */
-const MAX_RESTARTS = 4;
+/** ICE says "disconnected" after some 5 s of silence; it often mends itself within this. */
+const RESTART_AFTER_MS = 500;
+/** Pauses between restarts that did not help, short at first: a browser may learn of its new address 2 s after the
+ * change. After the last the connection is made anew. */
+const RESTART_AGAIN_MS = [700, 700, 700, 700, 1500, 3000, 4000, 4000];
 
 /** VP8 first: everybody decodes it, and the server answers it unless set otherwise. @param {RTCRtpTransceiver} transceiver */
 function preferVp8(transceiver) {
@@ -44,6 +46,9 @@ export class Peer {
     this._pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle', iceServers: options.iceServers });
     /** @type {Map<Source, RTCRtpTransceiver>} */
     this._sending = new Map();
+    /** Sections that nothing is sent in any more. @type {Set<RTCRtpTransceiver>} */
+    this._retired = new Set();
+    this._inSizes = options.inSizes;
     /** Encodings the server wants, by mid. @type {Map<string, string[]>} */
     this._encodings = new Map();
     this._revision = 0;
@@ -55,6 +60,8 @@ export class Peer {
     this._wantsRestart = false;
     this._restarts = 0;
     this._restartTimer = 0;
+    /** What came in on each candidate pair, as last counted. @type {Map<string, number>} */
+    this._heard = new Map();
     this._closed = false;
     /** Freezes of pictures up to the last look. */
     this._frozen = { freezes: 0, frozenMs: 0 };
@@ -73,7 +80,7 @@ export class Peer {
 
   /** @param {Source} source @param {'audio'|'video'} kind @param {MediaStreamTrack|null} track */
   _addSending(source, kind, track) {
-    const sendEncodings = source === 'camera' ? { sendEncodings: cameraEncodings() } : {};
+    const sendEncodings = source === 'camera' && this._inSizes ? { sendEncodings: cameraEncodings() } : {};
     const transceiver = this._pc.addTransceiver(kind, { direction: 'sendonly', ...sendEncodings });
     if (kind === 'video') preferVp8(transceiver);
     // By replaceTrack, not as the transceiver's first track: a device may come later or change.
@@ -150,6 +157,22 @@ export class Peer {
   /** The section's mid, for `mute`; null before the first offer. @param {Source} source */
   midOf(source) {
     return this._sending.get(source)?.mid ?? null;
+  }
+
+  /**
+   * From three people on: the camera in a new section that offers several sizes. Between two people it has one, because
+   * Chromium begins one of several sizes smaller than it need be, and stays there.
+   */
+  async sendSizes() {
+    const before = this._sending.get('camera');
+    if (this._inSizes || !before || this._closed) return;
+    this._inSizes = true;
+    const { track } = before.sender;
+    before.direction = 'inactive';
+    this._retired.add(before);
+    await before.sender.replaceTrack(null);
+    this._addSending('camera', 'video', track);
+    await this.offer();
   }
 
   /** Send these encodings and no others. @param {string} mid @param {string[]} rids */
@@ -236,7 +259,7 @@ export class Peer {
 
   _receiving() {
     const sending = new Set(this._sending.values());
-    return this._pc.getTransceivers().filter((transceiver) => !sending.has(transceiver));
+    return this._pc.getTransceivers().filter((one) => !sending.has(one) && !this._retired.has(one));
   }
 
   /** @param {MediaStreamTrack} track @returns {string|null} */
@@ -279,26 +302,46 @@ export class Peer {
     }
   }
 
-  /** New ICE credentials over the same DTLS: what a changed network needs. */
+  /** ICE itself would notice only after seconds. */
+  networkChanged() {
+    this._restarts = 0;
+    void this._hears();
+    this.restart();
+  }
+
+  /** New ICE credentials over the same DTLS: what a changed network needs. Again until something is heard. */
   restart() {
     window.clearTimeout(this._restartTimer);
     this._restartTimer = 0;
     if (this._closed || !this._pc.remoteDescription) return;
+    const pause = RESTART_AGAIN_MS[this._restarts];
+    if (pause === undefined) {
+      this._options.onFailed();
+      return;
+    }
     this._wantsRestart = true;
     if (this._open) {
       // The line to the server is down too: restart once the open offer is answered.
       this._again = true;
     } else {
       this._restarts += 1;
-      if (this._restarts > MAX_RESTARTS) {
-        this._options.onFailed();
-        return;
-      }
       void this.offer();
     }
-    this._restartTimer = window.setTimeout(() => {
-      if (this._pc.connectionState !== 'connected') this.restart();
-    }, 2 * RESTART_AFTER_MS);
+    this._restartTimer = window.setTimeout(async () => {
+      const timer = this._restartTimer;
+      if (await this._hears()) this._restarts = 0;
+      else if (timer === this._restartTimer) this.restart();
+    }, pause);
+  }
+
+  /** Whether anything has come in since the last call: media, or the answer to a check. */
+  async _hears() {
+    const before = this._heard;
+    this._heard = new Map();
+    (await this._pc.getStats()).forEach((/** @type {any} */ entry) => {
+      if (entry.type === 'candidate-pair') this._heard.set(entry.id, entry.bytesReceived + entry.responsesReceived);
+    });
+    return [...this._heard].some(([id, count]) => count > (before.get(id) || 0));
   }
 
   /** What stood still of the pictures we play since the last call. */

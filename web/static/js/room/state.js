@@ -25,6 +25,7 @@
  * @property {string[]} speaking
  * @property {Device} microphone
  * @property {Device} camera
+ * @property {{chosen: import('./blur.js').Background, slowFps: number|null}} background `slowFps`: all this device manages with it
  * @property {boolean} sharing
  * @property {boolean} soundOnly by the person's own choice: no pictures either way
  * @property {boolean} soundBlocked the browser plays no sound before a click or key
@@ -39,6 +40,7 @@
  *   | {type: 'media', media: MediaLine}
  *   | {type: 'device', kind: 'microphone'|'camera', change: Partial<Device>}
  *   | {type: 'sharing', sharing: boolean}
+ *   | {type: 'background', background: RoomState['background']}
  *   | {type: 'soundOnly', soundOnly: boolean}
  *   | {type: 'sound', blocked: boolean}
  *   | {type: 'refused', code: string, detail: string}} News
@@ -49,7 +51,7 @@ export function freshState() {
   return {
     me: '', role: 'client', place: null, line: 'connecting', media: 'none', snapshot: null, people: [], slots: [],
     speaking: [], microphone: { on: true, ready: false, problem: null }, camera: { on: true, ready: false, problem: null },
-    sharing: false, soundOnly: false, soundBlocked: false, quality: {}, ending: null,
+    background: { chosen: 'off', slowFps: null }, sharing: false, soundOnly: false, soundBlocked: false, quality: {}, ending: null,
   };
 }
 
@@ -60,6 +62,7 @@ export function reduce(state, news) {
     case 'line': return { ...state, line: news.line };
     case 'media': return { ...state, media: news.media, quality: news.media === 'connected' ? state.quality : {} };
     case 'device': return { ...state, [news.kind]: { ...state[news.kind], ...news.change } };
+    case 'background': return { ...state, background: news.background };
     case 'sharing': return { ...state, sharing: news.sharing };
     case 'soundOnly': return { ...state, soundOnly: news.soundOnly };
     case 'sound': return { ...state, soundBlocked: news.blocked };
@@ -96,6 +99,11 @@ function hear(state, message) {
 /** Everybody else in the room or waiting. @param {RoomState} state */
 export function others(state) {
   return state.people.filter((person) => person.id !== state.me);
+}
+
+/** From three on cameras are sent in several sizes. @param {RoomState} state */
+export function isGroup(state) {
+  return state.people.filter((person) => person.place === 'admitted').length > 2;
 }
 
 /** @param {RoomState} state */

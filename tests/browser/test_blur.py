@@ -1,0 +1,181 @@
+"""Background blur in real browsers: what others see of a room with writing on its wall, from the first picture on.
+
+Mina's camera shows a person (matplotlib's sample portrait, public domain) before lines of text. `edges` is the mean
+step between neighbouring pixels of the strip beside the person: over ten with the writing there, about nothing without.
+"""
+
+import re
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import pytest_asyncio
+from PIL import Image, ImageDraw, ImageFont
+from playwright.async_api import Page, Playwright, expect
+
+from tests.browser import journey
+from tests.browser.people import Person, Server, person_in_browser, running_server
+from tests.helpers.fake_media import AMARA, FPS, HEIGHT, MINA, WIDTH, FakePerson
+
+WRITER = FakePerson("writer", MINA.pitch_hz, MINA.tint)
+WRITTEN, BLURRED = 8, 3
+"""Edges above which the writing is there, and below which it is gone."""
+
+EDGES = """(video) => {
+  const [w, h] = [640, 480];
+  const context = Object.assign(document.createElement('canvas'), { width: w, height: h }).getContext('2d');
+  context.drawImage(video, 0, 0, w, h);
+  const { data } = context.getImageData(4, 0, 96, h);
+  let sum = 0;
+  for (let at = 4; at < data.length; at += 4) if ((at / 4) % 96) sum += Math.abs(data[at] - data[at - 4]);
+  return sum / (95 * h);
+}"""
+WATCH = f"""() => {{
+  const edges = {EDGES};
+  window.seenEdges = [];
+  const look = () => {{
+    const video = probe.remoteVideos().find((one) => one.videoWidth > 0);
+    if (!video) return setTimeout(look, 5);
+    seenEdges.push(edges(video));
+    video.requestVideoFrameCallback(look);
+  }};
+  look();
+}}"""
+
+
+@pytest.fixture(scope="session")
+def writers_room(media_dir: Path) -> Path:
+    """The folder of cameras, with Writer's among them."""
+    data = Path(mpl.get_data_path())
+    font = ImageFont.truetype(str(data / "fonts" / "ttf" / "DejaVuSans.ttf"), 28)
+    wall = Image.new("RGB", (WIDTH, HEIGHT), (235, 230, 220))
+    for line in range(12):
+        ImageDraw.Draw(wall).text((8, 10 + 40 * line), "nobody else may read this", font=font, fill=(20, 20, 40))
+    portrait = Image.open(data / "sample_data" / "grace_hopper.jpg").convert("RGB").resize((360, 422))
+    with (media_dir / f"{WRITER.name}.y4m").open("wb") as file:
+        file.write(b"YUV4MPEG2 W%d H%d F%d:1 Ip A1:1 C420jpeg\n" % (WIDTH, HEIGHT, FPS))
+        for number in range(2 * FPS):
+            wall_with_person = wall.copy()
+            wall_with_person.paste(portrait, (180 + min(number, 2 * FPS - number), 58))
+            planes = np.asarray(wall_with_person.convert("YCbCr"))
+            file.write(b"FRAME\n" + planes[..., 0].tobytes())
+            file.write(planes[::2, ::2, 1].tobytes() + planes[::2, ::2, 2].tobytes())
+    shutil.copy(media_dir / f"{MINA.name}.wav", media_dir / f"{WRITER.name}.wav")
+    return media_dir
+
+
+@dataclass
+class Pair:
+    server: Server
+    mina: Person
+    amara: Person
+    appointment: str
+
+    async def waiting(self) -> Page:
+        await self.mina.page.goto(f"/sessions/{self.appointment}/waiting-room")
+        await expect(self.mina.page.locator("#pick-background")).to_be_visible()
+        return self.mina.page
+
+    async def start(self) -> None:
+        await journey.start_from_dashboard(self.amara.page)
+        await self.amara.page.evaluate(WATCH)
+
+    async def edges(self) -> list[float]:
+        found: list[float] = await self.amara.page.evaluate("seenEdges.splice(0)")
+        return found
+
+
+@pytest_asyncio.fixture
+async def pair(playwright: Playwright, writers_room: Path, tmp_path: Path) -> AsyncIterator[Pair]:
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(running_server(tmp_path))
+        mina = await stack.enter_async_context(person_in_browser(playwright, WRITER, writers_room, server.url))
+        amara = await stack.enter_async_context(person_in_browser(playwright, AMARA, writers_room, server.url))
+        appointment = await journey.book_soonest(mina.page, "mina@example.com")
+        await journey.agree(mina.page, appointment, recording=False)
+        await journey.sign_in(amara.page, "amara@lindenrow.example")
+        yield Pair(server, mina, amara, appointment)
+
+
+async def own_picture(page: Page, video: str, wanted: str) -> float:
+    await journey.until(page, f"document.querySelector('{video}').videoWidth > 0 && ({wanted})", 30)
+    found: float = await page.evaluate(f"({EDGES})(document.querySelector('{video}'))")
+    return found
+
+
+async def test_others_see_no_picture_without_the_blur_that_was_asked_for(pair: Pair) -> None:
+    asked: list[str] = []
+    pair.mina.context.on("request", lambda request: asked.append(request.url))
+    page = await pair.waiting()
+    assert await own_picture(page, "#own", "true") > WRITTEN
+    await page.get_by_label("Background").select_option("strong")
+    preview = f"({EDGES})(document.querySelector('#own')) < {BLURRED}"
+    await own_picture(page, "#own", preview)
+    await expect(page.locator("#background-words")).to_have_text("Your background never leaves this device.")
+
+    await pair.start()
+    await journey.wait_for_picture(pair.amara)
+    await pair.amara.page.wait_for_timeout(3000)
+    seen = await pair.edges()
+    assert len(seen) > 20
+    assert max(seen) < BLURRED, "from the first picture on"
+
+    await journey.press(page, "#blur")
+    await journey.until(pair.amara.page, f"seenEdges.at(-1) > {WRITTEN}")
+    await journey.press(page, "#blur")
+    await journey.until(pair.amara.page, f"seenEdges.at(-1) < {BLURRED}")
+    await pair.edges()
+    await pair.amara.page.wait_for_timeout(1500)
+    assert max(await pair.edges()) < BLURRED
+
+    server = pair.server.url.replace("http", "(http|ws)")
+    assert any("/static/blur/" in url for url in asked)
+    assert [url for url in asked if not re.match(rf"{server}/|data:|blob:", url)] == []
+    # MediaPipe tells its news as errors: "INFO: …", "W1121 …".
+    assert [words for words in pair.mina.errors if not re.match(r"INFO: |[IW]\d{4} ", words)] == []
+
+
+async def test_without_its_files_blur_says_so_and_the_camera_stays_off(pair: Pair) -> None:
+    await pair.mina.context.route("**/static/blur/**", lambda route: route.abort())
+    page = await pair.waiting()
+    await page.get_by_label("Background").select_option("light")
+    await expect(page.locator("#device-words")).to_contain_text("your camera stays off")
+    await expect(page.locator("#own")).to_be_hidden()
+    await pair.start()
+    await pair.amara.page.wait_for_timeout(3000)
+    assert await pair.edges() == []
+
+    await page.keyboard.press("d")
+    await page.get_by_label("Background").select_option("off")
+    await journey.until(pair.amara.page, f"seenEdges.at(-1) > {WRITTEN}")
+
+
+async def test_a_blur_that_dies_takes_the_picture_with_it(pair: Pair) -> None:
+    page = await pair.waiting()
+    await page.get_by_label("Background").select_option("strong")
+    await own_picture(page, "#own", f"({EDGES})(document.querySelector('#own')) < {BLURRED}")
+    await pair.start()
+    await journey.wait_for_picture(pair.amara)
+    (worker,) = page.workers
+    await worker.evaluate("close()")
+    await expect(page.locator("#notice-words")).to_contain_text("your camera stays off", timeout=15_000)
+    await pair.amara.page.wait_for_timeout(1500)
+    assert max(await pair.edges()) < BLURRED
+
+
+async def test_browsers_without_track_streams_blur_through_a_canvas(pair: Pair) -> None:
+    await pair.mina.context.add_init_script("delete window.MediaStreamTrackGenerator")
+    page = await pair.waiting()
+    await page.get_by_label("Background").select_option("picture")
+    await own_picture(page, "#own", f"({EDGES})(document.querySelector('#own')) < {BLURRED}")
+    await pair.start()
+    await journey.wait_for_picture(pair.amara)
+    await pair.amara.page.wait_for_timeout(2000)
+    seen = await pair.edges()
+    assert len(seen) > 10
+    assert max(seen) < BLURRED

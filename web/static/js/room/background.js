@@ -1,0 +1,54 @@
+// @ts-check
+// The one control of the background, in the waiting room and in the room: a choice with words, and the room's button.
+
+import { byId, element } from '../page.js';
+import { BACKGROUNDS, chosenBackground } from './blur.js';
+import { say } from './view.js';
+
+/** @typedef {import('./blur.js').Background} Background */
+/** @typedef {import('./call.js').Call} Call */
+/** @typedef {import('./state.js').RoomState} RoomState */
+
+/** What the button switches on. */
+const USUAL = /** @type {Background} */ ('strong');
+
+/** @param {() => Call} call the one that is used now */
+export function wireBackground(call) {
+  const pick = picker();
+  if (!pick) return;
+  pick.replaceChildren(...BACKGROUNDS.map(([value, words]) => element('option', { value }, words)));
+  pick.addEventListener('change', () => void call().setBackground(/** @type {Background} */ (pick.value)));
+  let last = USUAL;
+  document.getElementById('blur')?.addEventListener('click', () => {
+    const now = chosenBackground();
+    if (now !== 'off') last = now;
+    void call().setBackground(now === 'off' ? last : 'off');
+  });
+  drawBackground(call().state);
+}
+
+/** @param {RoomState} state */
+export function drawBackground(state) {
+  const pick = picker();
+  if (!pick) return;
+  const { chosen, slowFps } = state.background;
+  if (pick.value !== chosen) pick.value = chosen;
+  say(byId('background-words'), wordsFor(state));
+  const button = document.getElementById('blur');
+  button?.classList.toggle('ctl--on', chosen !== 'off');
+  button?.setAttribute('aria-pressed', String(chosen !== 'off'));
+  if (button) button.title = slowFps === null ? '' : wordsFor(state);
+}
+
+/** @param {RoomState} state */
+function wordsFor({ background, camera }) {
+  if (background.chosen === 'off') return '';
+  if (camera.problem === 'blur') return 'Not available on this device.';
+  if (background.slowFps !== null) return `This device manages only ${background.slowFps} pictures a second with it. Your picture may stutter.`;
+  if (camera.on && !camera.ready) return 'Starting. Nobody sees you before it works.';
+  return 'Your background never leaves this device.';
+}
+
+function picker() {
+  return /** @type {HTMLSelectElement|null} */ (document.getElementById('pick-background'));
+}

@@ -1,0 +1,174 @@
+// @ts-check
+// Background blur on this device: a camera's track in, a track with the background blurred or replaced out.
+// Fails closed: the track given out never carries a picture that has not been through the blur, and when the blur
+// fails it ends. The work is done in blur-worker.js; call.js decides when.
+
+/** @typedef {import('./blur-gl.js').Effect} Effect */
+/** @typedef {'off'|Effect} Background */
+
+/** In the order of the choice. @type {[Background, string][]} */
+export const BACKGROUNDS = [
+  ['off', 'As it is'], ['light', 'Light blur'], ['strong', 'Strong blur'], ['colour', 'A plain colour'], ['picture', 'A quiet room'],
+];
+const PICTURE = new URL('../../img/quiet-room.svg', import.meta.url).href;
+const CHOSEN = 'holdspace.background';
+/** Pictures a second below which blur is called too slow, and how many seconds in a row it must be. */
+const LEAST_FPS = 20;
+const SLOW_SECONDS = 3;
+/** Seconds without a word from the worker after which it is taken for dead. */
+const SILENT_SECONDS = 5;
+/** The segmenter is 11 MB; a slow line may take its time. */
+const START_MS = 30_000;
+
+/** @returns {Background} what was chosen on this device */
+export function chosenBackground() {
+  try {
+    const value = localStorage.getItem(CHOSEN);
+    return BACKGROUNDS.find(([background]) => background === value)?.[0] || 'off';
+  } catch {
+    return 'off';
+  }
+}
+
+/** @param {Background} background */
+export function chooseBackground(background) {
+  try {
+    localStorage.setItem(CHOSEN, background);
+  } catch {
+    // Storage may be refused; the choice then lasts for this page.
+  }
+}
+
+export class Blur {
+  /** @param {MediaStreamTrack} camera its owner still stops it @param {Effect} effect */
+  constructor(camera, effect) {
+    this._camera = camera;
+    /** @type {MediaStreamTrack|null} */
+    this._output = null;
+    /** The blur stopped working; the output has ended. */
+    this.onLost = () => {};
+    /** This device can't keep up. @type {(fps: number) => void} */
+    this.onSlow = () => {};
+    this._slowSeconds = 0;
+    this._silentSeconds = 0;
+    this._watching = 0;
+    this._stopped = false;
+    this._stopFeeding = () => {};
+    this._worker = new Worker(new URL('./blur-worker.js', import.meta.url), { type: 'module' });
+    this._worker.addEventListener('message', (event) => this._heard(event.data));
+    this.setEffect(effect);
+  }
+
+  /** @param {Effect} effect */
+  setEffect(effect) {
+    this._worker.postMessage({ effect });
+    if (effect === 'picture') void readPicture().then((picture) => this._worker.postMessage({ picture }, [picture]), () => {});
+  }
+
+  /** The blurred track; its first picture is a blurred one. Rejects where blur isn't possible. @returns {Promise<MediaStreamTrack>} */
+  async start() {
+    await this._ready();
+    this._worker.addEventListener('error', () => this._lost());
+    this._camera.addEventListener('ended', () => this.stop());
+    this._watching = window.setInterval(() => this._watch(), 1000);
+    this._output = this._byStreams() || this._byCanvas();
+    return this._output;
+  }
+
+  /** Ends the output and the worker, not the camera. */
+  stop() {
+    if (this._stopped) return;
+    this._stopped = true;
+    window.clearInterval(this._watching);
+    this._stopFeeding();
+    this._worker.terminate();
+    this._output?.stop();
+  }
+
+  /** @returns {Promise<void>} */
+  _ready() {
+    return new Promise((resolve, reject) => {
+      const fail = (/** @type {unknown} */ cause) => {
+        this.stop();
+        reject(cause instanceof Error ? cause : new Error('blur is not available'));
+      };
+      const timer = window.setTimeout(fail, START_MS);
+      const done = () => window.clearTimeout(timer);
+      this._worker.addEventListener('error', () => { done(); fail(null); }, { once: true });
+      this._worker.addEventListener('message', (event) => {
+        if (!event.data.ready && !event.data.failed) return;
+        done();
+        if (event.data.ready) resolve();
+        else fail(new Error(event.data.failed));
+      }, { once: true });
+    });
+  }
+
+  /** Chromium: the pictures go through the worker without touching this thread. @returns {MediaStreamTrack|null} */
+  _byStreams() {
+    const { MediaStreamTrackProcessor: Processor, MediaStreamTrackGenerator: Generator } = /** @type {any} */ (window);
+    if (!Processor || !Generator) return null;
+    const { readable } = new Processor({ track: this._camera, maxBufferSize: 1 });
+    const output = new Generator({ kind: 'video' });
+    this._worker.postMessage({ readable, writable: output.writable }, [readable, output.writable]);
+    return output;
+  }
+
+  /** Elsewhere: picture by picture through a canvas, the next one only when the last is drawn. @returns {MediaStreamTrack} */
+  _byCanvas() {
+    const video = Object.assign(document.createElement('video'), { muted: true, playsInline: true, srcObject: new MediaStream([this._camera]) });
+    const canvas = document.createElement('canvas');
+    const context = /** @type {ImageBitmapRenderingContext} */ (canvas.getContext('bitmaprenderer'));
+    let isFree = true;
+    const feed = async () => {
+      if (this._stopped) return;
+      video.requestVideoFrameCallback(() => void feed());
+      if (!isFree) return;
+      isFree = false;
+      const frame = await createImageBitmap(video);
+      this._worker.postMessage({ frame }, [frame]);
+    };
+    this._worker.addEventListener('message', ({ data }) => {
+      if (!data.drawn) return;
+      isFree = true;
+      if (canvas.width !== data.drawn.width || canvas.height !== data.drawn.height) {
+        Object.assign(canvas, { width: data.drawn.width, height: data.drawn.height });
+      }
+      context.transferFromImageBitmap(data.drawn);
+    });
+    video.requestVideoFrameCallback(() => void feed());
+    void video.play();
+    this._stopFeeding = () => video.pause();
+    return canvas.captureStream().getVideoTracks()[0];
+  }
+
+  /** @param {any} message */
+  _heard(message) {
+    if (message.failed && this._output) this._lost();
+    if (!message.pace) return;
+    this._silentSeconds = 0;
+    const isSlow = message.pace.fps < LEAST_FPS && message.pace.busy > 0.8;
+    this._slowSeconds = isSlow ? this._slowSeconds + 1 : 0;
+    if (this._slowSeconds === SLOW_SECONDS) this.onSlow(Math.round(message.pace.fps));
+  }
+
+  /** A worker that runs out of memory says nothing. */
+  _watch() {
+    this._silentSeconds += 1;
+    if (this._silentSeconds > SILENT_SECONDS) this._lost();
+  }
+
+  _lost() {
+    if (this._stopped) return;
+    this.stop();
+    this.onLost();
+  }
+}
+
+/** @returns {Promise<ImageBitmap>} */
+async function readPicture() {
+  const image = new Image();
+  image.src = PICTURE;
+  await image.decode();
+  return createImageBitmap(image, { resizeWidth: 1280, resizeHeight: 720 });
+}
