@@ -155,7 +155,12 @@ def rotate_key(options: argparse.Namespace, settings: Settings, disk: Disk) -> i
         new = keyfiles.next_recording_key(settings)
         changed = 0
         for shelf in disk.shelves(settings.recordings_dir):
-            changed += disk.rewrap(shelf, keys.recording_key, new)
+            try:
+                changed += disk.rewrap(shelf, keys.recording_key, new)
+            except Exception as error:
+                if not hasattr(error, "code"):
+                    raise
+                print(f"{shelf.recording_id}  left as it is: {error}", file=sys.stderr)
         where = keyfiles.take_next_recording_key(settings)
     print(f"{changed} recordings are under a new key, in {where}. Keep a copy of it elsewhere.")
     print("Copies of recordings made before, with their keys, still open with the old one.", file=sys.stderr)

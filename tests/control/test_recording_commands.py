@@ -199,13 +199,21 @@ def test_a_rotation_cut_off_half_way_keeps_the_server_away_and_goes_on(
     def crash(*_: object) -> Path:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(keyfiles, "take_next_recording_key", crash)
-    assert run("rotate-key")[0] == 130
+    with monkeypatch.context() as crashing:
+        crashing.setattr(keyfiles, "take_next_recording_key", crash)
+        assert run("rotate-key")[0] == 130
     with pytest.raises(SettingsError, match=r"rotate-key"):
         keyfiles.load(_settings())
-    monkeypatch.undo()
-    monkeypatch.chdir(shelf.path.parents[2])
     assert run("rotate-key")[0] == 0
+    assert shelf.read_keys(keyfiles.load(_settings()).recording_key) == KEYS
+
+
+def test_a_recording_that_no_key_opens_does_not_stop_a_rotation(run: Run, shelf: Shelf) -> None:
+    other = Shelf(shelf.path.parent, "f" * 32)
+    other.create()
+    other.write_keys({0: b"z" * 32}, b"another master key of 32 bytes!!")
+    code, said = run("rotate-key")
+    assert (code, f"{other.recording_id}  left as it is" in said, "1 recordings are" in said) == (0, True, True)
     assert shelf.read_keys(keyfiles.load(_settings()).recording_key) == KEYS
 
 
