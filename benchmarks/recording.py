@@ -125,12 +125,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, tell: Callable[[str], None]) -> Result:
     with tempfile.TemporaryDirectory(prefix="holdspace-bench-") as folder:
-        plain, recorded, size = asyncio.run(_live(options.rooms, options.seconds, Path(folder) / "live", tell))
+        live = Path(folder) / "live"
+        plain, recorded = asyncio.run(_live(options.rooms, options.seconds, live, tell))
+        size = sum(path.stat().st_size for path in live.rglob("*.journal"))
         finish_s, compose_s, length_s = _afterwards(Path(folder) / "later", options.length, tell)
     return Result(plain, recorded, size, length_s, finish_s, compose_s)
 
 
-async def _live(rooms: int, seconds: float, folder: Path, tell: Callable[[str], None]) -> tuple[Window, Window, int]:
+async def _live(rooms: int, seconds: float, folder: Path, tell: Callable[[str], None]) -> tuple[Window, Window]:
     """Raises RuntimeError when a participant cannot connect, or the recorder refuses."""
     cpus = sorted(os.sched_getaffinity(0))
     server_cpu, load_cpu = (cpus[0], cpus[-1]) if len(cpus) > 1 else (None, None)
@@ -147,7 +149,7 @@ async def _live(rooms: int, seconds: float, folder: Path, tell: Callable[[str], 
         tell(f"{rooms} rooms: recorded")
         recorded = await crowd.measure(seconds)
         await server.ask("stop_recording")
-        return plain, recorded, sum(path.stat().st_size for path in folder.rglob("*.journal"))
+        return plain, recorded
     finally:
         generator.stop()
         crowd.close()
