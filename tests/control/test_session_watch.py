@@ -14,10 +14,8 @@ from control.recording_rule import Pressed, RecordingState
 from control.session_watch import SessionWatch
 from signaling.outbox import Outbox
 from signaling.permissions import Place
-from tests.control.test_recordings import Studio, studio
+from tests.control.recording_studio import Studio
 from tests.helpers.practice import Site, World
-
-__all__ = ["studio"]
 
 
 @pytest_asyncio.fixture
