@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from benchmarks import api, booking, charts, forward, join, memory, peers, recovery, sessions
+from benchmarks import api, booking, charts, forward, join, memory, peers, recording, recovery, sessions
 from benchmarks.machine import Circumstances, Measuring
 from benchmarks.namespace import NoRight
 
@@ -38,6 +38,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "memory": memory,
     "peers": peers,
     "recovery": recovery,
+    "recording": recording,
     "join": join,
     "booking": booking,
     "api": api,

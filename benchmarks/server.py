@@ -1,7 +1,8 @@
 """The server that a benchmark measures: a MediaNode in a process of its own, spoken to by lines of JSON.
 
 `Server` is the benchmark's side; `python -m benchmarks.server` is the other. Requests go to its standard input,
-one answer each comes from its standard output: `join`, `offer` (SDP in, SDP out), `usage` (CPU and counters), `close`.
+one answer each comes from its standard output: `join`, `offer` (SDP in, SDP out), `usage` (CPU and counters),
+`record` (both people of each room of benchmarks/load.py), `stop_recording`, `close`.
 Signaling, control and pages are left out: the packet path is what is measured, and it is the whole one.
 """
 
@@ -18,6 +19,8 @@ from typing import Any, Final
 from media.config import MediaSettings
 from media.node import MediaNode
 from media.types import Offer, ParticipantId, RoomId, TrackSource
+from recorder.recorder import Recorder
+from recorder.storage import KEY_BYTES
 
 LINE_BYTES: Final = 1 << 20
 
@@ -69,7 +72,16 @@ class Server:
             await self._process.wait()
 
 
-async def _work_off(node: MediaNode, request: Mapping[str, Any]) -> dict[str, object]:
+async def _record(recorders: list[Recorder], node: MediaNode, folder: Path, rooms: int) -> None:
+    recorder = Recorder(node, folder, os.urandom(KEY_BYTES))
+    recorders.append(recorder)
+    for number in range(rooms):
+        await recorder.start(f"room-{number}", RoomId(f"room-{number}"))
+        for person in ("person-0", "person-1"):
+            await recorder.include(f"room-{number}", ParticipantId(person), person, f"grant-{number}-{person}")
+
+
+async def _work_off(node: MediaNode, recorders: list[Recorder], request: Mapping[str, Any]) -> dict[str, object]:
     match request["do"]:
         case "join":
             publishes = frozenset(TrackSource(name) for name in request["may_publish"])
@@ -82,6 +94,14 @@ async def _work_off(node: MediaNode, request: Mapping[str, Any]) -> dict[str, ob
             return {"sdp": answer.sdp}
         case "usage":
             return {"cpu_ns": time.process_time_ns(), "rss_bytes": _rss_bytes(), "stats": node.stats()}
+        case "record":
+            await _record(recorders, node, Path(request["folder"]), request["rooms"])
+            return {}
+        case "stop_recording":
+            for recorder in recorders:
+                await recorder.close()
+            recorders.clear()
+            return {}
         case "close":
             await node.close()
             return {}
@@ -103,10 +123,11 @@ async def _serve(arguments: Mapping[str, Any]) -> None:
     loop = asyncio.get_running_loop()
     requests = asyncio.StreamReader(limit=LINE_BYTES)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(requests), sys.stdin)
+    recorders: list[Recorder] = []
     _say({})
     while line := await requests.readline():
         request = json.loads(line)
-        _say(await _work_off(node, request))
+        _say(await _work_off(node, recorders, request))
         if request["do"] == "close":
             return
     await node.close()

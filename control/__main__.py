@@ -65,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_db(commands)
     _add_user(commands)
     _add_sessions(commands)
+    _add_recordings(commands)
     _add_bench(commands)
     _add_check(commands)
     return parser
@@ -154,6 +155,51 @@ def _add_sessions(commands: Subparsers) -> None:
     )
     explain.add_argument("id", help="the session's id")
     explain.set_defaults(run=commands_of("sessions_explain"))
+
+
+def _add_recordings(commands: Subparsers) -> None:
+    recordings = commands.add_parser("recordings", help="recorded sessions").add_subparsers(
+        metavar="ACTION", required=True
+    )
+    listing = recordings.add_parser("list", help="list them", description="Ids, states and dates of all recordings.")
+    listing.add_argument("--all", action="store_true", help="deleted ones too")
+    listing.set_defaults(run=_on_disk("list_all"))
+    verify = recordings.add_parser(
+        "verify",
+        help="check every byte of them",
+        description="Authenticate every chunk of every file and compare hashes with the manifest and the database. "
+        "Exit code 1 if anything is wrong. Shows nothing of what was recorded; may run beside the server.",
+    )
+    verify.add_argument("id", nargs="?", help="one recording (default: all)")
+    verify.set_defaults(run=_on_disk("verify"))
+    purge = recordings.add_parser(
+        "purge",
+        help="delete what is past its time",
+        description="Do now what the server does each hour: tell practitioners of what will be deleted soon, delete "
+        "what is due. What is under a legal hold stays.",
+    )
+    purge.add_argument("--dry-run", action="store_true", help="only say how many")
+    purge.set_defaults(run=_on_disk("purge"))
+    rotate = recordings.add_parser(
+        "rotate-key",
+        help="put them under a new key",
+        description="Wrap every recording's keys in a new key, kept in recordings.key of the data folder. Stop the "
+        "server first. Cut off half-way it goes on when run again.",
+    )
+    rotate.set_defaults(run=_on_disk("rotate_key"))
+
+
+def _on_disk(name: str) -> Command:
+    """Like `commands_of`, and hands in what reads the disk."""
+
+    def run(options: argparse.Namespace, settings: Settings) -> int:
+        from control import recording_commands
+        from recorder import verifying
+
+        command: Callable[..., int] = getattr(recording_commands, name)
+        return command(options, settings, verifying)
+
+    return run
 
 
 def _add_bench(commands: Subparsers) -> None:

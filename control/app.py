@@ -100,6 +100,7 @@ from control.notices.worker import OutboxWorker
 from control.problems import Problems
 from control.quality import QualityLog
 from control.recording_archive import Archive
+from control.recording_commands import in_use
 from control.recording_composing import Composer
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
@@ -222,7 +223,7 @@ def create_app(
         clock=clock,
     )
     app[QUALITY] = QualityLog(app[DATABASE], app[HUB], clock)
-    recorder = Recorder(app[MEDIA], settings.recordings_dir, app[INSTALL_KEYS].master_key, clock)
+    recorder = Recorder(app[MEDIA], settings.recordings_dir, app[INSTALL_KEYS].recording_key, clock)
     app[RECORDER] = recorder
     _add_recordings(app, recorder, settings, clock)
     app[CHAT] = Chat(app[DATABASE], app[INSTALL_KEYS].master_key)
@@ -294,12 +295,13 @@ async def _media(app: web.Application) -> AsyncIterator[None]:
 
 async def _recordings(app: web.Application) -> AsyncIterator[None]:
     """What a crash left is finished beside the first requests, not before them."""
-    for part in (app[RECORDINGS], app[COMPOSER], app[ARCHIVE]):
-        await part.start()
-    yield
-    for part in (app[ARCHIVE], app[COMPOSER], app[RECORDINGS]):
-        await part.close()
-    await app[RECORDER].close()
+    with in_use(app[SETTINGS].recordings_dir):
+        for part in (app[RECORDINGS], app[COMPOSER], app[ARCHIVE]):
+            await part.start()
+        yield
+        for part in (app[ARCHIVE], app[COMPOSER], app[RECORDINGS]):
+            await part.close()
+        await app[RECORDER].close()
     await app[QUALITY].close()
 
 

@@ -1,7 +1,8 @@
-"""The two keys an install makes for itself on its first start, each in a file of the data folder that only we read.
+"""The keys an install makes for itself on its first start, each in a file of the data folder that only we read.
 
-    session.key   signs CSRF, join and resume tokens. Lost: everybody signs in again, nothing else.
-    master.key    unlocks every recording and every private text. Lost: none can ever be read again, so back it up.
+    session.key      signs CSRF, join and resume tokens. Lost: everybody signs in again, nothing else.
+    master.key       unlocks every recording and every private text. Lost: none can ever be read again, so back it up.
+    recordings.key   only after `holdspace recordings rotate-key`: unlocks recordings instead of the master key.
 
 A key given in the settings is used instead and never written. Nothing here is ever logged.
 """
@@ -17,17 +18,23 @@ from control.config import Settings
 from control.config_reading import SettingsError
 
 KEY_BYTES = 32
+RECORDINGS = "recordings.key"
 
 
 @dataclass(frozen=True)
 class InstallKeys:
     session_secret: bytes = field(repr=False)
     master_key: bytes = field(repr=False)
+    recording_key: bytes = field(repr=False)
 
 
-def load(settings: Settings) -> InstallKeys:
-    """Read both keys, making those that are missing. SettingsError if one can't be read or has a wrong length."""
+def load(settings: Settings, *, rotating: bool = False) -> InstallKeys:
+    """Read the keys, making those that are missing. SettingsError if one can't be read or has a wrong length, and
+    after a rotation that was cut off, unless `rotating`.
+    """
     data_dir = settings.server.data_dir
+    if not rotating and _next(settings).exists():
+        raise SettingsError([f"{_next(settings)} is there: run `holdspace recordings rotate-key` again"])
     data_dir.mkdir(parents=True, exist_ok=True)
     given = settings.security.session_secret
     if given is not None and len(given.get_secret_value()) < KEY_BYTES:
@@ -37,7 +44,24 @@ def load(settings: Settings) -> InstallKeys:
     master_key = (
         _decoded(master.get_secret_value(), "recording.master_key") if master else _from_file(data_dir / "master.key")
     )
-    return InstallKeys(session_secret, master_key)
+    own = data_dir / RECORDINGS
+    return InstallKeys(session_secret, master_key, _from_file(own) if own.exists() else master_key)
+
+
+def next_recording_key(settings: Settings) -> bytes:
+    """The key that a rotation leads to; the same again after a crash."""
+    return _from_file(_next(settings))
+
+
+def take_next_recording_key(settings: Settings) -> Path:
+    """The end of a rotation."""
+    own = settings.server.data_dir / RECORDINGS
+    _next(settings).replace(own)
+    return own
+
+
+def _next(settings: Settings) -> Path:
+    return settings.server.data_dir / f"{RECORDINGS}.next"
 
 
 def _from_file(path: Path) -> bytes:

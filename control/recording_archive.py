@@ -233,17 +233,22 @@ class Archive:
 
     # -- retention -----------------------------------------------------------------------------------------------
 
+    async def due_to_warn(self) -> list[str]:
+        soon = Recording.delete_after <= self._clock() + self._notice
+        return await self._due(soon, Recording.warned_at.is_(None))
+
+    async def due_to_delete(self) -> list[str]:
+        return await self._due(Recording.delete_after <= self._clock(), Recording.warned_at.is_not(None))
+
+    async def _due(self, *where: Any) -> list[str]:
+        due = select(Recording.id).where(*where, Recording.held_at.is_(None), Recording.state.in_(KEPT))
+        async with self._db.reading() as session:
+            return list(await session.scalars(due))
+
     async def warn(self) -> int:
         """Tell practitioners of what will be deleted soon; how many. Whoever is told late gets the whole time."""
         now = self._clock()
-        due = select(Recording.id).where(
-            Recording.delete_after <= now + self._notice,
-            Recording.warned_at.is_(None),
-            Recording.held_at.is_(None),
-            Recording.state.in_(KEPT),
-        )
-        async with self._db.reading() as session:
-            recording_ids = list(await session.scalars(due))
+        recording_ids = await self.due_to_warn()
         for recording_id in recording_ids:
             async with self._db.transaction() as session:
                 if not await _changed(session, recording_id, Recording.warned_at.is_(None), warned_at=now):
@@ -258,16 +263,8 @@ class Archive:
 
     async def purge(self) -> int:
         """Delete what is past its retention; answers how many. Idempotent; one that fails waits for the next time."""
-        due = select(Recording.id).where(
-            Recording.delete_after <= self._clock(),
-            Recording.warned_at.is_not(None),
-            Recording.held_at.is_(None),
-            Recording.state.in_(KEPT),
-        )
-        async with self._db.reading() as session:
-            recording_ids = list(await session.scalars(due))
         deleted = 0
-        for recording_id in recording_ids:
+        for recording_id in await self.due_to_delete():
             try:
                 await self._recorder.delete(recording_id)
                 await self._note_deleted(None, recording_id, {"why": "retention"})

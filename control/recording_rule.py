@@ -1,12 +1,15 @@
 """The rule of recording, without I/O: from what was pressed, who is in the room and who agreed, what must run now.
 
 PRODUCT.md §6: it runs only while every person in the room, the practitioner included, has a standing yes; someone
-without one pauses the whole recording; a person who refused is never stored.
+without one pauses the whole recording; a person who refused is never stored. Somebody who stays behind alone is
+not recorded on for ever.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Pressed(StrEnum):
@@ -42,6 +45,49 @@ class Composition(StrEnum):
     FAILED = "failed"
 
 
+class Cause(StrEnum):
+    """Why it does not record although the practitioner wants it to; part of signaling/PROTOCOL.md."""
+
+    PAUSED = "paused"
+    REFUSED = "refused"
+    UNANSWERED = "unanswered"
+    EMPTY = "empty"
+    ALONE = "alone"
+    UNSURE = "unsure"
+    DISK_FULL = "disk_full"
+    FAILED = "failed"
+
+
+REASONS: Mapping[Cause, str] = {
+    Cause.PAUSED: "The practitioner has paused the recording.",
+    Cause.REFUSED: "Somebody in the room does not want to be recorded. It goes on when they agree or leave.",
+    Cause.UNANSWERED: "The recording waits until everybody in the room has agreed to it.",
+    Cause.EMPTY: "Nobody is in the room.",
+    Cause.ALONE: "Nobody else is in the room. The recording goes on when somebody comes back.",
+    Cause.UNSURE: "The recording waits until it is sure again that everybody has agreed.",
+    Cause.DISK_FULL: "The recording has stopped: the server's disk is full. What there is stays; the session goes on.",
+    Cause.FAILED: "The recording could not go on. What was recorded is kept; the session goes on.",
+}
+
+ALONE_FOR = timedelta(minutes=1)
+"""Somebody alone is recorded for this long: a lost connection should not cut the recording, an empty chair should."""
+
+
+class Shown(NamedTuple):
+    """What everybody in the room is shown: "off", "recording" or "paused", and why not."""
+
+    state: str
+    reason: str | None = None
+    cause: Cause | None = None
+
+
+OFF = Shown("off")
+
+
+def shown_for(state: str, cause: Cause | None) -> Shown:
+    return Shown(state, None if cause is None else REASONS[cause], cause)
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What the recorder has to do. `include` names the consent each person's recording rests on."""
@@ -50,22 +96,36 @@ class Wanted:
     include: Mapping[str, str] = field(default_factory=dict)
     missing: frozenset[str] = frozenset()
     """People in the room without a standing yes."""
-    reason: str | None = None
+    cause: Cause | None = None
 
 
-def wanted(pressed: Pressed, *, in_progress: bool, admitted: frozenset[str], standing: Mapping[str, str]) -> Wanted:
-    """`standing`: person → id of their standing yes for this appointment; whoever is not in it has none."""
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Who is in it, and what they said. `standing`: person → id of their standing yes for this appointment."""
+
+    admitted: frozenset[str]
+    standing: Mapping[str, str]
+    refused: frozenset[str] = frozenset()
+    """Whose newest answer is no, or taken back; the others without a yes have not answered."""
+    alone_for: timedelta = timedelta(0)
+    """How long fewer than two people have been there."""
+
+
+def wanted(pressed: Pressed, room: Room, *, in_progress: bool) -> Wanted:
     if pressed is Pressed.OFF or not in_progress:
         return Wanted(RecordingState.FINISHING)
-    missing = frozenset(admitted - standing.keys())
+    missing = frozenset(room.admitted - room.standing.keys())
+    cause = _cause(pressed, room, missing)
+    if cause is not None:
+        return Wanted(RecordingState.PAUSED, missing=missing, cause=cause)
+    return Wanted(RecordingState.RECORDING, include={person: room.standing[person] for person in room.admitted})
+
+
+def _cause(pressed: Pressed, room: Room, missing: frozenset[str]) -> Cause | None:
     if pressed is Pressed.PAUSED:
-        return Wanted(RecordingState.PAUSED, missing=missing, reason="The practitioner has paused the recording.")
+        return Cause.PAUSED
     if missing:
-        return Wanted(
-            RecordingState.PAUSED,
-            missing=missing,
-            reason="The recording waits until everybody in the room has agreed to it.",
-        )
-    if not admitted:
-        return Wanted(RecordingState.PAUSED, reason="Nobody is in the room.")
-    return Wanted(RecordingState.RECORDING, include={person: standing[person] for person in admitted})
+        return Cause.REFUSED if missing & room.refused else Cause.UNANSWERED
+    if not room.admitted:
+        return Cause.EMPTY
+    return Cause.ALONE if room.alone_for >= ALONE_FOR else None

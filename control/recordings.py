@@ -32,7 +32,19 @@ from control.models.recordings import Recording
 from control.notices.outbox import Notice, NoticeKind, enqueue
 from control.recording_ports import Finished, RecorderPort, Sessions
 from control.recording_rows import OPEN, check_press, file_rows, names_of, new_recording, open_recording, store_press
-from control.recording_rule import Composition, Pressed, RecordingState, Wanted, wanted
+from control.recording_rule import (
+    ALONE_FOR,
+    OFF,
+    Cause,
+    Composition,
+    Pressed,
+    RecordingState,
+    Room,
+    Shown,
+    Wanted,
+    shown_for,
+    wanted,
+)
 from control.session_events import ConsentChanged, SessionChanged
 from media.types import ParticipantId, RoomId
 from signaling.events import Admitted, Entered, HubEvent, Left, SentBack
@@ -46,8 +58,6 @@ RULE_READ_WITHIN_S = 5.0
 TRY_AGAIN_FIRST_S = 1.0
 TRY_AGAIN_MOST_S = 30.0
 """After a rule that could not be read: the first pause, doubled each time up to the second."""
-
-UNREADABLE = "The recording waits until it is sure again that everybody has agreed."
 
 CONTINUED = "continued after a restart"
 
@@ -87,7 +97,11 @@ class Recordings:
         """Appointment → how often in a row its rule could not be read or noted."""
         self._refusing: dict[str, set[str]] = {}
         """Appointment → whose newest answer is no: known before the rule is next asked, and stronger than it."""
-        self._shown: dict[str, tuple[str, str | None]] = {}
+        self._shown: dict[str, Shown] = {}
+        self._broken: dict[str, Shown] = {}
+        """Appointment → why its recording ended by itself."""
+        self._alone: dict[str, tuple[datetime, asyncio.TimerHandle]] = {}
+        """Appointment → since when there is but one person in its room, and when to look again."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -100,15 +114,15 @@ class Recordings:
 
     async def close(self) -> None:
         """Finishing tasks are cut off; the next `start` repeats them."""
-        for timer in self._again.values():
+        for timer in (*self._again.values(), *(look for _, look in self._alone.values())):
             timer.cancel()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def state_of(self, appointment_id: str) -> tuple[str, str | None]:
-        """For the snapshot: ("off" | "recording" | "paused", why)."""
-        return self._shown.get(appointment_id, ("off", None))
+    async def state_of(self, appointment_id: str) -> Shown:
+        """For the snapshot."""
+        return self._shown.get(appointment_id, OFF)
 
     def appointments(self) -> tuple[str, ...]:
         """Those the recorder has a recording of."""
@@ -116,7 +130,7 @@ class Recordings:
 
     # -- pressing ------------------------------------------------------------------------------------------------
 
-    async def press(self, actor: Actor, appointment_id: str, pressed: Pressed) -> tuple[str, str | None]:
+    async def press(self, actor: Actor, appointment_id: str, pressed: Pressed) -> Shown:
         """The practitioner's button; pressing twice is pressing once. Answers what then holds, as `state_of` does.
 
         Pressing Record is also the practitioner's own yes, kept like every answer to the newest text. Raises
@@ -130,6 +144,7 @@ class Recordings:
         if pressed is Pressed.ON and (mine is None or mine.answer is not Answer.YES):
             text = await consents.current_text(self._db, Purpose.RECORDING, actor.person_id)
             await consents.answer(self._db, actor, appointment_id, Purpose.RECORDING, Answer.YES, text.id, now=now)
+        self._broken.pop(appointment_id, None)
         try:
             async with self._db.transaction() as session:
                 await store_press(session, actor, appointment_id, pressed, now)
@@ -149,17 +164,17 @@ class Recordings:
         """
         failure: Exception | None = None
         async with self._turn_of(appointment_id):
-            before = after = self._shown.get(appointment_id, ("off", None))
+            before = after = self._shown.get(appointment_id, OFF)
             try:
                 after = await self._reconciled(appointment_id)
                 self._forget_tries(appointment_id)
             except Exception as error:
                 failure = error
-                if await self._fail_closed(appointment_id) or before[0] != "off":
-                    after = RecordingState.PAUSED, UNREADABLE
+                if await self._fail_closed(appointment_id) or before.state != "off":
+                    after = shown_for(RecordingState.PAUSED, Cause.UNSURE)
                 self._try_again(appointment_id)
             self._shown[appointment_id] = after
-            if after[0] == "off":
+            if after == OFF:
                 self._shown.pop(appointment_id)
         try:
             if before != after:
@@ -200,45 +215,67 @@ class Recordings:
             turn = self._turns[appointment_id] = asyncio.Lock()
         return turn
 
-    async def _reconciled(self, appointment_id: str) -> tuple[str, str | None]:
+    async def _reconciled(self, appointment_id: str) -> Shown:
         async with asyncio.timeout(RULE_READ_WITHIN_S), self._db.reading() as session:
             row = await session.get(Appointment, appointment_id)
             recording = await open_recording(session, appointment_id)
             if row is None or recording is None:
-                return "off", None
-            standing = {
-                one.person_id: one.consent_id
-                for one in await standing_in(session, row)
-                if one.purpose is Purpose.RECORDING and one.answer is Answer.YES
-            }
-            admitted = frozenset(
-                one.person_id for one in self._sessions.present(appointment_id) if one.place is Place.admitted
-            )
-            names = await names_of(session, admitted)
-            decision = wanted(
-                Pressed(recording.pressed),
-                in_progress=row.state == State.IN_PROGRESS,
-                admitted=admitted,
-                standing=standing,
-            )
+                return self._broken.get(appointment_id, OFF)
+            room = await self._room(session, row)
+            names = await names_of(session, room.admitted)
+        decision = wanted(Pressed(recording.pressed), room, in_progress=row.state == State.IN_PROGRESS)
         try:
-            shown = await self._carry_out(recording, decision, standing, names)
+            shown = await self._carry_out(recording, decision, room.standing, names)
         except Exception as error:
             log.exception("recording failed recording=%s", recording.id[:8])
-            await self._end(recording, f"{getattr(error, 'code', 'recorder_failed')}")
-            return "off", "The recording could not go on."
+            return await self._break(recording, str(getattr(error, "code", "recorder_failed")))
         if decision.state is RecordingState.FINISHING:
             await self._end(recording, None)
         else:
             await self._note_state(recording, decision)
         return shown
 
+    async def _room(self, session: AsyncSession, row: Appointment) -> Room:
+        answers = [one for one in await standing_in(session, row) if one.purpose is Purpose.RECORDING]
+        present = self._sessions.present(row.id)
+        admitted = frozenset(one.person_id for one in present if one.place is Place.admitted)
+        return Room(
+            admitted,
+            standing={one.person_id: one.consent_id for one in answers if one.answer is Answer.YES},
+            refused=frozenset(one.person_id for one in answers if one.answer is not Answer.YES),
+            alone_for=self._alone_for(row.id, len(admitted)),
+        )
+
+    def _alone_for(self, appointment_id: str, count: int) -> timedelta:
+        """How long nobody else has been there; looks again by itself when that has been too long."""
+        if count != 1:
+            self._forget_alone(appointment_id)
+            return timedelta(0)
+        now = self._clock()
+        if appointment_id not in self._alone:
+            look = asyncio.get_running_loop().call_later(
+                ALONE_FOR.total_seconds(), lambda: self._spawn(self._react(appointment_id))
+            )
+            self._alone[appointment_id] = now, look
+        return now - self._alone[appointment_id][0]
+
+    def _forget_alone(self, appointment_id: str) -> None:
+        if (alone := self._alone.pop(appointment_id, None)) is not None:
+            alone[1].cancel()
+
+    async def _break(self, recording: Recording, code: str) -> Shown:
+        """It ends here, and the room is told why until Record is pressed again or the session is over."""
+        broken = shown_for("off", Cause.DISK_FULL if code == Cause.DISK_FULL else Cause.FAILED)
+        self._broken[recording.appointment_id] = broken
+        await self._end(recording, code)
+        return broken
+
     async def _carry_out(
         self, recording: Recording, decision: Wanted, standing: Mapping[str, str], names: Mapping[str, str]
-    ) -> tuple[str, str | None]:
+    ) -> Shown:
         """Whatever protects somebody comes first: exclude, pause; only then include, resume."""
         if decision.state is RecordingState.FINISHING:
-            return "off", None
+            return OFF
         told = self._included.setdefault(recording.id, {})
         live = self._recorder.is_live(recording.id)
         for person, consent in list(told.items()):
@@ -251,7 +288,7 @@ class Recordings:
                 await self._pause(recording.id)
         else:
             await self._run(recording, decision, names, told, live=live)
-        return decision.state, decision.reason
+        return shown_for(decision.state, decision.cause)
 
     async def _pause(self, recording_id: str) -> None:
         if recording_id not in self._paused:
@@ -302,6 +339,7 @@ class Recordings:
         self._spawn(self._recorder.stop(recording.id))
         self._included.pop(recording.id, None)
         self._open.pop(recording.appointment_id, None)
+        self._forget_alone(recording.appointment_id)
         self._paused.discard(recording.id)
         now = self._clock()
         async with self._db.transaction() as session:
@@ -413,6 +451,7 @@ class Recordings:
                 (refusing.discard if happened.answer == Answer.YES else refusing.add)(happened.person_id)
             elif isinstance(happened, SessionChanged) and happened.state in ENDED:
                 self._refusing.pop(happened.appointment_id, None)
+                self._broken.pop(happened.appointment_id, None)
             if isinstance(happened, ConsentChanged) and happened.answer != Answer.YES:
                 self._spawn(self._refused(happened))
             elif isinstance(happened, SessionChanged | ConsentChanged):
@@ -423,7 +462,7 @@ class Recordings:
             async with self._db.reading() as session:
                 row = await session.get(Recording, recording_id)
             if row is not None:
-                await self._end(row, why)
+                await self._break(row, why)
                 await self.reconcile_recording(row.appointment_id)
 
         self._spawn(ended())

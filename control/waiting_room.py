@@ -26,18 +26,19 @@ from control.models.appointments import Appointment, Guest, JoinToken, Presence
 from control.models.consents import ConsentText
 from control.models.people import Person
 from control.notices.outbox import Notice, NoticeKind, enqueue
+from control.recording_rule import OFF, Shown
 from control.session_events import PresenceChanged
 from media.types import ParticipantId, RoomId, TrackSource
 from signaling.permissions import Admission, Place, Refused, Role, Snapshot
 from signaling.tokens import new_join_claims, sign_join, verify_join
 
-RecordingState = Callable[[str], Awaitable[tuple[str, str | None]]]
-"""Appointment id → ("off" | "recording" | "paused", why paused). The recordings' module provides it."""
+RecordingState = Callable[[str], Awaitable[Shown]]
+"""Appointment id → what its room is shown of the recording. The recordings' module provides it."""
 
 
-async def no_recording(appointment_id: str) -> tuple[str, str | None]:
+async def no_recording(appointment_id: str) -> Shown:
     del appointment_id
-    return "off", None
+    return OFF
 
 
 def room_of(appointment_id: str) -> RoomId:
@@ -281,7 +282,7 @@ class WaitingRoom:
                 raise Refused("not_in_session", "You have no place in this session.")
             seat = await _seat(session, row, person_id)
             about = await session_facts(session, row)
-        state, reason = await self._recording_state(appointment_id)
+        shown = await self._recording_state(appointment_id)
         leads = seat.party is Party.PRACTITIONER
         people = [
             {"id": row.practitioner_id, "name": about.practitioner_name, "role": Role.practitioner},
@@ -300,8 +301,9 @@ class WaitingRoom:
             "visitors_may_share": row.visitors_may_share,
             "recording": {
                 "offered": row.recording_offered,
-                "state": state,
-                "reason": reason,
+                "state": shown.state,
+                "reason": shown.reason,
+                "cause": shown.cause,
                 "my_answer": seat.recording_answer,
             },
             "can": {

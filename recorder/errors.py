@@ -8,10 +8,12 @@ The tree (each class has one stable `code`):
     ├── StillFinishing      still_finishing     temporary: its files are being made, it can't be erased just now
     ├── WrongKey            wrong_key           the master key does not open this recording's keys
     ├── Damaged             damaged             bytes on disk were changed: they do not authenticate
+    ├── DiskFull            disk_full           temporary: the disk, or its owner's share of it, holds no more
     ├── MediaGone           media_gone          temporary: the media node could not open or feed the journal
     └── FinishFailed        finish_failed       ours: the worker process failed; the journal is kept
 """
 
+import errno
 from typing import ClassVar
 
 
@@ -39,9 +41,21 @@ class Damaged(RecorderError):
     code = "damaged"
 
 
+class DiskFull(RecorderError):
+    code = "disk_full"
+
+
 class MediaGone(RecorderError):
     code = "media_gone"
 
 
 class FinishFailed(RecorderError):
     code = "finish_failed"
+
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def journal_code(detail: str) -> str:
+    """`disk_full` or `journal_failed`, from the core's words for the system's error (Rust adds its number)."""
+    return DiskFull.code if any(f"(os error {number})" in detail for number in NO_SPACE) else "journal_failed"

@@ -26,7 +26,15 @@ from media.types import (
     TrackPublished,
 )
 from recorder.erasing import forget_person
-from recorder.errors import RecorderError, StillFinishing, UnknownRecording, WrongState
+from recorder.errors import (
+    NO_SPACE,
+    DiskFull,
+    RecorderError,
+    StillFinishing,
+    UnknownRecording,
+    WrongState,
+    journal_code,
+)
 from recorder.events import Started, encode
 from recorder.journal import EVENT_KEY
 from recorder.storage import KEY_BYTES, EncryptedFile, Shelf, file_key
@@ -91,7 +99,7 @@ class FinishedRecording:
 
 
 FailureListener = Callable[[str, str], None]
-"""Recording id and the reason, when its journal failed while it ran."""
+"""Recording id and `disk_full` or `journal_failed`, when its journal failed while it ran."""
 
 
 class Recorder:
@@ -307,7 +315,13 @@ class Recorder:
             shelf.create()
             shelf.write_keys(keys, self._master_key)
 
-        await asyncio.to_thread(prepare)
+        try:
+            await asyncio.to_thread(prepare)
+        except OSError as error:
+            await asyncio.to_thread(shelf.erase)
+            if error.errno in NO_SPACE:
+                raise DiskFull(str(error)) from error
+            raise
 
         async def keep_key(key_id: int, key: bytes) -> None:
             keys[key_id] = key
@@ -385,7 +399,7 @@ class Recorder:
                     log.error("journal failed recording=%s why=%s", live.recording_id[:8], live.failure)
                     del self._live[live.recording_id]
                     for listener in self._failure_listeners:
-                        listener(live.recording_id, live.failure)
+                        listener(live.recording_id, journal_code(live.failure))
 
     def _of_room(self, room: RoomId) -> list[LiveRecording]:
         return [live for live in self._live.values() if live.room == room]

@@ -14,11 +14,14 @@ from typing import Final, Protocol
 
 from media.errors import MediaError, UnknownId
 from media.types import ParticipantId, RoomId, TrackInfo
-from recorder.errors import MediaGone, WrongState
+from recorder.errors import DiskFull, MediaGone, WrongState, journal_code
 from recorder.events import Event, Included, Noted, Tapped, encode
 from recorder.storage import KEY_BYTES
 
 log = logging.getLogger(__name__)
+
+TRY_AGAIN_AFTER_S: Final = (0.1, 0.5, 2.0)
+"""A tap or a close that the core refuses is asked for again after these pauses, then given up."""
 
 CLOSE_TIMEOUT_S: Final = 5.0
 """The journal lingers 0.3 s for late records; a disk that takes longer than this is left to `recover`."""
@@ -52,6 +55,7 @@ class Person:
     """None after they were excluded: nothing of them is taken."""
     taps: dict[int, int] = field(default_factory=dict)
     """Track → tap."""
+    retry: "asyncio.Task[None] | None" = None
     connection: int = 0
     """Counts their connections: one begins when a tap is made while they have none."""
 
@@ -127,9 +131,12 @@ class LiveRecording:
         async with self._turn:
             if not self._stopped:
                 self._stopped = True
+                for person in self._people.values():
+                    if person.retry is not None:
+                        person.retry.cancel()
                 await self._untap_all()
                 await self._tell(Noted("stopped"))
-                await self._attempt("close", self._media.close_journal(self.journal))
+                await self._close()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._closed.wait()
@@ -198,9 +205,45 @@ class LiveRecording:
                 tap = await self._media.add_tap(self.room, info.track, grant, self.journal, person.key_id, person.key)
                 person.taps[info.track] = tap
                 await self._tell(Tapped(tap, person.key_id, info.source, person.connection))
+        except UnknownId:
+            pass  # the track or the person is gone again: nothing to record
         except MediaError as error:
-            # The track or the person is gone again, or the grant was revoked meanwhile: nothing to record.
-            log.info("not tapped recording=%s reason=%s", self.recording_id[:8], error.code)
+            log.warning("not tapped recording=%s reason=%s", self.recording_id[:8], error.code)
+            self._try_again(person)
+
+    def _try_again(self, person: Person) -> None:
+        """Later, with whatever tracks there are then: the turn is not held meanwhile, and a withdrawal ends it."""
+        if person.retry is None:
+            person.retry = asyncio.create_task(self._tap_later(person))
+
+    async def _tap_later(self, person: Person) -> None:
+        try:
+            for pause_s in TRY_AGAIN_AFTER_S:
+                await asyncio.sleep(pause_s)
+                async with self._turn:
+                    if person.grant is None or self.paused or self._stopped:
+                        return
+                    await self._tap_all([person])
+                    tracks = await self._media.tracks(self.room)
+                    if all(info.track in person.taps for info in tracks if info.participant == person.participant):
+                        return
+            log.error("given up tapping recording=%s", self.recording_id[:8])
+        except MediaError as error:
+            log.info("no more tapping recording=%s reason=%s", self.recording_id[:8], error.code)
+        finally:
+            person.retry = None
+
+    async def _close(self) -> None:
+        for pause_s in (*TRY_AGAIN_AFTER_S, None):
+            try:
+                return await self._media.close_journal(self.journal)
+            except UnknownId:
+                return self._closed.set()
+            except MediaError as error:
+                log.warning("journal not closed recording=%s reason=%s", self.recording_id[:8], error.code)
+                if pause_s is not None:
+                    await asyncio.sleep(pause_s)
+        return None
 
     async def _untap_all(self) -> None:
         for person in self._people.values():
@@ -226,4 +269,5 @@ async def open_journal(media: Media, path: str, key: bytes, header: bytes) -> in
     try:
         return await media.open_journal(path, key, header)
     except MediaError as error:
-        raise MediaGone(f"the journal could not be opened: {error}") from error
+        kind = DiskFull if journal_code(str(error)) == DiskFull.code else MediaGone
+        raise kind(f"the journal could not be opened: {error}") from error

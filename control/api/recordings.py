@@ -55,8 +55,8 @@ async def press(request: web.Request) -> web.Response:
     actor = require_actor(request)
     body = await read(request, PressBody)
     recordings = request.app[RECORDINGS]
-    state, reason = await recordings.press(actor, request.match_info["id"], _PRESSES[body.action])
-    return web.json_response({"state": state, "reason": reason})
+    shown = await recordings.press(actor, request.match_info["id"], _PRESSES[body.action])
+    return web.json_response(shown._asdict())
 
 
 @routes.get("/api/recordings")

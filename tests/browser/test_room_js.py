@@ -272,7 +272,7 @@ SNAPSHOT = {
     "started_at": "2026-03-03T16:00:00Z",
     "practitioner": {"id": "p", "name": "Dr. Amara Okafor"},
     "people": [],
-    "recording": {"offered": True, "state": "off", "reason": None, "my_answer": "yes"},
+    "recording": {"offered": True, "state": "off", "reason": None, "cause": None, "my_answer": "yes"},
     "can": {"start": False, "end": True, "record": True, "share_screen": True},
 }
 WELCOME = {

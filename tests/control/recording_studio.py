@@ -17,7 +17,7 @@ from control.consents import Answer, Purpose
 from control.recording_archive import Archive
 from control.recording_composing import Composer
 from control.recording_queries import list_recordings
-from control.recording_rule import Pressed, RecordingState
+from control.recording_rule import Pressed, RecordingState, Shown
 from control.recordings import Recordings
 from media.types import ParticipantId, RoomId
 from signaling.events import HubEvent, Presence
@@ -212,7 +212,7 @@ class Studio:
         await consents.withdraw(self.world.db, who, self.appointment_id, Purpose.RECORDING, now=self.world.clock())
         await self.settled()
 
-    async def press(self, pressed: Pressed, who: Actor | None = None) -> tuple[str, str | None]:
+    async def press(self, pressed: Pressed, who: Actor | None = None) -> Shown:
         return await self.recordings.press(who or self.world.alice, self.appointment_id, pressed)
 
     async def settled(self) -> None:

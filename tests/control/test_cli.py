@@ -31,6 +31,11 @@ COMMANDS = [
     ["sessions", "end"],
     ["sessions", "remind"],
     ["sessions", "explain"],
+    ["recordings"],
+    ["recordings", "list"],
+    ["recordings", "verify"],
+    ["recordings", "purge"],
+    ["recordings", "rotate-key"],
     ["check"],
 ]
 

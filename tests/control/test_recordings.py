@@ -1,16 +1,17 @@
 """Recordings as control runs them: presses, consents, coming and going, ends, crashes."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
-from control import consents
+from control import appointments, consents
 from control import recordings as recordings_module
 from control.accounts import Actor
 from control.consents import Answer, Purpose
 from control.errors import Conflict, Forbidden, NotFound
 from control.recording_queries import get_recording, list_recordings
-from control.recording_rule import Pressed, RecordingState
+from control.recording_rule import ALONE_FOR, OFF, REASONS, Cause, Pressed, RecordingState, Shown
 from media.types import ParticipantId, RoomId
 from signaling.events import Left
 from signaling.permissions import Admission, Place, Role
@@ -21,7 +22,7 @@ async def test_it_records_both_under_their_consents_when_both_agreed(studio: Stu
     world = studio.world
     studio.admit(world.alice, world.bob)
     await studio.agree(world.bob)
-    assert await studio.press(Pressed.ON) == ("recording", None)
+    assert await studio.press(Pressed.ON) == Shown("recording")
     standing = await consents.standing_recording(world.db, studio.appointment_id)
     begun, *included = studio.recorder.calls
     assert begun == ("start", f"session_{studio.appointment_id}")
@@ -30,7 +31,7 @@ async def test_it_records_both_under_their_consents_when_both_agreed(studio: Stu
         for person in (world.alice, world.bob)
     }
     assert studio.recorder.recorded == {world.alice.person_id, world.bob.person_id}
-    assert await studio.recordings.state_of(studio.appointment_id) == ("recording", None)
+    assert await studio.recordings.state_of(studio.appointment_id) == Shown("recording")
     assert studio.hub.told == 1
 
 
@@ -45,9 +46,9 @@ async def test_without_everybodys_yes_nothing_is_recorded(studio: Studio, said: 
     studio.admit(studio.world.alice, studio.world.bob)
     if said is not None:
         await studio.agree(studio.world.bob, said)
-    state, reason = await studio.press(Pressed.ON)
-    assert state == "paused"
-    assert reason is not None
+    shown = await studio.press(Pressed.ON)
+    cause = Cause.UNANSWERED if said is None else Cause.REFUSED
+    assert shown == ("paused", REASONS[cause], cause)
     assert studio.recorder.calls == []
 
 
@@ -173,7 +174,7 @@ async def test_it_goes_on_by_itself_when_the_rule_can_be_read_again(
     assert recorder.recorded == set()
     await eventually(lambda: recorder.recorded == {world.alice.person_id})
     await studio.settled()
-    assert await studio.recordings.state_of(studio.appointment_id) == ("recording", None)
+    assert await studio.recordings.state_of(studio.appointment_id) == Shown("recording")
     assert recorder.calls.count(("pause",)) == 1
 
 
@@ -247,7 +248,7 @@ async def test_stopping_finishes_and_lists_the_files(studio: Studio) -> None:
     assert (view.length_s, view.complete, file.name, file.offset_s) == (61.0, True, "Bob Client", 0.5)
     assert file.url == f"/api/recordings/{recording_id}/files/1-camera"
     assert view.expires_at == studio.world.clock() + KEEP
-    assert await studio.recordings.state_of(studio.appointment_id) == ("off", None)
+    assert await studio.recordings.state_of(studio.appointment_id) == OFF
     assert sorted(await studio.audited(recording_id)) == [
         "recording.ready",
         "recording.record_pressed",
@@ -273,6 +274,17 @@ async def test_a_recording_in_which_nothing_was_recorded_disappears(studio: Stud
     assert await list_recordings(studio.world.db, studio.world.alice) == ()
 
 
+async def test_it_looks_by_itself_whether_somebody_is_still_alone(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recordings_module, "ALONE_FOR", timedelta(milliseconds=20))
+    monkeypatch.setattr("control.recording_rule.ALONE_FOR", timedelta(milliseconds=20))
+    studio.admit(studio.world.alice)
+    await studio.press(Pressed.ON)
+    studio.world.clock.now += timedelta(seconds=1)
+    await eventually(lambda: studio.recorder.recorded == set())
+
+
 async def test_a_recorder_that_cannot_start_ends_it_with_a_reason(studio: Studio) -> None:
     studio.recorder.fails["start"] = "media_gone"
     studio.admit(studio.world.alice)
@@ -289,7 +301,29 @@ async def test_a_full_disk_ends_it_and_keeps_what_was_stored(studio: Studio) -> 
     await studio.settled()
     view = await get_recording(studio.world.db, studio.world.alice, recording_id)
     assert (view.state, view.failure) == (RecordingState.READY, "disk_full")
-    assert (await studio.recordings.state_of(studio.appointment_id))[0] == "off"
+    shown = await studio.recordings.state_of(studio.appointment_id)
+    assert (shown.state, shown.cause) == ("off", Cause.DISK_FULL)
+    assert studio.hub.told == 2
+    state = await appointments.get_for(studio.world.db, studio.world.alice, studio.appointment_id)
+    assert state.state == "in_progress"
+    assert (await studio.press(Pressed.ON)).state == "recording"
+
+
+async def test_somebody_left_alone_is_recorded_no_longer_than_a_minute(studio: Studio) -> None:
+    world = studio.world
+    studio.admit(world.alice, world.bob)
+    await studio.agree(world.bob)
+    await studio.press(Pressed.ON)
+    del studio.hub.people[world.bob.person_id]
+    await studio.recordings.reconcile_recording(studio.appointment_id)
+    assert studio.recorder.recorded == {world.alice.person_id}
+    world.clock.now += ALONE_FOR
+    await studio.recordings.reconcile_recording(studio.appointment_id)
+    assert studio.recorder.recorded == set()
+    assert (await studio.recordings.state_of(studio.appointment_id)).cause is Cause.ALONE
+    studio.admit(world.bob)
+    await studio.recordings.reconcile_recording(studio.appointment_id)
+    assert studio.recorder.recorded == {world.alice.person_id, world.bob.person_id}
 
 
 async def test_a_failed_finish_is_told(studio: Studio) -> None:
@@ -343,7 +377,7 @@ async def test_only_the_practitioner_presses(studio: Studio) -> None:
     with pytest.raises(Conflict) as refused:
         await studio.press(Pressed.PAUSED)
     assert refused.value.code == "not_recording"
-    assert await studio.press(Pressed.OFF) == ("off", None)
+    assert await studio.press(Pressed.OFF) == OFF
 
 
 async def test_a_session_that_does_not_run_is_not_recorded(studio: Studio) -> None:

@@ -201,7 +201,7 @@ async def test_the_button_is_the_practitioners(site: Site) -> None:
     alice = await site.hand_of(site.world.alice)
     status, state = await alice.post(path, {"action": "start"})
     assert (status, state["state"]) == (200, "paused")
-    assert (await alice.post(path, {"action": "stop"}))[1] == {"state": "off", "reason": None}
+    assert (await alice.post(path, {"action": "stop"}))[1] == {"state": "off", "reason": None, "cause": None}
     assert (await alice.post(path, {"action": "rewind"}))[0] == 422
     for who, expected in ((site.world.bob, 403), (site.world.charlie, 404), (None, 401)):
         hand = await site.hand_of(who)

@@ -1,7 +1,9 @@
 """The recorder while it runs and afterwards, over a media node that keeps its promises and nothing else."""
 
 import asyncio
+import errno
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -22,8 +24,9 @@ from media.types import (
     TrackSource,
 )
 from recorder import recorder as recorder_module
+from recorder import tap as tap_module
 from recorder import work as work_module
-from recorder.errors import FinishFailed, MediaGone, StillFinishing, UnknownRecording, WrongKey, WrongState
+from recorder.errors import DiskFull, FinishFailed, MediaGone, StillFinishing, UnknownRecording, WrongKey, WrongState
 from recorder.recorder import Recorder
 from recorder.storage import Shelf
 from recorder.tap import LiveRecording
@@ -261,8 +264,8 @@ async def test_a_journal_that_fails_is_told_and_what_it_holds_can_be_finished(
     await recorder.include(RECORDING, AMARA, "Amara", "a")
     media.play(video, 1, 2)
     media.write(closed=False)
-    media.emit(JournalChanged(7, "failed", "No space left on device"))
-    assert told == [(RECORDING, "No space left on device")]
+    media.emit(JournalChanged(7, "failed", "No space left on device (os error 28)"))
+    assert told == [(RECORDING, "disk_full")]
     finished = await recorder.finish(RECORDING)
     assert not finished.complete
     assert finished.files[0].video_frames == 48
@@ -319,6 +322,85 @@ async def test_a_journal_that_cannot_be_opened_leaves_nothing(
         await recorder.start(RECORDING, ROOM)
     assert folders(tmp_path) == []
     assert not recorder.is_live(RECORDING)
+
+
+@pytest.mark.parametrize("where", ["key", "journal"])
+async def test_a_full_disk_is_named_when_a_recording_begins(
+    recorder: Recorder, media: FakeMedia, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    async def refused(*_: object) -> int:
+        raise MediaError("No space left on device (os error 28)")
+
+    def no_space(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if where == "key":
+        monkeypatch.setattr(Shelf, "write_keys", no_space)
+    else:
+        monkeypatch.setattr(media, "open_journal", refused)
+    with pytest.raises(DiskFull):
+        await recorder.start(RECORDING, ROOM)
+    assert folders(tmp_path) == []
+    monkeypatch.undo()
+    await recorder.start(RECORDING, ROOM)
+    assert recorder.is_live(RECORDING)
+
+
+async def test_a_tap_that_was_refused_is_asked_for_again(
+    recorder: Recorder, media: FakeMedia, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tap_module, "TRY_AGAIN_AFTER_S", (0.0, 0.0))
+    add_tap, refusals = media.add_tap, [Refused("not now"), Refused("not yet")]
+
+    async def refusing(*arguments: Any) -> int:
+        if refusals:
+            raise refusals.pop()
+        return await add_tap(*arguments)
+
+    monkeypatch.setattr(media, "add_tap", refusing)
+    media.publish(1, AMARA)
+    await recorder.start(RECORDING, ROOM)
+    await recorder.include(RECORDING, AMARA, "Amara", "a")
+    assert media.taps == {}
+    await settled()
+    assert [track for track, _, _ in media.taps.values()] == [1]
+
+
+async def test_a_withdrawal_ends_the_asking_again(
+    recorder: Recorder, media: FakeMedia, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tap_module, "TRY_AGAIN_AFTER_S", (0.0,) * 5)
+    asked: list[object] = []
+
+    async def refusing(*arguments: object) -> int:
+        asked.append(arguments)
+        raise Refused("never")
+
+    monkeypatch.setattr(media, "add_tap", refusing)
+    media.publish(1, AMARA)
+    await recorder.start(RECORDING, ROOM)
+    await recorder.include(RECORDING, AMARA, "Amara", "a")
+    await recorder.exclude(RECORDING, AMARA)
+    await settled()
+    assert len(asked) == 1
+
+
+async def test_a_close_that_was_refused_is_asked_for_again(
+    recorder: Recorder, media: FakeMedia, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tap_module, "TRY_AGAIN_AFTER_S", (0.0, 0.0))
+    close, refusals = media.close_journal, [MediaError("busy")]
+
+    async def refusing(journal: int) -> None:
+        if refusals:
+            raise refusals.pop()
+        await close(journal)
+
+    monkeypatch.setattr(media, "close_journal", refusing)
+    await recorder.start(RECORDING, ROOM)
+    await asyncio.wait_for(recorder.stop(RECORDING), 5)
+    assert refusals == []
+    assert (await recorder.finish(RECORDING)).complete
 
 
 async def test_deleting_erases_also_while_it_runs(recorder: Recorder, media: FakeMedia, tmp_path: Path) -> None:

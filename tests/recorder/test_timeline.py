@@ -76,30 +76,34 @@ def ntp(us: float) -> int:
 
 
 @pytest.mark.parametrize("drift", [0.0, 80e-6, -80e-6])
-def test_audio_and_video_meet_although_sent_with_different_delay_and_a_drifting_clock(drift: float) -> None:
+@pytest.mark.parametrize("sampling", [0.0, 150e-6])
+def test_audio_and_video_meet_for_an_hour_although_delayed_differently_and_with_drifting_clocks(
+    drift: float, sampling: float
+) -> None:
+    """`drift`: the sender's wall clock against ours; `sampling`: its sound card against its wall clock."""
     dice = random.Random(5)  # noqa: S311
-    skew_us, minutes = 40_000_000_000, 20
+    skew_us, tenths = 40_000_000_000, 60 * 60 * 10
     clocks = {"audio": StreamClock(48_000), "video": StreamClock(90_000)}
     base = {"audio": 0xFFFF_0000, "video": 123}
+    pace = {"audio": 1 + sampling, "video": 1.0}
     late_us = {"audio": 5_000, "video": 95_000}
-    for tick in range(minutes * 60 * 10):
+
+    def rtp_ts(kind: str, true_us: float) -> int:
+        stream_us = true_us * (1 + drift) * pace[kind]
+        return int(base[kind] + stream_us * clocks[kind].clock_hz / 1_000_000) & 0xFFFF_FFFF
+
+    for tick in range(tenths):
         true_us = 1_000_000_000 + tick * 100_000
-        sender_us = true_us * (1 + drift) + skew_us
         for kind, clock in clocks.items():
-            stream_us = sender_us - skew_us
-            ts = int(base[kind] + stream_us * clock.clock_hz / 1_000_000) & 0xFFFF_FFFF
+            ts = rtp_ts(kind, true_us)
             clock.saw_packet(ts, int(true_us + 20_000 + late_us[kind] + dice.expovariate(1 / 8_000)))
             if tick % 20 == 3:
-                clock.saw_report(ntp(sender_us), ts)
+                clock.saw_report(ntp(true_us * (1 + drift) + skew_us), ts)
     line = connection_line(clocks.values())
     times = {kind: StreamTime(clock, line) for kind, clock in clocks.items()}
-    for tick in range(0, minutes * 60 * 10, 50):
+    for tick in range(0, tenths, 50):
         true_us = 1_000_000_000 + tick * 100_000
-        stream_us = true_us * (1 + drift)
-        laid = {
-            kind: times[kind].arrival_us(int(base[kind] + stream_us * clock.clock_hz / 1_000_000) & 0xFFFF_FFFF)
-            for kind, clock in clocks.items()
-        }
+        laid = {kind: times[kind].arrival_us(rtp_ts(kind, true_us)) for kind in clocks}
         assert abs(laid["audio"] - laid["video"]) < 5_000
         assert abs(laid["audio"] - (true_us + 25_000)) < 12_000
 

@@ -9,7 +9,7 @@
  *   paused: boolean}} Slot
  * @typedef {{person: string, word: 'good'|'fair'|'poor', mos: number, loss: number, jitter_ms: number,
  *   round_trip_ms: number|null, freezes: number}} Quality
- * @typedef {{offered: boolean, state: 'off'|'recording'|'paused', reason: string|null, my_answer: 'yes'|'no'|null}} Recording
+ * @typedef {{offered: boolean, state: 'off'|'recording'|'paused', reason: string|null, cause: string|null, my_answer: 'yes'|'no'|null}} Recording
  * @typedef {{state: string, server_now: string, starts_at: string, ends_at: string, started_at: string|null,
  *   practitioner: {id: string, name: string}, people: {id: string, name: string, role: string}[],
  *   recording: Recording, visitors_may_share: boolean,
