@@ -22,38 +22,53 @@ from control.api import (
     availability,
     availability_rules,
     calendars,
+    chat,
     consents,
+    credits,
+    earnings,
     factors,
+    files,
     guests,
     health,
     live,
+    messages,
     openapi,
     outbox,
+    payments,
     people,
     practitioners,
+    problems,
     ratings,
     recordings,
+    refunds,
+    room_control,
     session_lists,
     sessions,
     wallet,
     webhooks,
 )
 from control.api import reschedules as reschedule_routes
+from control.chat import Chat
 from control.config import Settings
-from control.database import Database, upgrade
+from control.database import upgrade
+from control.files import Files
 from control.install import open_database
 from control.keys import (
     CASHIER,
+    CHAT,
     CLOCK,
     DATABASE,
     FACTOR_RULES,
+    FILES,
     HUB,
     INSTALL_KEYS,
     LIMITS,
     LIVE,
     LOOP_WATCH,
     MEDIA,
+    MESSAGES,
     OUTBOX,
+    PROBLEMS,
     QUALITY,
     RECORDER,
     RECORDINGS,
@@ -64,12 +79,16 @@ from control.keys import (
 )
 from control.limits import Limits, client_address, network_of
 from control.measures import LoopWatch
+from control.messages import remind_unanswered, rules_from
 from control.money.cashier import Cashier
+from control.money.gateways.configured import gateways_of
 from control.notices.live import LiveBus
 from control.notices.worker import OutboxWorker
+from control.problems import Problems
 from control.quality import QualityLog
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
+from control.room_news import forward_news
 from control.scheduler import Scheduler
 from control.second_factor import FactorRules
 from control.session_events import forward_sign_outs, forward_to
@@ -99,12 +118,21 @@ API_NOUNS = (
     appointments,
     reschedule_routes,
     guests,
+    chat,
+    room_control,
+    problems,
+    files,
     consents,
     ratings,
     practitioners,
     wallet,
+    credits,
+    payments,
+    refunds,
+    earnings,
     webhooks,
     recordings,
+    messages,
 )
 YEAR_S = 31_536_000
 
@@ -130,10 +158,16 @@ def create_app(
     app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock)
     app[MEDIA] = media if media is not None else MediaNode(settings.media)
     app[LOOP_WATCH] = LoopWatch()
-    app[CASHIER] = cashier = _cashier(settings, app[DATABASE], clock)
+    app[CASHIER] = Cashier(app[DATABASE], gateways_of(settings), clock, hold=settings.booking.hold)
+    app[MESSAGES] = rules_from(settings.messages, app[INSTALL_KEYS].master_key)
     read_calendars = partial(busy_times.read_due, app[DATABASE], rules=busy_times.rules_from(settings))
     expire_requests = partial(reschedules.expire_due, app[DATABASE])
-    errands = (read_calendars, expire_requests, *(() if cashier is None else (cashier.run_once,)))
+    app[PROBLEMS] = Problems(app[DATABASE], app[INSTALL_KEYS].master_key)
+    escalate = app[PROBLEMS].escalate_due
+    app[FILES] = _files(app, settings)
+    forget_files = app[FILES].forget_unfinished
+    remind = partial(remind_unanswered, app[DATABASE], app[MESSAGES])
+    errands = (read_calendars, expire_requests, escalate, forget_files, remind, app[CASHIER].run_once)
     app[SCHEDULER] = Scheduler(app[DATABASE], clock, errands=errands)
     app[WAITING_ROOM] = WaitingRoom(
         app[DATABASE],
@@ -159,6 +193,7 @@ def create_app(
     app[RECORDER] = recorder
     keep = timedelta(days=settings.recording.retention_days)
     app[RECORDINGS] = Recordings(app[DATABASE], recorder, app[HUB], clock, keep=keep)
+    app[CHAT] = Chat(app[DATABASE], app[INSTALL_KEYS].master_key)
     app[SESSION_WATCH] = SessionWatch(app[DATABASE], app[HUB], app[RECORDINGS])
     app.cleanup_ctx.extend((_database, _notices, _media, _recordings, _sessions, _loop_watch))
     app.on_shutdown.append(_close_sockets)
@@ -168,18 +203,14 @@ def create_app(
     return app
 
 
-def _cashier(settings: Settings, db: Database, clock: Callable[[], datetime]) -> Cashier | None:
-    payments = settings.payments
-    if payments.stripe_secret_key is None or payments.stripe_webhook_secret is None:
-        return None
-    from control.money.gateways.stripe import StripeGateway  # only who takes cards loads it
-
-    gateway = StripeGateway(
-        payments.stripe_secret_key.get_secret_value(),
-        payments.stripe_webhook_secret.get_secret_value(),
-        api_base=payments.stripe_api_base,
+def _files(app: web.Application, settings: Settings) -> Files:
+    return Files(
+        app[DATABASE],
+        settings.server.data_dir / "files",
+        app[INSTALL_KEYS].master_key,
+        most_bytes=settings.files.most_mb * 1_000_000,
+        chunk_bytes=settings.server.max_body_bytes,
     )
-    return Cashier(db, gateway, clock, hold=settings.booking.hold)
 
 
 def _add_routes(app: web.Application) -> None:
@@ -223,15 +254,14 @@ async def _recordings(app: web.Application) -> AsyncIterator[None]:
 
 async def _sessions(app: web.Application) -> AsyncIterator[None]:
     forward_to(app[DATABASE], app[HUB])
+    forward_news(app[DATABASE], app[HUB])
     forward_sign_outs(app[DATABASE], app[HUB].sign_out)
     await app[SCHEDULER].start()
     await app[SESSION_WATCH].start()
     yield
     await app[SESSION_WATCH].close()
     await app[SCHEDULER].close()
-    cashier = app[CASHIER]
-    if cashier is not None:
-        await cashier.close()
+    await app[CASHIER].close()
 
 
 async def _loop_watch(app: web.Application) -> AsyncIterator[None]:

@@ -21,6 +21,7 @@ from control.lifecycle import Bounds, Facts, Party, Seen, due_event, due_since, 
 from control.models.appointments import Appointment, Guest, Presence, RescheduleRequest
 from control.models.people import Person, PersonRole, Role
 from control.money import payments
+from control.money.gateway_work import Destination
 from control.money.policy import Outcome, Policy, is_late
 from control.money.words import money_words
 from control.notices.outbox import Notice, NoticeKind, SessionFacts, enqueue, plan_reminders
@@ -143,6 +144,7 @@ async def move(
     party: Party | None,
     now: datetime,
     reason: str | None = None,
+    refund_to: Destination = Destination.ORIGINAL,
     waive_fee: bool = False,
 ) -> bool:
     """Apply `event`; False if the table knows no such step or somebody was faster. `row` is fresh either way.
@@ -173,7 +175,7 @@ async def move(
     )
     if cast(CursorResult[Any], changed).rowcount == 1 and after not in _STAMPS:
         outcome = Outcome.RELEASED if waive_fee else _outcome(row, before, after, party, now)
-        await payments.settle(session, row, outcome, policy_of(row), now=now)
+        await payments.settle(session, row, outcome, policy_of(row), refund_to=refund_to, now=now)
     await session.refresh(row)
     if cast(CursorResult[Any], changed).rowcount != 1:
         return False
@@ -255,6 +257,12 @@ async def session_facts(session: AsyncSession, row: Appointment, *, amount_minor
         reason=row.end_reason or "",
         amount=money_words(amount_minor, row.currency) if amount_minor else "",
     )
+
+
+async def tell_paid(session: AsyncSession, row: Appointment, amount_minor: int, now: datetime) -> None:
+    """Money of the client's, not a credit, has secured the session."""
+    about = await session_facts(session, row, amount_minor=amount_minor)
+    await enqueue(session, Notice(NoticeKind.PAYMENT_CONFIRMED, row.client_id, about), now=now)
 
 
 _CLIENT_HEARS: dict[State, tuple[NoticeKind, ...]] = {

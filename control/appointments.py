@@ -37,6 +37,8 @@ from control.errors import Conflict, Forbidden, NotFound
 from control.lifecycle import Party, can_cancel, client_missed_at, due_since, ending, opens_at, start_missed_at
 from control.models.appointments import Appointment
 from control.models.people import Person
+from control.money import refunds
+from control.money.gateway_work import Destination
 from control.notices.outbox import Notice, NoticeKind, enqueue, plan_reminders
 from control.session_events import SessionChanged
 
@@ -177,6 +179,8 @@ async def complete(
         elif row.state in (State.PENDING, State.SCHEDULED, State.CONFIRMED):
             raise Conflict("not_started", "This session has not been started.", status_now=row.state)
         else:
+            if is_no_show and waive_fee and row.state == State.NO_SHOW_CLIENT:
+                await _waive(session, actor, row, now)
             return await view(session, actor, row.id)
         until = client_missed_at(facts) if row.state == State.IN_PROGRESS else start_missed_at(facts)
         if event is Event.MISS_BY_CLIENT and now < until:
@@ -191,16 +195,42 @@ async def complete(
 
 
 async def cancel(
-    db: Database, actor: Actor, appointment_id: str, *, reason: str | None = None, now: datetime
+    db: Database,
+    actor: Actor,
+    appointment_id: str,
+    *,
+    reason: str | None = None,
+    refund_to: Destination = Destination.ORIGINAL,
+    now: datetime,
 ) -> SessionView:
-    """Cancel by the policy frozen at booking. Cancelled already: returned as it is."""
+    """Cancel by the policy frozen at booking. Cancelled already: returned as it is.
+
+    Where money that was taken goes back to is the client's choice only.
+    """
     async with _acting(db, actor, appointment_id, now) as (session, row, party):
         if row.state == State.CANCELLED:
             return await view(session, actor, row.id)
         if not can_cancel(facts_of(row), party, now):
             raise Conflict("not_cancellable", "This session can't be cancelled any more.", status_now=row.state)
-        await move(session, row, Event.CANCEL, actor=actor, party=party, now=now, reason=reason)
+        to = refund_to if party is Party.CLIENT else Destination.ORIGINAL
+        await move(session, row, Event.CANCEL, actor=actor, party=party, now=now, reason=reason, refund_to=to)
         return await view(session, actor, row.id)
+
+
+async def waive_fee(db: Database, actor: Actor, appointment_id: str, *, now: datetime) -> SessionView:
+    """What a late cancellation or a missed session has kept goes back to the client. Waived already: as it is."""
+    async with _acting(db, actor, appointment_id, now) as (session, row, party):
+        _require_leader(party)
+        if row.state not in (State.CANCELLED, State.NO_SHOW_CLIENT):
+            raise Conflict("no_fee", "Nothing was kept of this session as a fee.", status_now=row.state)
+        await _waive(session, actor, row, now)
+        return await view(session, actor, row.id)
+
+
+async def _waive(session: AsyncSession, actor: Actor, row: Appointment, now: datetime) -> None:
+    if await refunds.waive(session, actor, row.id, now=now):
+        row.fee_waived_at = now
+        await session.flush()
 
 
 async def activate(

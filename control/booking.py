@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.accounts import Actor
-from control.appointment_moves import advance, load, move, party_of
+from control.appointment_moves import advance, load, move, party_of, tell_paid
 from control.appointment_queries import SessionView, view
 from control.appointment_states import SLOT_HOLDING, Event, State
 from control.audit import record
@@ -36,7 +36,7 @@ from control.lifecycle import BOUNDS, Bounds, Party
 from control.models.appointments import Appointment
 from control.models.people import Role
 from control.money import payments
-from control.money.payments import CARD_METHODS, Method
+from control.money.payments import GATEWAY_METHODS, Method
 from control.money.policy import PLATFORM_FEE_BP
 from control.slots import Slot, Span, all_slots
 
@@ -281,10 +281,12 @@ async def _pay(session: AsyncSession, actor: Actor, row: Appointment, method: Me
     if row.state == State.PENDING:
         if row.hold_expires_at is not None and row.hold_expires_at <= now:
             raise Conflict("hold_expired", "This time is no longer held for you. Choose it once more.")
-        if (method is Method.FREE) != (row.price_minor == 0) or method in CARD_METHODS:
+        if (method is Method.FREE) != (row.price_minor == 0) or method in GATEWAY_METHODS:
             raise Invalid("payment_method_invalid", "This session can't be paid in this way.")
         if await move(session, row, Event.SECURE, actor=actor, party=Party.CLIENT, now=now):
-            await payments.hold(session, row, method, now=now)
+            payment = await payments.hold(session, row, method, now=now)
+            if method is Method.WALLET:
+                await tell_paid(session, row, payment.amount_minor, now)
     if row.state in SLOT_HOLDING and row.state != State.PENDING:
         return await view(session, actor, row.id)
     raise Conflict("not_payable", "There is nothing to pay for this session any more.", status_now=row.state)

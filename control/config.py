@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 from control.notices.kinds import NEVER_OFF, NoticeKind
 from media.config import MediaSettings
 
+MONITORED = "Please note these messages are monitored for training purposes"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -29,6 +30,13 @@ def _origin(text: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"} or parts.query:
         raise ValueError("wanted an address like https://sessions.example.org, without a path")
     return text.rstrip("/")
+
+
+def _web_address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or any(one in text for one in "; ,'\""):
+        raise ValueError("wanted an address like https://js.example.org/v3/")
+    return text
 
 
 class Section(BaseModel):
@@ -95,6 +103,10 @@ class PracticeSettings(Section):
     """IANA zone for people who have not chosen one."""
     contact_email: str = Field("", max_length=254)
     """Where people can write to."""
+    tax_number: str = Field("", max_length=40)
+    """Tax number; with it, `address` and `vat_basis_points` set, receipts are invoices."""
+    vat_basis_points: int | None = Field(None, ge=0, le=10_000)
+    """Value-added tax contained in prices, in hundredths of a percent; 0 for exempt, nothing for receipts only."""
 
 
 def _turn_url(text: str) -> str:
@@ -120,6 +132,11 @@ class TurnSettings(Section):
     @property
     def lifetime(self) -> timedelta:
         return timedelta(minutes=self.lifetime_minutes)
+
+
+class FileSettings(Section):
+    most_mb: int = Field(25, ge=1, le=200)
+    """Largest file that can be shared in a session, in megabytes."""
 
 
 class MailSettings(Section):
@@ -192,6 +209,21 @@ class NoticeSettings(Section):
         return tuple(timedelta(minutes=minutes) for minutes in self.reminders_minutes)
 
 
+class MessageSettings(Section):
+    monitored: bool = True
+    """Staff may read messages for training; every read is logged and shown to the people. They are told before."""
+    notice: str = Field(MONITORED, min_length=10, max_length=400)
+    """What people read above a message while messages are monitored; a changed text is shown to everybody anew."""
+    reminder_hours: tuple[Annotated[int, Field(ge=1, le=720)], ...] = (24, 72)
+    """How long after a client's unanswered message its practitioner is reminded of it."""
+
+    @model_validator(mode="after")
+    def _reminders_grow(self) -> "MessageSettings":
+        if list(self.reminder_hours) != sorted(set(self.reminder_hours)):
+            raise ValueError("reminder_hours: wanted growing numbers, such as [24, 72]")
+        return self
+
+
 class RecordingSettings(Section):
     dir: Path | None = None
     """Folder of recordings; by default `recordings` in the data folder."""
@@ -242,13 +274,25 @@ class BookingSettings(Section):
 
 class PaymentSettings(Section):
     stripe_secret_key: SecretStr | None = None
-    """Secret key of the practice's Stripe account; without one nobody pays by card."""
+    """Secret key of the practice's Stripe account; without one nobody pays by Stripe."""
     stripe_publishable_key: str = Field("", max_length=255)
     """Publishable key of the same account, for the pay page."""
     stripe_webhook_secret: SecretStr | None = None
     """Signing secret of the webhook endpoint `/api/webhooks/stripe`."""
     stripe_api_base: Annotated[str, AfterValidator(_origin)] | None = None
     """Another address of Stripe's API, for tests."""
+    stripe_script: Annotated[str, AfterValidator(_web_address)] = "https://js.stripe.com/v3/"
+    """Stripe's script with the card field, loaded by pay pages when somebody chooses to pay by card."""
+    razorpay_key_id: str = Field("", max_length=64)
+    """Key id of the practice's Razorpay account; without Stripe's and Razorpay's keys there is a test gateway only."""
+    razorpay_key_secret: SecretStr | None = None
+    """Key secret of the same account."""
+    razorpay_webhook_secret: SecretStr | None = None
+    """Signing secret of the webhook endpoint `/api/webhooks/razorpay`."""
+    razorpay_api_base: Annotated[str, AfterValidator(_origin)] | None = None
+    """Another address of Razorpay's API, for tests."""
+    refund_request_days: int = Field(7, ge=0, le=365)
+    """How many days after a session, or a purchase, a client can ask for the money back."""
 
     @model_validator(mode="after")
     def _stripe_is_whole(self) -> "PaymentSettings":
@@ -257,9 +301,29 @@ class PaymentSettings(Section):
             raise ValueError("stripe_secret_key, stripe_publishable_key and stripe_webhook_secret come together")
         return self
 
+    @model_validator(mode="after")
+    def _razorpay_is_whole(self) -> "PaymentSettings":
+        given = (self.razorpay_key_id, self.razorpay_key_secret, self.razorpay_webhook_secret)
+        if any(given) and not all(given):
+            raise ValueError("razorpay_key_id, razorpay_key_secret and razorpay_webhook_secret come together")
+        return self
+
     @property
-    def takes_cards(self) -> bool:
+    def takes_stripe(self) -> bool:
         return self.stripe_secret_key is not None
+
+    @property
+    def takes_razorpay(self) -> bool:
+        return self.razorpay_key_secret is not None
+
+    @property
+    def refund_request_span(self) -> timedelta:
+        return timedelta(days=self.refund_request_days)
+
+    @property
+    def is_test_only(self) -> bool:
+        """No gateway of the real world: payments go to the test gateway."""
+        return not (self.takes_stripe or self.takes_razorpay)
 
 
 class CalendarSettings(Section):
@@ -294,9 +358,11 @@ class Settings(Section):
     practice: PracticeSettings = PracticeSettings()
     media: MediaSettings = MediaSettings()
     turn: TurnSettings = TurnSettings()
+    files: FileSettings = FileSettings()
     mail: MailSettings = MailSettings()
     sms: SmsSettings = SmsSettings()
     notices: NoticeSettings = NoticeSettings()
+    messages: MessageSettings = MessageSettings()
     recording: RecordingSettings = RecordingSettings()
     booking: BookingSettings = BookingSettings()
     payments: PaymentSettings = PaymentSettings()

@@ -43,6 +43,9 @@ class Seat:
     has_care_text: bool
     given: tuple[Given, ...]
     guest_admitted: bool = False
+    sent_out: bool = False
+    """The client was asked out of the room and waits for Admit."""
+    visitors_may_share: bool = False
 
     @property
     def is_visitor(self) -> bool:
@@ -110,23 +113,29 @@ def explain_seat(seat: Seat) -> Explanation:
 
 
 def place_of(seat: Seat) -> Place:
-    """The practitioner is in from `confirmed`; the client from Start, once they have answered about recording; a guest
-    besides only once the practitioner has pressed Admit."""
+    """The practitioner is in from `confirmed`; the client from Start, once they have answered about recording; a guest,
+    and whoever was asked out, besides only once the practitioner has pressed Admit."""
     if seat.party is Party.PRACTITIONER:
         return Place.admitted
-    if seat.party is Party.GUEST and not seat.guest_admitted:
+    if seat.sent_out or (seat.party is Party.GUEST and not seat.guest_admitted):
         return Place.waiting
     if seat.facts.state is State.IN_PROGRESS and not seat.needs_recording_answer:
         return Place.admitted
     return Place.waiting
 
 
-def may_publish(mode: str) -> frozenset[TrackSource]:
+_SCREEN = frozenset({TrackSource.screen, TrackSource.screen_audio})
+_DEVICES = {
+    "video": frozenset({TrackSource.microphone, TrackSource.camera}),
+    "audio": frozenset({TrackSource.microphone}),
+}
+
+
+def may_share(seat: Seat) -> bool:
+    """Their screen: the practitioner always, visitors while the practitioner allows it; a chat has no media at all."""
+    return seat.mode in _DEVICES and (not seat.is_visitor or seat.visitors_may_share)
+
+
+def may_publish(seat: Seat) -> frozenset[TrackSource]:
     """What the service's mode carries: a chat session is the same room without media."""
-    match mode:
-        case "video":
-            return frozenset(TrackSource)
-        case "audio":
-            return frozenset({TrackSource.microphone, TrackSource.screen, TrackSource.screen_audio})
-        case _:
-            return frozenset()
+    return _DEVICES.get(seat.mode, frozenset()) | (_SCREEN if may_share(seat) else frozenset())

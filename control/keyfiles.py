@@ -1,7 +1,7 @@
 """The two keys an install makes for itself on its first start, each in a file of the data folder that only we read.
 
     session.key   signs CSRF, join and resume tokens. Lost: everybody signs in again, nothing else.
-    master.key    unlocks every recording. Lost: no recording can ever be played again, so back it up.
+    master.key    unlocks every recording and every private text. Lost: none can ever be read again, so back it up.
 
 A key given in the settings is used instead and never written. Nothing here is ever logged.
 """

@@ -8,15 +8,19 @@ from aiohttp import web
 
 if TYPE_CHECKING:
     from control.accounts import Actor
+    from control.chat import Chat
     from control.config import Settings
     from control.database import Database
     from control.errors import Problem
+    from control.files import Files
     from control.keyfiles import InstallKeys
     from control.limits import Limits
     from control.measures import LoopWatch
+    from control.messages import MessageRules
     from control.money.cashier import Cashier
     from control.notices.live import LiveBus
     from control.notices.worker import OutboxWorker
+    from control.problems import Problems
     from control.quality import QualityLog
     from control.recording_ports import RecorderPort
     from control.recordings import Recordings
@@ -36,14 +40,17 @@ HUB: web.AppKey["Hub"] = web.AppKey("holdspace.hub")
 RECORDER: web.AppKey["RecorderPort"] = web.AppKey("holdspace.recorder")
 RECORDINGS: web.AppKey["Recordings"] = web.AppKey("holdspace.recordings")
 QUALITY: web.AppKey["QualityLog"] = web.AppKey("holdspace.quality")
+MESSAGES: web.AppKey["MessageRules"] = web.AppKey("holdspace.messages")
 OUTBOX: web.AppKey["OutboxWorker"] = web.AppKey("holdspace.outbox")
 LIVE: web.AppKey["LiveBus"] = web.AppKey("holdspace.live")
 LOOP_WATCH: web.AppKey["LoopWatch"] = web.AppKey("holdspace.loop_watch")
 WAITING_ROOM: web.AppKey["WaitingRoom"] = web.AppKey("holdspace.waiting_room")
 SCHEDULER: web.AppKey["Scheduler"] = web.AppKey("holdspace.scheduler")
-# None without a payment gateway's keys.
-CASHIER: web.AppKey["Cashier | None"] = web.AppKey("holdspace.cashier")
+CASHIER: web.AppKey["Cashier"] = web.AppKey("holdspace.cashier")
 SESSION_WATCH: web.AppKey["SessionWatch"] = web.AppKey("holdspace.session_watch")
+CHAT: web.AppKey["Chat"] = web.AppKey("holdspace.chat")
+PROBLEMS: web.AppKey["Problems"] = web.AppKey("holdspace.problems")
+FILES: web.AppKey["Files"] = web.AppKey("holdspace.files")
 LIMITS: web.AppKey["Limits"] = web.AppKey("holdspace.limits")
 FACTOR_RULES: web.AppKey["FactorRules"] = web.AppKey("holdspace.factor_rules")
 INSTALL_KEYS: web.AppKey["InstallKeys"] = web.AppKey("holdspace.install_keys")

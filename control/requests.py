@@ -43,7 +43,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 JSON_PREFIXES = ("/api/", "/professional/", "/signaling", "/healthz", "/readyz", "/metrics")
 NO_COOKIES_NEEDED = ("/static/", "/healthz", "/readyz", "/metrics", "/signaling", "/calendar/")
 # Called by machines that have no cookie and no page; each proves itself by a signature of its own.
-NO_CSRF: frozenset[str] = frozenset({"/api/webhooks/stripe"})
+NO_CSRF: frozenset[str] = frozenset({"/api/webhooks/stripe", "/api/webhooks/razorpay", "/api/payments/razorpay-return"})
 # Called by apps, which have no page either and send their credentials. A browser always names its Origin here.
 FOR_APPS: frozenset[str] = frozenset({"/api/tokens"})
 

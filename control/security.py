@@ -6,6 +6,7 @@ Used by the middleware in control/requests.py and by the sign-in handlers. Decid
 import hashlib
 import hmac
 import secrets
+from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -148,7 +149,17 @@ def own_origins(server: ServerSettings) -> frozenset[str]:
 # -- headers -----------------------------------------------------------------------------------------------------
 
 
-def content_security_policy(server: ServerSettings) -> str:
+@dataclass(frozen=True)
+class Elsewhere:
+    """Origins besides our own that one page may load from or talk to."""
+
+    scripts: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()
+    connects: tuple[str, ...] = ()
+    forms: tuple[str, ...] = ()
+
+
+def content_security_policy(server: ServerSettings, elsewhere: Elsewhere = Elsewhere()) -> str:
     """No inline script or style anywhere. The socket's address is named because older Safari's 'self' leaves it out."""
     sockets = " ".join(
         # Chromium calls a bracketed address invalid and says so in the console of every page.
@@ -157,15 +168,16 @@ def content_security_policy(server: ServerSettings) -> str:
     return "; ".join(
         (
             "default-src 'none'",
-            "script-src 'self'",
+            " ".join(("script-src 'self'", *elsewhere.scripts)),
             "style-src 'self'",
             "img-src 'self' data: blob:",
             "media-src 'self' blob:",
             "font-src 'self'",
-            f"connect-src 'self' {sockets}",
+            " ".join((f"connect-src 'self' {sockets}", *elsewhere.connects)),
+            *((f"frame-src {' '.join(elsewhere.frames)}",) if elsewhere.frames else ()),
             "worker-src 'self'",
             "manifest-src 'self'",
-            "form-action 'self'",
+            " ".join(("form-action 'self'", *elsewhere.forms)),
             "base-uri 'none'",
             "frame-ancestors 'none'",
         )

@@ -20,14 +20,14 @@ from control.appointments import catch_up
 from control.consents import Purpose, standing_in
 from control.database import Database, publish
 from control.errors import Conflict, Forbidden, NotFound
-from control.joining import Explanation, Seat, explain_seat, may_publish, place_of
+from control.joining import Explanation, Seat, explain_seat, may_publish, may_share, place_of
 from control.lifecycle import Party, due_since
 from control.models.appointments import Appointment, Guest, JoinToken, Presence
 from control.models.consents import ConsentText
 from control.models.people import Person
 from control.notices.outbox import Notice, NoticeKind, enqueue
 from control.session_events import PresenceChanged
-from media.types import ParticipantId, RoomId
+from media.types import ParticipantId, RoomId, TrackSource
 from signaling.permissions import Admission, Place, Refused, Role, Snapshot
 from signaling.tokens import new_join_claims, sign_join, verify_join
 
@@ -88,6 +88,12 @@ async def explain_to_operator(db: Database, appointment_id: str, now: datetime) 
         return explain_seat(await _seat(session, row, row.client_id))
 
 
+async def is_let_in(db: Database, appointment_id: str, person_id: str) -> bool:
+    """Whether somebody who may come in would find themself in the room, or would wait. Notes nothing."""
+    async with db.reading() as session:
+        return place_of(await _seat(session, await load(session, appointment_id), person_id)) is Place.admitted
+
+
 async def _stranger_is_refused(db: Database, actor: Actor, appointment_id: str) -> None:
     async with db.reading() as session:
         await party_in(session, actor, await load(session, appointment_id))
@@ -111,6 +117,8 @@ async def _seat(session: AsyncSession, row: Appointment, person_id: str) -> Seat
         has_care_text=bool(has_care_text),
         given=await standing_in(session, row),
         guest_admitted=guest is not None and guest.admitted_at is not None,
+        sent_out=party is Party.CLIENT and row.client_sent_out_at is not None,
+        visitors_may_share=row.visitors_may_share,
     )
 
 
@@ -202,7 +210,7 @@ class WaitingRoom:
             role=_ROLES[seat.party],
             display_name=name or "",
             place=place_of(seat),
-            may_publish=may_publish(seat.mode),
+            may_publish=may_publish(seat),
             login=claims.login,
         )
 
@@ -215,6 +223,10 @@ class WaitingRoom:
         if place is Place.admitted and not noted and seat.party is not Party.GUEST:
             await self._note_admitted(seat)
         return place
+
+    async def may_publish(self, appointment_id: str, person_id: str) -> frozenset[TrackSource]:
+        async with self._db.reading() as session:
+            return may_publish(await self._seat_of(session, appointment_id, person_id))
 
     async def connected(self, admission: Admission) -> None:
         """Open a stay. A client who waits is announced to the practitioner, once per appointment."""
@@ -285,6 +297,7 @@ class WaitingRoom:
             "started_at": None if row.started_at is None else _iso(row.started_at),
             "practitioner": {"id": row.practitioner_id, "name": about.practitioner_name},
             "people": people,
+            "visitors_may_share": row.visitors_may_share,
             "recording": {
                 "offered": row.recording_offered,
                 "state": state,
@@ -295,7 +308,8 @@ class WaitingRoom:
                 "start": leads and row.state == State.CONFIRMED,
                 "end": leads and row.state == State.IN_PROGRESS,
                 "record": leads and row.recording_offered and row.state == State.IN_PROGRESS,
-                "share_screen": row.mode != "chat",
+                "share_screen": may_share(seat),
+                "moderate": leads and row.state in (State.CONFIRMED, State.IN_PROGRESS),
             },
         }
 

@@ -123,11 +123,14 @@ class TransportStats(TypedDict):
     """Of these, what the network did not bring; a repair does not count. Both start anew with a stream."""
     dropped: dict[str, int]
     """Dropped input by reason: `malformed unauthenticated replayed unknown_ssrc no_keys bound`."""
+    dropped_out: int
+    """Packets let go before they were sent: the subscriber's path was too slow for them, or they had left the cache."""
     rtt_ms: float | None
     fraction_lost_out: float
     """Latest receiver report's worst fraction over this peer's slots, 0–1."""
     jitter_in_ms: float
     estimate_bps: int | None
+    """What the path towards this peer carries; None until it has told something."""
 
 @type_check_only
 class NodeStats(TypedDict):

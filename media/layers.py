@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from media.sharing import AUDIO_BPS
+
 LARGEST_HEIGHT: Final = 720
 """Of the largest encoding; each smaller one is taken for half the next. Pages ask cameras for 720 lines."""
 ENLARGED: Final = 1.25
@@ -18,8 +20,6 @@ SMALLER_RATE: Final = 0.4
 """Rate of an encoding as a share of the next larger one's."""
 BASE_SHARE: Final = 0.6
 """Of an encoding's rate that is left without its upper temporal layers."""
-AUDIO_BPS: Final = 80_000
-"""Kept back from the estimate for each voice (Opus with RED and headers)."""
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,10 @@ class MediaNode:
         """Stop or resume forwarding what `participant` publishes in section `mid`."""
         await self._call(lambda rooms, _: rooms.set_muted(room, participant, mid, muted))
 
+    async def permit(self, room: RoomId, participant: ParticipantId, *, may_publish: frozenset[TrackSource]) -> None:
+        """Change what `participant` may publish; tracks of sources they may not any more end. Raises UnknownId."""
+        await self._call(lambda rooms, _: rooms.permit(room, participant, may_publish))
+
     async def set_view(self, room: RoomId, participant: ParticipantId, heights: Mapping[str, int]) -> None:
         """By MID: device pixels at which the participant's page shows each receiving section, 0 for not at all."""
         await self._call(lambda rooms, _: rooms.set_view(room, participant, heights))

@@ -151,6 +151,11 @@ class Peer:
         self.member.decodes = plan.decodes
         return events
 
+    def end_tracks_beyond(self, may_publish: frozenset[TrackSource]) -> list[MediaEvent]:
+        """A section that is permitted again sends again from its next offer on."""
+        tracks = self.room.tracks_of(self.member.participant)
+        return [self._end_track(track) for track in tracks if track.source not in may_publish]
+
     def _set_track(self, section: SectionPlan, source: TrackSource) -> list[MediaEvent]:
         mid = section.section.mid
         track = self.room.find_track(self.member.participant, mid)
@@ -248,7 +253,7 @@ class Peer:
         self.member.decodes = frozenset()
         self.member.needed = None
         self.member.heights = {}
-        self.member.estimate_bps = None
+        self.member.estimate_bps = self.member.cap_bps = None
         self.member.negotiated = False
         try:
             self._core.remove_transport(self.room.core_id, self.transport)

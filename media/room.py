@@ -1,14 +1,16 @@
 """One room's state: who is in, what they publish, which track fills whose slot. Pure: no core, no clock, no network.
 
-`media/rooms.py` changes it and carries out what it says: `refill` answers with the slots to point elsewhere and the
-events to tell. Lists keep the order of publication, because that is the order in which slots fill.
+`media/rooms.py` changes it and carries out what it says: `refill` and `reshare` answer with the slots to point
+elsewhere, their shares and encodings, the publishers' caps, and the events to tell. Lists keep the order of
+publication, because that is the order in which slots fill.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from media.allocation import Candidate, SlotPlace, allocate
 from media.layers import Choice, Watch, choose, wanted_rids
+from media.sharing import Want, cap, narrowest, next_cap, share
 from media.speakers import Speakers
 from media.types import (
     EncodingsWanted,
@@ -69,6 +71,8 @@ class Slot:
     track: int | None = None
     choice: Choice = field(default_factory=Choice)
     """As the core was last told."""
+    share_bps: int | None = None
+    """What it may use of the subscriber's estimate; None: no limit is known. 0: paused."""
 
 
 @dataclass
@@ -88,25 +92,23 @@ class Member:
     heights: Mapping[str, int] = field(default_factory=dict)
     """By MID: device pixels at which its page shows the section."""
     estimate_bps: int | None = None
-    """What its path carries, where that is known to be a limit."""
+    """What its path carries towards it, sound included; None: no limit of the path is known."""
+    cap_bps: int | None = None
+    """On what it publishes, as the core was told last."""
 
 
 @dataclass(frozen=True)
-class Refill:
-    """What `refill` wants done, in this order."""
+class Changes:
+    """What is to be done, in this order."""
 
-    sources: tuple[tuple[int, int | None], ...]
+    sources: list[tuple[int, int | None]]
     """(slot, track) to be pointed anew."""
-    events: tuple[MediaEvent, ...]
-
-
-@dataclass(frozen=True)
-class Relayer:
-    """What `relayer` wants done."""
-
-    choices: tuple[tuple[int, Choice], ...]
-    """(slot, choice) to be told anew."""
-    events: tuple[MediaEvent, ...]
+    shares: list[tuple[int, int | None]]
+    """(slot, bits per second)."""
+    caps: list[tuple[ParticipantId, int | None]]
+    choices: list[tuple[int, Choice]]
+    """(slot, encoding)."""
+    events: list[MediaEvent]
 
 
 class Room:
@@ -131,10 +133,10 @@ class Room:
         ]
         return frozenset.intersection(*known) if known else None
 
-    def refill(self) -> Refill:
+    def refill(self) -> Changes:
         """Allocate every subscriber's slots anew and say what changed since last time."""
         sources: list[tuple[int, int | None]] = []
-        events: list[MediaEvent] = []
+        needed: list[tuple[int, int]] = []
         loudest = self.speakers.loudest()
         for member in self.members.values():
             candidates = [
@@ -146,32 +148,77 @@ class Room:
             current = {slot.id: slot.track for slot in member.slots.values()}
             allocation = allocate(places, candidates, current, loudest)
             sources += _apply(member.slots.values(), allocation.fills)
-            events += self._tell(member, (allocation.audio_needed, allocation.video_needed))
-        return Refill(tuple(sources), tuple(events))
+            needed.append((allocation.audio_needed, allocation.video_needed))
+        changes = self.reshare()
+        for member, wanted in zip(self.members.values(), needed, strict=True):
+            changes.events.extend(self._tell_needed(member, wanted))
+        return replace(changes, sources=sources)
 
-    def relayer(self) -> Relayer:
-        """Choose every video slot's encoding anew and say which encodings publishers send because of it."""
-        told: list[tuple[int, Choice]] = []
+    def reshare(self) -> Changes:
+        """Share every subscriber's estimate, choose every encoding anew, and say what changed since last time."""
+        speaking, members = self.speakers.active(), self.members.values()
+        shares = [changed for member in members for changed in self._share(member, speaking)]
+        caps = [changed for member in members for changed in self._cap(member)]
+        events = [event for member in members for event in self._tell_shown(member)]
         seen: dict[int, list[str | None]] = {}
-        for member in self.members.values():
-            slots = {slot.id: slot for slot in member.slots.values() if slot.kind == "video" and slot.track is not None}
-            voices = sum(slot.kind == "audio" and slot.track is not None for slot in member.slots.values())
-            watches = [self._watch(member, slot) for slot in slots.values()]
-            choices = choose(watches, people=len(self.members), voices=voices, estimate_bps=member.estimate_bps)
-            for watch in watches:
-                slot, choice = slots[watch.slot], choices[watch.slot]
-                if watch.height != 0:
-                    seen.setdefault(watch.track, []).append(choice.rid)
-                if choice != slot.choice:
-                    slot.choice = choice
-                    told.append((slot.id, choice))
-        events: list[MediaEvent] = []
+        choices = [changed for member in members for changed in self._choose(member, seen)]
+        events += self._tell_encodings(seen)
+        return Changes([], shares, caps, choices, events)
+
+    def _share(self, member: Member, speaking: Collection[ParticipantId]) -> Iterable[tuple[int, int | None]]:
+        slots = list(member.slots.values())
+        shares: Mapping[int, int] = {}
+        if member.estimate_bps is not None:
+            shown = [(slot, self.tracks[slot.track]) for slot in slots if slot.track in self.tracks]
+            wants = [Want(slot.id, t.source, t.participant in speaking) for slot, t in shown if not t.muted]
+            shares = share(member.estimate_bps, wants, {slot.id for slot in slots if slot.share_bps == 0})
+        for slot in slots:
+            if slot.share_bps != shares.get(slot.id):
+                slot.share_bps = shares.get(slot.id)
+                yield slot.id, slot.share_bps
+
+    def _cap(self, publisher: Member) -> Iterable[tuple[ParticipantId, int | None]]:
+        """Where one encoding serves all who watch, the narrowest path that still gets a picture sets its rate."""
+        tracks = [track for track in self.tracks_of(publisher.participant) if not track.muted]
+        sounds = sum(track.source.kind == "audio" for track in tracks)
+        watched = [(track, shares) for track in tracks if (shares := self._shares_of(track))]
+        limits = [
+            (track.source, None if self._has_layers(track) else narrowest(track.source, shares))
+            for track, shares in watched
+        ]
+        cap_bps = next_cap(publisher.cap_bps, cap(limits, sounds))
+        if cap_bps != publisher.cap_bps:
+            publisher.cap_bps = cap_bps
+            yield publisher.participant, cap_bps
+
+    def _shares_of(self, track: Track) -> list[int | None]:
+        slots = (slot for member in self.members.values() for slot in member.slots.values())
+        return [slot.share_bps for slot in slots if slot.track == track.id and slot.kind == "video"]
+
+    def _has_layers(self, track: Track) -> bool:
+        """Each subscriber gets the encoding that suits its path."""
+        return bool(track.rids) and len(self.members) > 2
+
+    def _choose(self, member: Member, seen: dict[int, list[str | None]]) -> Iterable[tuple[int, Choice]]:
+        """Adds to `seen` the encodings of each track that somebody looks at."""
+        slots = {slot.id: slot for slot in member.slots.values() if slot.kind == "video" and slot.track is not None}
+        voices = sum(slot.kind == "audio" and slot.track is not None for slot in member.slots.values())
+        watches = [self._watch(member, slot) for slot in slots.values()]
+        choices = choose(watches, people=len(self.members), voices=voices, estimate_bps=member.estimate_bps)
+        for watch in watches:
+            slot, choice = slots[watch.slot], choices[watch.slot]
+            if watch.height != 0:
+                seen.setdefault(watch.track, []).append(choice.rid)
+            if choice != slot.choice:
+                slot.choice = choice
+                yield slot.id, choice
+
+    def _tell_encodings(self, seen: Mapping[int, list[str | None]]) -> Iterable[MediaEvent]:
         for track in self.tracks.values():
             rids = wanted_rids(track.rids, seen.get(track.id, ()), people=len(self.members), recorded=bool(track.taps))
             if rids != track.sent:
                 track.sent = rids
-                events.append(EncodingsWanted(self.id, track.participant, track.mid, rids))
-        return Relayer(tuple(told), tuple(events))
+                yield EncodingsWanted(self.id, track.participant, track.mid, rids)
 
     def _watch(self, member: Member, slot: Slot) -> Watch:
         track = self.tracks[slot.track] if slot.track is not None else None
@@ -186,11 +233,13 @@ class Room:
             is_speaking=track.participant in self.speakers.active(),
         )
 
-    def _tell(self, member: Member, needed: tuple[int, int]) -> Iterable[MediaEvent]:
+    def _tell_shown(self, member: Member) -> Iterable[MediaEvent]:
         shown = tuple(self._view(slot) for slot in member.slots.values())
         if shown != member.shown:
             member.shown = shown
             yield SlotsChanged(self.id, member.participant, shown)
+
+    def _tell_needed(self, member: Member, needed: tuple[int, int]) -> Iterable[MediaEvent]:
         if not member.negotiated or needed == member.needed:
             return
         offered = [slot.kind for slot in member.slots.values() if slot.open]
@@ -202,7 +251,7 @@ class Room:
         track = self.tracks.get(slot.track) if slot.track is not None else None
         if track is None:
             return SlotView(slot.mid, None, None, muted=False)
-        return SlotView(slot.mid, track.participant, track.source, track.muted)
+        return SlotView(slot.mid, track.participant, track.source, track.muted, paused=slot.share_bps == 0)
 
 
 def _apply(slots: Iterable[Slot], fills: Mapping[int, int | None]) -> Iterable[tuple[int, int | None]]:

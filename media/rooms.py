@@ -20,7 +20,7 @@ from media.errors import MediaError, UnknownId
 from media.negotiation import Policy
 from media.peer import FINAL_STATES, Peer, Surroundings
 from media.quality import MEASURE_EVERY_S
-from media.room import Member, Room
+from media.room import Changes, Member, Room
 from media.types import (
     Answer,
     ConnectionChanged,
@@ -133,17 +133,23 @@ class Rooms:
             self._emit(TrackMuted(name, participant, track.id, muted))
             self._refill(room)
 
+    def permit(self, name: RoomId, participant: ParticipantId, may_publish: frozenset[TrackSource]) -> None:
+        room, peer = self._find_peer(name, participant)
+        peer.member.may_publish = may_publish
+        self._emit_all(peer.end_tracks_beyond(may_publish))
+        self._refill(room)
+
     def set_view(self, name: RoomId, participant: ParticipantId, heights: Mapping[str, int]) -> None:
         room, peer = self._find_peer(name, participant)
         peer.member.heights = dict(heights)
-        self._relayer(room)
+        self._reshare(room)
 
     def add_tap(self, name: RoomId, tap: int, track: int) -> None:
         """A recording wants the best of the track."""
         room = self._find(name)
         if track in room.tracks:
             room.tracks[track].taps.add(tap)
-            self._relayer(room)
+            self._reshare(room)
 
     def leave(self, name: RoomId, participant: ParticipantId) -> None:
         room = self._rooms.get(name)
@@ -216,7 +222,7 @@ class Rooms:
             case ("estimate", _, transport, bps, is_limit):
                 if peer := self._by_transport.get(transport):
                     peer.member.estimate_bps = bps if is_limit else None
-                    self._relayer(peer.room)
+                    self._reshare(peer.room)
             case ("tap_ended", core_id, tap, reason):
                 if room := self._by_core_id.get(core_id):
                     self._tap_ended(room, tap)
@@ -272,12 +278,12 @@ class Rooms:
         if sum(track.source.kind == "audio" for track in room.tracks.values()) > MAX_AUDIO_SLOTS:
             self._refill(room)
         elif len(room.members) > 2 and room.speakers.active() != before:
-            self._relayer(room)
+            self._reshare(room)
 
     def _tap_ended(self, room: Room, tap: int) -> None:
         for track in room.tracks.values():
             track.taps.discard(tap)
-        self._relayer(room)
+        self._reshare(room)
 
     def _room_failed(self, core_id: int, message: str) -> None:
         room = self._by_core_id.get(core_id)
@@ -344,17 +350,22 @@ class Rooms:
         self._emit(QualityMeasured(peer.room.id, peer.member.participant, quality))
 
     def _refill(self, room: Room) -> None:
-        refill = room.refill()
-        for slot, track in refill.sources:
-            self._core.set_slot_source(room.core_id, slot, track)
-        self._emit_all(refill.events)
-        self._relayer(room)
+        self._carry_out(room, room.refill())
 
-    def _relayer(self, room: Room) -> None:
-        relayer = room.relayer()
-        for slot, choice in relayer.choices:
+    def _reshare(self, room: Room) -> None:
+        self._carry_out(room, room.reshare())
+
+    def _carry_out(self, room: Room, changes: Changes) -> None:
+        for slot, track in changes.sources:
+            self._core.set_slot_source(room.core_id, slot, track)
+        for slot, bps in changes.shares:
+            self._core.set_slot_share(room.core_id, slot, bps)
+        for participant, bps in changes.caps:
+            if peer := self._peers.get((room.id, participant)):
+                self._core.set_max_bitrate(room.core_id, peer.transport, bps)
+        for slot, choice in changes.choices:
             self._core.set_layer(room.core_id, slot, choice.rid, choice.temporal)
-        self._emit_all(relayer.events)
+        self._emit_all(changes.events)
 
     def _ask_for_common_codecs(self, room: Room, *, beside: ParticipantId) -> None:
         for participant in room.members:

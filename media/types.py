@@ -83,6 +83,8 @@ class SlotView:
     publisher: ParticipantId | None
     source: TrackSource | None
     muted: bool
+    paused: bool = False
+    """The subscriber's path carries too little for it just now; it comes back by itself."""
 
 
 @dataclass(frozen=True)

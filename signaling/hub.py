@@ -11,7 +11,7 @@ are called outside of the lock, so that control may call back at once.
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -128,6 +128,21 @@ class Hub:
         if seating is not None:
             await self._remove_where(seating, lambda s: s.admission.person_id == person_id, Refused(reason, detail))
 
+    def tell(self, appointment_id: str, topic: str, body: Mapping[str, Any], to: Collection[str]) -> None:
+        """Post news to those of `to` who have a seat."""
+        for session in self._seatings.get(appointment_id) or ():
+            if session.admission.person_id in to:
+                session.post(say.News(topic, body))
+
+    async def silence(self, appointment_id: str, person_id: str) -> bool:
+        """Mute a person's microphone; their page is told and may switch it on again. False: there is none."""
+        seating = self._seatings.get(appointment_id)
+        session = None if seating is None else seating.sessions.get(person_id)
+        if session is None or not await self.peers.silence(session):
+            return False
+        session.post(say.News("muted", {}))
+        return True
+
     async def sign_out(self, login: str) -> None:
         """Whoever came in with this sign-in has none any more. An empty one is nobody's."""
         refused = Refused("signed_out", "You have signed out.")
@@ -238,12 +253,13 @@ class Hub:
     ) -> Session:
         # Asked under the lock: a change between redeeming and now has either been seen here or comes after us.
         place = await self._gatekeeper.place(admission.appointment_id, admission.person_id)
+        may_publish = await self._gatekeeper.may_publish(admission.appointment_id, admission.person_id)
         snapshot = await self._gatekeeper.snapshot(admission.appointment_id, admission.person_id)
         older = seating.sessions.get(admission.person_id)
         if older is not None:
             older.post(say.Replaced())
             news.append(await self._take_out(older, "replaced", 4409, keep_peer=place is Place.admitted))
-        admission = replace(admission, place=place)
+        admission = replace(admission, place=place, may_publish=may_publish)
         session = Session(secrets.token_hex(16), admission, self._clock(), outbox)
         seating.sessions[admission.person_id] = session
         self._welcome(session, resumed=False)
@@ -258,6 +274,10 @@ class Hub:
         admission = session.admission
         try:
             place = await self._gatekeeper.place(admission.appointment_id, admission.person_id)
+            may_publish = await self._gatekeeper.may_publish(admission.appointment_id, admission.person_id)
+            if may_publish != admission.may_publish:
+                session.admission = replace(admission, may_publish=may_publish)
+                await self.peers.permit(session)
             if place is not session.place:
                 await self._move(session, place, news)
             snapshot = await self._gatekeeper.snapshot(admission.appointment_id, admission.person_id)

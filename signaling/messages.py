@@ -319,6 +319,7 @@ class Slot:
     person: str | None
     source: TrackSource | None
     muted: bool
+    paused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +350,15 @@ class Encodings(ServerMessage):
 @dataclass(frozen=True, slots=True)
 class PeerLost(ServerMessage):
     type = "peer_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class News(ServerMessage):
+    """What control tells a page of its session: signaling carries it and does not read it."""
+
+    type = "news"
+    topic: str
+    body: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,9 @@ class MediaRooms(Protocol):
     async def join(self, room: RoomId, participant: ParticipantId, *, may_publish: frozenset[TrackSource]) -> None: ...
     async def negotiate(self, room: RoomId, participant: ParticipantId, offer: Offer) -> Answer: ...
     async def set_muted(self, room: RoomId, participant: ParticipantId, mid: str, muted: bool) -> None: ...
+    async def permit(
+        self, room: RoomId, participant: ParticipantId, *, may_publish: frozenset[TrackSource]
+    ) -> None: ...
     async def set_view(self, room: RoomId, participant: ParticipantId, heights: Mapping[str, int]) -> None: ...
     async def leave(self, room: RoomId, participant: ParticipantId) -> None: ...
     async def close_room(self, room: RoomId) -> None: ...
@@ -72,7 +75,7 @@ class Peers:
         session.has_peer = True
         session.media_state = ConnectionState.connecting
         session.answered = 0
-        session.mids = frozenset()
+        session.mids = {}
         session.joining = True
         try:
             await self._media.join(admission.room, admission.participant, may_publish=admission.may_publish)
@@ -91,6 +94,32 @@ class Peers:
             await self._media.leave(session.admission.room, session.admission.participant)
         except MediaError as error:
             log.warning("media leave failed session=%s code=%s", session.id[:8], error.code)
+
+    async def permit(self, session: Session) -> None:
+        """What the session may publish has changed; what it may not any more ends at once."""
+        if not session.has_peer:
+            return
+        admission = session.admission
+        try:
+            await self._media.permit(admission.room, admission.participant, may_publish=admission.may_publish)
+        except MediaError as error:
+            # The peer may be on its way out; one that can't be told must not go on publishing.
+            log.warning("media permit failed session=%s code=%s", session.id[:8], error.code)
+            await self.take(session)
+            session.post(say.PeerLost())
+
+    async def silence(self, session: Session) -> bool:
+        """Stop forwarding the session's microphone until its page says otherwise. False: nothing is sent."""
+        admission = session.admission
+        mids = [mid for mid, source in session.mids.items() if source is TrackSource.microphone]
+        if not session.has_peer or not mids:
+            return False
+        try:
+            for mid in mids:
+                await self._media.set_muted(admission.room, admission.participant, mid, True)
+        except MediaError:
+            return False
+        return True
 
     async def close_room(self, room: RoomId) -> None:
         try:
@@ -133,7 +162,7 @@ class Peers:
             session.post(say.ErrorMessage("media_unavailable", "Please try again.", False, offer.revision))
         else:
             session.answered = offer.revision
-            session.mids = session.mids | offer.sources.keys()
+            session.mids = {**session.mids, **offer.sources}
             if session.place is Place.admitted:
                 session.post(say.AnswerMessage(answer.revision, answer.sdp))
         finally:
@@ -262,4 +291,4 @@ def _refuse_offer(session: Session, offer: say.OfferMessage) -> tuple[str, str] 
 
 
 def _slot(view: SlotView) -> say.Slot:
-    return say.Slot(view.mid, view.publisher, view.source, view.muted)
+    return say.Slot(view.mid, view.publisher, view.source, view.muted, view.paused)

@@ -62,6 +62,9 @@ class Gatekeeper(Protocol):
     async def place(self, appointment_id: str, person_id: str) -> Place:
         """Asked again at resume and after every session change. Refused if the person has no place any more."""
 
+    async def may_publish(self, appointment_id: str, person_id: str) -> frozenset[TrackSource]:
+        """What the person may send now; asked again with `place`. Refused as there."""
+
     async def connected(self, admission: Admission) -> None:
         """The person's socket is there (joined or resumed): presence log, practitioner is told who waits."""
 

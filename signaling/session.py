@@ -6,10 +6,11 @@ when; this file knows what may follow what, the numbering, and which resume toke
 """
 
 from collections import deque
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
-from media.types import ConnectionState
+from media.types import ConnectionState, TrackSource
 from signaling.messages import PersonView, ServerMessage, pack
 from signaling.outbox import Closing, Outbox
 from signaling.permissions import Admission, Place, Refused
@@ -63,7 +64,8 @@ class Session:
         self.offering: int | None = None
         self.answered = 0
         """Revision of the last answered offer of this peer; repeating that one is fine, an older one is not."""
-        self.mids: frozenset[str] = frozenset()
+        self.mids: Mapping[str, TrackSource] = {}
+        """What each section of this peer that ever sent was offered as."""
         self.freezes = self.frozen_ms = 0
         """What the page saw of its pictures since the last measurement."""
         self.quality_told: dict[str, tuple[str, float]] = {}

@@ -25,6 +25,7 @@ from control.errors import Problem
 from control.keys import CLOCK, REQUEST_ID, SETTINGS
 from control.security import csrf_token
 from web import words
+from web.links import with_links
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -56,6 +57,11 @@ class Reader:
         return "admin" in self.roles
 
     @property
+    def is_staff(self) -> bool:
+        """Reads problem reports; the practitioner of a session reads those of their own."""
+        return bool({"admin", "support"} & self.roles)
+
+    @property
     def is_visitor(self) -> bool:
         """Comes to sessions: clients, and guests, who have no role."""
         return self.is_client or not self.roles
@@ -70,7 +76,7 @@ def setup_templates(app: web.Application) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters.update(words.FILTERS)
+    env.filters.update(words.FILTERS, with_links=with_links)
     env.globals.update(static=static_url, count=words.count, greeting=words.greeting, day_length=timedelta(hours=20))
 
 

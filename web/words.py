@@ -6,8 +6,11 @@ No clock, no request, no HTML: `now` and the zone are arguments, escaping is Jin
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
+
+from markupsafe import Markup, escape
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _LONG_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -244,6 +247,21 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+_ADDRESS = re.compile(r"https?://[^\s<>\"']{3,500}")
+
+
+def linked(text: str) -> Markup:
+    """What somebody wrote, escaped, its web addresses made links that tell the other site nothing of this one."""
+    parts: list[Markup] = []
+    at = 0
+    for found in _ADDRESS.finditer(text):
+        address = found.group().rstrip(".,;:!?)]}")
+        parts.append(escape(text[at : found.start()]))
+        parts.append(Markup('<a href="{0}" rel="noopener noreferrer nofollow" target="_blank">{0}</a>').format(address))
+        at = found.start() + len(address)
+    return Markup("").join([*parts, escape(text[at:])])
+
+
 def device_words(user_agent: str) -> str:
     """ "Chrome on Windows": a browser as its owner would call it; what can't be told is "A browser"."""
     named = next((name for mark, name in _BROWSERS if mark in user_agent), "A browser")
@@ -276,6 +294,6 @@ FILTERS = {
         money, amount, price, zone_name, zone_city, zone_offset, clock, day, iso_day, long_day, month, when, near_day,
         near, other_zone,
         minutes, clock_length, spoken_length, until, state_words, mode_words, mode_icon, size, initials, tint,
-        first_name,
+        first_name, linked,
     )
 }  # fmt: skip

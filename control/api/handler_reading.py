@@ -65,8 +65,7 @@ def _read_function(module: ModuleType, name: str, found: Reading, *, seen: set[s
     seen.add(name)
     for decorator in node.decorator_list:
         if isinstance(decorator, ast.Call) and _name(decorator.func) == "idempotent":
-            required = any(one.arg == "required" for one in decorator.keywords)
-            found.key, found.signed_in = "required" if required else "accepted", True
+            found.key, found.signed_in = _demand(decorator), True
     called = []
     for inner in ast.walk(ast.Module(node.body, [])):
         if isinstance(inner, ast.Call):
@@ -85,6 +84,8 @@ def _read_call(module: ModuleType, call: ast.Call, found: Reading) -> None:
     elif name == "require_actor" or name in _FACTOR_STEPS:
         found.signed_in = True
         found.roles |= {_name(one).lower() for one in call.args[1:]}
+    elif name == "key_of":
+        found.key = _demand(call)
     elif name == "day_of_query":
         found.days += [text for text in (_text(one) for one in call.args[1:]) if text]
     elif name == "get" and isinstance(call.func, ast.Attribute) and _name(call.func.value) == "query":
@@ -101,6 +102,11 @@ def _read_keyword(keyword: ast.keyword, found: Reading) -> None:
         found.statuses.add(value)
     elif keyword.arg == "content_type" and isinstance(value, str):
         found.media_type = value
+
+
+def _demand(call: ast.Call) -> str:
+    said = [one.value.value for one in call.keywords if one.arg == "required" and isinstance(one.value, ast.Constant)]
+    return "required" if said == [True] else "accepted"
 
 
 def _name(node: ast.expr) -> str:

@@ -31,7 +31,16 @@ _MEDIA_TYPES = {
     "/api/recordings/{id}/files/{file_id}": "*/*",
     "/healthz": "text/plain",
     "/metrics": "text/plain",
+    "/api/files/{id}/content": "*/*",
+    "/api/files/{id}/thumbnail": "*/*",
 }
+_RAW_BODIES = {
+    "/api/files/{id}/chunks/{index}": "application/octet-stream",
+    "/api/payments/razorpay-return": "application/x-www-form-urlencoded",
+    "/api/webhooks/stripe": "application/json",
+    "/api/webhooks/razorpay": "application/json",
+}
+_STATUSES = {"/api/payments/razorpay-return": 303}
 """What a handler's own code does not say."""
 
 _PROBLEM = {
@@ -146,6 +155,8 @@ def _described(
         needed = any(field.is_required() for field in reading.body.model_fields.values())
         content = {"application/json": {"schema": {"$ref": references[reading.body]}}}
         operation["requestBody"] = {"required": needed, "content": content}
+    elif one.path in _RAW_BODIES:
+        operation["requestBody"] = {"required": True, "content": {_RAW_BODIES[one.path]: {"schema": {}}}}
     return operation
 
 
@@ -190,9 +201,9 @@ def _responses(one: Operation) -> dict[str, Any]:
         return {"101": {"description": "A WebSocket."}, "4XX": {"$ref": "#/components/responses/Problem"}}
     media_type = _MEDIA_TYPES.get(one.path, one.reading.media_type)
     found: dict[str, Any] = {}
-    for status in sorted(one.reading.statuses or {200}):
+    for status in sorted(one.reading.statuses or {_STATUSES.get(one.path, 200)}):
         found[str(status)] = {"description": "Done."}
-        if status != 204:
+        if status not in {204, 303}:
             schema = {"type": "object"} if media_type == "application/json" else {}
             found[str(status)]["content"] = {media_type: {"schema": schema}}
     return {**found, "4XX": {"$ref": "#/components/responses/Problem"}}

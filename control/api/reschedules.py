@@ -92,12 +92,11 @@ async def slots(request: web.Request) -> web.Response:
 async def accept(request: web.Request) -> web.Response:
     actor = require_actor(request)
     await read(request, EmptyBody)
-    cashier = request.app[CASHIER]
     made = await reschedules.accept(
         request.app[DATABASE],
         actor,
         request.match_info["id"],
-        keep_money=reschedules.money_stays if cashier is None else cashier.keep_until,
+        keep_money=request.app[CASHIER].keep_until,
         now=request.app[CLOCK](),
     )
     return web.json_response(request_json(made))

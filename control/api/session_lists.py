@@ -10,13 +10,13 @@ from control import appointments
 from control.accounts import Actor, require_actor
 from control.api.bodies import PageQuery, Query, read_query
 from control.api.csv_files import csv_answer
-from control.api.shapes import Moment, Text, iso, session_json
+from control.api.shapes import Moment, Text, iso, session_json, ways_to_pay
 from control.appointment_queries import Chosen, SessionView, When
 from control.appointment_states import State
 from control.keys import CLOCK, DATABASE
 from control.lifecycle import Party
 from control.models.people import Role
-from control.money.policy import MINOR_DIGITS
+from control.money.words import plain_amount
 from control.paging import Wanted, place_of
 
 routes = web.RouteTableDef()
@@ -62,7 +62,9 @@ async def _page(request: web.Request, actor: Actor, party: Party) -> web.Respons
     page = await appointments.page_for(
         request.app[DATABASE], actor, party, query.chosen(), wanted, now=request.app[CLOCK]()
     )
-    return web.json_response({"sessions": [session_json(row) for row in page.rows], "next_cursor": page.next_cursor})
+    ways = ways_to_pay(request)
+    rows = [session_json(row, ways) for row in page.rows]
+    return web.json_response({"sessions": rows, "next_cursor": page.next_cursor})
 
 
 # -- files -------------------------------------------------------------------------------------------------------
@@ -122,7 +124,4 @@ async def _lines(rows: AsyncIterator[SessionView]) -> AsyncIterator[tuple[Any, .
 
 def _amount(minor: int | None, currency: str) -> str:
     """A decimal with a point, as programs read it."""
-    if minor is None:
-        return ""
-    digits = MINOR_DIGITS.get(currency, 2)
-    return f"{minor / 10**digits:.{digits}f}"
+    return "" if minor is None else plain_amount(minor, currency)

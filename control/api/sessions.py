@@ -16,6 +16,7 @@ from control.api.shapes import (
     Moment,
     iso,
     payment_json,
+    ways_to_pay,
 )
 from control.appointment_states import State
 from control.booking import Terms, Wanted
@@ -67,7 +68,7 @@ async def book(request: web.Request) -> web.Response:
         "id": view.id,
         "status": view.state,
         "hold_expires_at": iso(view.hold_expires_at) if pending and view.hold_expires_at else None,
-        "payment": payment_json(view),
+        "payment": payment_json(view, ways_to_pay(request)),
     }
     return web.json_response(answer, status=201)
 

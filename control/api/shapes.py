@@ -3,6 +3,7 @@
 Moments are RFC 3339 in UTC, money is integer minor units with its currency, states are the product's words.
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated, Any
 
@@ -12,7 +13,9 @@ from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 from control.appointment_queries import SessionView
 from control.appointment_states import State
 from control.errors import Malformed
+from control.keys import CASHIER
 from control.lifecycle import Party
+from control.money.policy import share_half_even
 from control.slots import Slot
 
 ID_PATTERN = "[0-9a-f]{32}"
@@ -55,7 +58,12 @@ def slot_json(slot: Slot) -> dict[str, Any]:
     }
 
 
-def payment_json(view: SessionView) -> dict[str, Any]:
+def ways_to_pay(request: web.Request) -> tuple[str, ...]:
+    """Every way this install takes money for a session."""
+    return ("wallet", "credits", *request.app[CASHIER].methods)
+
+
+def payment_json(view: SessionView, ways: Sequence[str]) -> dict[str, Any]:
     """What there is to pay, or was paid. The practitioner sees the breakdown, the client the total."""
     due = view.state is State.PENDING
     payment: dict[str, Any] = {
@@ -63,16 +71,22 @@ def payment_json(view: SessionView) -> dict[str, Any]:
         "method": view.payment_method,
         "amount_minor": view.price_minor,
         "currency": view.currency,
-        "methods": ["wallet"] if due else [],
+        "methods": (list(ways) if view.price_minor else ["free"]) if due else [],
         "kept_minor": view.kept_minor,
         "refund_minor": view.refund_minor,
     }
     if view.party is not Party.CLIENT:
-        payment["platform_fee_bp"] = view.platform_fee_bp
+        kept = view.price_minor if view.kept_minor is None else view.kept_minor
+        fee = share_half_even(kept, view.platform_fee_bp)
+        payment |= {
+            "platform_fee_bp": view.platform_fee_bp,
+            "platform_fee_minor": fee,
+            "practitioner_receives_minor": kept - fee,
+        }
     return payment
 
 
-def session_json(view: SessionView) -> dict[str, Any]:
+def session_json(view: SessionView, ways: Sequence[str]) -> dict[str, Any]:
     """A guest is told nothing of money."""
     shown: dict[str, Any] = {
         "id": view.id,
@@ -99,7 +113,7 @@ def session_json(view: SessionView) -> dict[str, Any]:
             "late_fee_bp": view.late_fee_bp,
             "no_show_fee_bp": view.no_show_fee_bp,
         },
-        "payment": payment_json(view),
+        "payment": payment_json(view, ways),
     }
     if view.party is Party.GUEST:
         del shown["policy"], shown["payment"]

@@ -5,21 +5,28 @@ Answers say nothing of what is known here. 503 makes the gateway send it again.
 
 from aiohttp import web
 
-from control.errors import Malformed, NotFound, Unavailable
+from control.errors import Malformed, Unavailable
 from control.keys import CASHIER, CLOCK
 from control.money.gateways import Forged, Unreachable
+from control.money.payments import Method
 
 routes = web.RouteTableDef()
 
 
 @routes.post("/api/webhooks/stripe")
 async def stripe(request: web.Request) -> web.Response:
-    cashier = request.app[CASHIER]
-    if cashier is None:
-        raise NotFound
+    return await _hear(request, Method.STRIPE)
+
+
+@routes.post("/api/webhooks/razorpay")
+async def razorpay(request: web.Request) -> web.Response:
+    return await _hear(request, Method.RAZORPAY)
+
+
+async def _hear(request: web.Request, method: Method) -> web.Response:
     raw = await request.read()
     try:
-        await cashier.webhook(raw, request.headers.get("Stripe-Signature"), now=request.app[CLOCK]())
+        await request.app[CASHIER].webhook(method, raw, request.headers, now=request.app[CLOCK]())
     except Forged:
         raise Malformed("signature_wrong", "This was not signed by the gateway.") from None
     except Unreachable:

@@ -63,9 +63,12 @@ class Appointment(WithId, Base):
     series_id: Mapped[str | None] = mapped_column(String(32), index=True)
 
     empty_since: Mapped[datetime | None]  # of a running session that everybody has left
+    client_country: Mapped[str | None] = mapped_column(String(2))  # where they said they are, for help numbers
     client_waiting_told_at: Mapped[datetime | None]
     client_admitted_at: Mapped[datetime | None]
     practitioner_admitted_at: Mapped[datetime | None]
+    client_sent_out_at: Mapped[datetime | None]  # back to the waiting room until the practitioner lets them in again
+    visitors_may_share: Mapped[bool] = mapped_column(default=False)  # their screens; the practitioner always may
     calendar_sequence: Mapped[int] = mapped_column(default=0)  # RFC 5545 SEQUENCE; the UID is the id
 
     __table_args__ = (

@@ -1,5 +1,7 @@
 """Money's tables: the append-only double-entry ledger, payments (one row per attempt), and what gateways are asked.
 
+What is bought besides sessions, and papers about money (receipts, payouts), are in models/purchases.py.
+
 The database refuses to change or delete a ledger transaction or entry (migration 0002). An account that belongs
 to a person keeps its balance beside its entries, so that spending it is one conditional update; the practice's
 own accounts are sums, because one shared row would make every booking wait for every other.
@@ -22,7 +24,7 @@ class LedgerAccount(Base):
     currency: Mapped[str] = mapped_column(String(3))
     balance_minor: Mapped[int] = mapped_column(BigInteger, default=0)  # kept only where there is an owner
 
-    __table_args__ = (CheckConstraint("kind <> 'wallet' OR balance_minor >= 0", name="wallet_not_overdrawn"),)
+    __table_args__ = (CheckConstraint("kind NOT IN ('wallet', 'credits') OR balance_minor >= 0", name="not_overdrawn"),)
 
 
 class LedgerTransaction(WithId, Base):
@@ -48,11 +50,12 @@ class LedgerEntry(WithId, Base):
 
 
 class Payment(WithId, Base):
-    """One attempt to pay one appointment."""
+    """One attempt to pay one appointment, or one purchase (a top-up or a package of credits)."""
 
     __tablename__ = "payments"
 
-    appointment_id: Mapped[str] = mapped_column(ForeignKey("appointments.id"), index=True)
+    appointment_id: Mapped[str | None] = mapped_column(ForeignKey("appointments.id"), index=True)
+    purchase_id: Mapped[str | None] = mapped_column(ForeignKey("purchases.id"), index=True)
     payer_id: Mapped[str] = mapped_column(ForeignKey("people.id"), index=True)
     method: Mapped[str] = mapped_column(String(16))
     state: Mapped[str] = mapped_column(String(16))
@@ -60,6 +63,12 @@ class Payment(WithId, Base):
     currency: Mapped[str] = mapped_column(String(3))
     kept_minor: Mapped[int | None] = mapped_column(BigInteger)
     refunded_minor: Mapped[int | None] = mapped_column(BigInteger)
+    # How what is kept was divided; both shrink when some of it is given back later.
+    fee_minor: Mapped[int | None] = mapped_column(BigInteger)
+    earned_minor: Mapped[int | None] = mapped_column(BigInteger)
+    review: Mapped[str | None] = mapped_column(String(8))  # of a very short session: "needed", then "cleared"
+    together_s: Mapped[int | None]  # how long both were in the room, of a completed session
+    credit_of: Mapped[str | None] = mapped_column(ForeignKey("purchases.id"))  # the package a credit was taken from
     failure_code: Mapped[str | None] = mapped_column(String(40))
     created_at: Mapped[datetime]
     changed_at: Mapped[datetime]
@@ -73,7 +82,9 @@ class Payment(WithId, Base):
     check_at: Mapped[datetime | None] = mapped_column(index=True)  # when the poller looks at the gateway next
 
     __table_args__ = (
-        CheckConstraint("method IN ('wallet', 'free', 'stripe')", name="known_method"),
+        CheckConstraint("method IN ('wallet', 'credits', 'free', 'stripe', 'razorpay', 'demo')", name="known_method"),
+        CheckConstraint("(appointment_id IS NULL) <> (purchase_id IS NULL)", name="for_one_thing"),
+        CheckConstraint("review IN ('needed', 'cleared')", name="known_review"),
         CheckConstraint(
             "state IN ('starting', 'requires_action', 'held', 'earned', 'released', 'failed', 'cancelled', 'returned')",
             name="known_state",
@@ -85,6 +96,20 @@ class Payment(WithId, Base):
             unique=True,
             sqlite_where=text("state IN ('starting', 'requires_action')"),
             postgresql_where=text("state IN ('starting', 'requires_action')"),
+        ),
+        Index(
+            "uq_payments_one_open_purchase",
+            "purchase_id",
+            unique=True,
+            sqlite_where=text("state IN ('starting', 'requires_action')"),
+            postgresql_where=text("state IN ('starting', 'requires_action')"),
+        ),
+        Index(
+            "uq_payments_one_held_purchase",
+            "purchase_id",
+            unique=True,
+            sqlite_where=text("state IN ('held', 'earned', 'released')"),
+            postgresql_where=text("state IN ('held', 'earned', 'released')"),
         ),
         # Paid once: a second attempt cannot be held while, or after, one was.
         Index(
@@ -98,7 +123,11 @@ class Payment(WithId, Base):
 
 
 class Refund(WithId, Base):
-    """Money that goes back to a card: one row per refund, stored before the gateway is asked."""
+    """Money that goes back to somebody: one row per refund, stored before a gateway is asked.
+
+    To a wallet, or as a credit, it is there at once. `failed` is owed until an admin sends it again, which replaces
+    this row by another.
+    """
 
     __tablename__ = "refunds"
 
@@ -107,6 +136,9 @@ class Refund(WithId, Base):
     amount_minor: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str] = mapped_column(String(3))
     reason: Mapped[str] = mapped_column(String(24))
+    destination: Mapped[str] = mapped_column(String(8), default="original")
+    refund_key: Mapped[str | None] = mapped_column(String(200), unique=True)  # the Idempotency-Key it was asked under
+    replaced_by: Mapped[str | None] = mapped_column(ForeignKey("refunds.id"))
     gateway_ref: Mapped[str | None] = mapped_column(String(64), unique=True)
     failure_code: Mapped[str | None] = mapped_column(String(40))
     created_at: Mapped[datetime]
@@ -114,7 +146,8 @@ class Refund(WithId, Base):
     check_at: Mapped[datetime | None] = mapped_column(index=True)
 
     __table_args__ = (
-        CheckConstraint("state IN ('waiting', 'sent', 'succeeded', 'failed')", name="known_state"),
+        CheckConstraint("state IN ('waiting', 'sent', 'succeeded', 'failed', 'replaced')", name="known_state"),
+        CheckConstraint("destination IN ('original', 'wallet', 'credits')", name="known_destination"),
         CheckConstraint("amount_minor > 0", name="something"),
     )
 

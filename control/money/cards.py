@@ -1,9 +1,10 @@
-"""What a gateway has been seen to have done, booked: the one place where an attempt by card changes its state.
+"""What a gateway has been seen to have done, booked: the one place where an attempt by gateway changes its state.
 
-    Seen ──record──▶ payment row, ledger, appointment (pending → scheduled), or the way back for money that is too late
+    Seen ──record──▶ payment row, ledger, appointment (pending → scheduled) or purchase (open → paid),
+                     or the way back for money that is too late
 
 Works on the caller's transaction, asks no gateway, and may be told the same, or something older, any number of times
-and by anybody: the answer to a call, a webhook, the poller. The appointment's row is locked first, then the payment's.
+and by anybody: the answer to a call, a webhook, the poller. What is paid for is locked first, then the payment.
 """
 
 import logging
@@ -13,37 +14,53 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control import audit
-from control.appointment_moves import move, session_facts
+from control.appointment_moves import move, session_facts, tell_paid
 from control.appointment_states import SLOT_HOLDING, Event, State
 from control.database import new_id
 from control.lifecycle import Party
 from control.models.appointments import Appointment
-from control.models.money import GatewayCall, Payment, Refund
-from control.money import ledger
+from control.models.money import Payment
+from control.models.purchases import Purchase
+from control.money import ledger, purchases, receipts
 from control.money.gateway_work import (
     CallKind,
     RefundReason,
-    RefundState,
     finish_calls,
+    plan_abandonment,
     plan_call,
     plan_refund,
     plan_return,
 )
-from control.money.gateways import RefundStanding, Seen, SeenRefund, Standing
-from control.money.payments import OPEN, PaymentState
+from control.money.gateways import Seen, Standing
+from control.money.payments import OPEN, Method, PaymentState
 from control.money.policy import share_half_even
+from control.money.words import money_words
 from control.notices.outbox import Notice, NoticeKind, enqueue
 
 log = logging.getLogger(__name__)
 
 CHECK_OPEN = timedelta(seconds=30)  # how soon a lost webhook of a payer at the till is noticed
+CHECK_SLOW = timedelta(minutes=10)  # a purchase whose payer has walked away
 CHECK_HELD = timedelta(hours=6)  # a bank may withdraw an authorisation
-CHECK_REFUND = timedelta(hours=1)  # banks take days
+AT_THE_TILL = timedelta(minutes=30)
+PURCHASE_OPEN_FOR = timedelta(hours=24)  # then the attempt is called off
+MAY_STILL_COME = (Method.RAZORPAY,)  # an order can't be called off there: somebody may pay it days later
+CHECK_CALLED_OFF, CALLED_OFF_FOR = timedelta(hours=1), timedelta(days=3)
+
+NEVER_BEGUN = "never_begun"
+"""The failure of an attempt that no gateway has heard of."""
+
+Payable = Appointment | Purchase
 
 
-async def locked(session: AsyncSession, payment_id: str) -> tuple[Appointment, Payment]:
-    appointment_id = await session.scalar(select(Payment.appointment_id).where(Payment.id == payment_id))
-    row = await session.get_one(Appointment, appointment_id, with_for_update=True, populate_existing=True)
+async def locked(session: AsyncSession, payment_id: str) -> tuple[Payable, Payment]:
+    ids = await session.execute(select(Payment.appointment_id, Payment.purchase_id).where(Payment.id == payment_id))
+    appointment_id, purchase_id = ids.one()
+    row: Payable
+    if appointment_id is not None:
+        row = await session.get_one(Appointment, appointment_id, with_for_update=True, populate_existing=True)
+    else:
+        row = await purchases.locked(session, purchase_id or "")
     payment = await session.get_one(Payment, payment_id, with_for_update=True, populate_existing=True)
     return row, payment
 
@@ -57,6 +74,8 @@ async def record(session: AsyncSession, payment_id: str, seen: Seen, *, hold: ti
         payment = await _stray(session, payment, seen, now)
     await finish_calls(session, payment.id, CallKind.AUTHORISE, now=now)
     match seen.standing:
+        case Standing.AUTHORISED if payment.state in OPEN and not payment.manual_capture:
+            await plan_call(session, payment, CallKind.CAPTURE, payment.amount_minor, now=now)
         case Standing.AUTHORISED:
             await _arrived(session, row, payment, seen, now)
         case Standing.CAPTURED:
@@ -65,20 +84,26 @@ async def record(session: AsyncSession, payment_id: str, seen: Seen, *, hold: ti
         case Standing.CANCELLED:
             await _cancelled(session, row, payment, now)
         case Standing.NEEDS_METHOD:
-            await _needs_method(session, payment, seen, now)
+            await _needs_method(session, row, payment, seen, now)
         case Standing.NEEDS_ACTION:
             await _needs_action(session, row, payment, hold, now)
         case Standing.WORKING:
             pass
+    if isinstance(row, Purchase) and payment.state in OPEN and now - payment.created_at >= PURCHASE_OPEN_FOR:
+        await plan_abandonment(session, payment, now=now)
     payment.check_at = _next_look(payment, now)
     await session.flush()
 
 
 def _next_look(payment: Payment, now: datetime) -> datetime | None:
     if payment.state in OPEN:
-        return now + CHECK_OPEN
+        soon = payment.appointment_id is not None or now - payment.created_at < AT_THE_TILL
+        return now + (CHECK_OPEN if soon else CHECK_SLOW)
     if payment.state == PaymentState.HELD and payment.captured_minor is None:
         return now + CHECK_HELD
+    called_off = payment.state in (PaymentState.CANCELLED, PaymentState.FAILED)
+    if called_off and payment.method in MAY_STILL_COME and now - payment.created_at < CALLED_OFF_FOR:
+        return now + CHECK_CALLED_OFF
     return None
 
 
@@ -94,6 +119,7 @@ async def _stray(session: AsyncSession, payment: Payment, seen: Seen, now: datet
     stray = Payment(
         id=new_id(),
         appointment_id=payment.appointment_id,
+        purchase_id=payment.purchase_id,
         payer_id=payment.payer_id,
         method=payment.method,
         state=PaymentState.FAILED,
@@ -112,7 +138,7 @@ async def _stray(session: AsyncSession, payment: Payment, seen: Seen, now: datet
     return stray
 
 
-async def _captured(session: AsyncSession, row: Appointment, payment: Payment, seen: Seen, now: datetime) -> None:
+async def _captured(session: AsyncSession, row: Payable, payment: Payment, seen: Seen, now: datetime) -> None:
     """Money has moved: it is ours to keep or owed back, never forgotten."""
     if payment.captured_minor is not None:
         return
@@ -122,24 +148,30 @@ async def _captured(session: AsyncSession, row: Appointment, payment: Payment, s
         ledger.transit(payment.currency): seen.captured_minor,
     }
     await session.flush()
-    await ledger.post(session, f"capture:{payment.id}", lines, appointment_id=row.id, now=now)
+    await ledger.post(session, f"capture:{payment.id}", lines, appointment_id=payment.appointment_id, now=now)
     await finish_calls(session, payment.id, CallKind.CAPTURE, CallKind.CANCEL, now=now)
     if payment.state in (PaymentState.EARNED, PaymentState.RELEASED):
         owed = seen.captured_minor - (payment.kept_minor or 0)
         await plan_refund(session, payment, owed, RefundReason.POLICY, now=now)
 
 
-async def _arrived(session: AsyncSession, row: Appointment, payment: Payment, seen: Seen, now: datetime) -> None:
-    """The price is secured, or came for a time that is not held any more."""
-    if payment.state in OPEN and _payable(row, payment, seen, now):
+async def _arrived(session: AsyncSession, row: Payable, payment: Payment, seen: Seen, now: datetime) -> None:
+    """The price is secured, or came for what is not to be had any more."""
+    if payment.state in OPEN and isinstance(row, Appointment) and _payable(row, payment, seen, now):
         _set(payment, PaymentState.HELD, now)
         payment.failure_code = None
         await session.flush()
-        lines = {ledger.transit(row.currency): -payment.amount_minor, ledger.escrow(row.currency): payment.amount_minor}
+        currency = payment.currency
+        lines = {ledger.transit(currency): -payment.amount_minor, ledger.escrow(currency): payment.amount_minor}
         await ledger.post(session, f"hold:{payment.id}", lines, appointment_id=row.id, now=now)
         if not await move(session, row, Event.SECURE, actor=None, party=Party.CLIENT, now=now):
             raise RuntimeError(f"a locked hold moved away: appointment={row.id[:8]}")
+        await tell_paid(session, row, payment.amount_minor, now)
+        receipts.owe(session, payment, now=now)
     elif payment.state in (*OPEN, PaymentState.FAILED, PaymentState.CANCELLED):
+        if isinstance(row, Purchase) and row.state == "open" and _fits(payment, seen):
+            await purchases.deliver(session, row, payment, now=now)
+            return
         _set(payment, PaymentState.RETURNED, now)
         payment.kept_minor, payment.refunded_minor = 0, payment.amount_minor
         await session.flush()
@@ -152,25 +184,37 @@ async def _arrived(session: AsyncSession, row: Appointment, payment: Payment, se
 def _payable(row: Appointment, payment: Payment, seen: Seen, now: datetime) -> bool:
     if row.state != State.PENDING or (row.hold_expires_at is not None and row.hold_expires_at <= now):
         return False
+    return _fits(payment, seen)
+
+
+def _fits(payment: Payment, seen: Seen) -> bool:
     fits = (seen.amount_minor, seen.currency) == (payment.amount_minor, payment.currency)
     if not fits:
         log.error("gateway secured another amount payment=%s", payment.id[:8])
     return fits
 
 
-async def _apologise(session: AsyncSession, row: Appointment, payment: Payment, now: datetime) -> None:
+async def _apologise(session: AsyncSession, row: Payable, payment: Payment, now: datetime) -> None:
+    audit.record(session, None, "payment.returned", f"payment:{payment.id}", {"state": row.state}, now=now)
+    amount = money_words(payment.amount_minor, payment.currency)
+    if isinstance(row, Purchase):
+        await enqueue(session, Notice(NoticeKind.REFUND_CONFIRMED, row.person_id, None, {"amount": amount}), now=now)
+        return
     about = await session_facts(session, row, amount_minor=payment.amount_minor)
     booked = row.state in SLOT_HOLDING and row.state != State.PENDING
     extra = {"service_id": row.service_id, "booked": booked}
     await enqueue(session, Notice(NoticeKind.PAYMENT_TOO_LATE, row.client_id, about, extra), now=now)
-    audit.record(session, None, "payment.returned", f"payment:{payment.id}", {"state": row.state}, now=now)
 
 
-async def _cancelled(session: AsyncSession, row: Appointment, payment: Payment, now: datetime) -> None:
+async def _cancelled(session: AsyncSession, row: Payable, payment: Payment, now: datetime) -> None:
     await finish_calls(session, payment.id, CallKind.CANCEL, CallKind.CAPTURE, now=now)
     if payment.state in OPEN:
         _set(payment, PaymentState.CANCELLED, now)
-    elif payment.state in (PaymentState.HELD, PaymentState.EARNED) and payment.captured_minor is None:
+    elif (
+        isinstance(row, Appointment)
+        and payment.state in (PaymentState.HELD, PaymentState.EARNED)
+        and payment.captured_minor is None
+    ):
         await _write_off(session, row, payment, now)
 
 
@@ -188,17 +232,19 @@ async def _write_off(session: AsyncSession, row: Appointment, payment: Payment, 
             transit: kept,
         }
     _set(payment, PaymentState.FAILED, now)
-    payment.failure_code = "authorisation_lost"
+    payment.failure_code, payment.fee_minor, payment.earned_minor = "authorisation_lost", None, None
     await session.flush()
     await ledger.post(session, f"write_off:{payment.id}", lines, appointment_id=row.id, now=now)
     audit.record(session, None, "payment.lost", f"payment:{payment.id}", {"state": row.state}, now=now)
     log.error("authorisation lost before it was captured payment=%s", payment.id[:8])
 
 
-async def _needs_method(session: AsyncSession, payment: Payment, seen: Seen, now: datetime) -> None:
+async def _needs_method(session: AsyncSession, row: Payable, payment: Payment, seen: Seen, now: datetime) -> None:
     """An attempt with a card of its own ends with that card's refusal; one without waits for the next card."""
     if payment.state not in OPEN:
         return
+    if seen.failure_code is not None:
+        await _tell_of_failure(session, row, payment, now)
     payment.failure_code = seen.failure_code
     if payment.method_token is None:
         _set(payment, PaymentState.REQUIRES_ACTION, now)
@@ -209,19 +255,32 @@ async def _needs_method(session: AsyncSession, payment: Payment, seen: Seen, now
     await plan_call(session, payment, CallKind.CANCEL, 0, now=now)
 
 
-async def _needs_action(
-    session: AsyncSession, row: Appointment, payment: Payment, hold: timedelta, now: datetime
-) -> None:
+async def _tell_of_failure(session: AsyncSession, row: Payable, payment: Payment, now: datetime) -> None:
+    """Once per session that is being paid, however many cards are tried."""
+    if isinstance(row, Purchase) or row.state != State.PENDING or payment.failure_code is not None:
+        return
+    before = select(func.count()).where(Payment.appointment_id == row.id, Payment.failure_code.is_not(None))
+    if not await session.scalar(before):
+        about = await session_facts(session, row, amount_minor=payment.amount_minor)
+        extra = {"service_id": row.service_id}
+        await enqueue(session, Notice(NoticeKind.PAYMENT_FAILED, row.client_id, about, extra), now=now)
+
+
+async def _needs_action(session: AsyncSession, row: Payable, payment: Payment, hold: timedelta, now: datetime) -> None:
     if payment.state not in OPEN:
         return
     _set(payment, PaymentState.REQUIRES_ACTION, now)
     if payment.action_at is not None:
         return
-    asked_before = await session.scalar(
-        select(func.count()).where(Payment.appointment_id == row.id, Payment.action_at.is_not(None))
-    )
     payment.action_at = now
     await session.flush()
+    if isinstance(row, Purchase):
+        return
+    asked_before = await session.scalar(
+        select(func.count()).where(
+            Payment.appointment_id == row.id, Payment.action_at.is_not(None), Payment.id != payment.id
+        )
+    )
     until = now + hold
     if asked_before or row.hold_expires_at is None or not now < row.hold_expires_at < until:
         return
@@ -234,63 +293,11 @@ async def _needs_action(
 
 async def fail(session: AsyncSession, payment_id: str, code: str, *, now: datetime) -> None:
     """The gateway refused to begin this attempt, or never heard of it: nothing can come of it."""
-    _, payment = await locked(session, payment_id)
+    row, payment = await locked(session, payment_id)
     await finish_calls(session, payment.id, CallKind.AUTHORISE, CallKind.CANCEL, now=now)
     if payment.state in OPEN:
+        if code != NEVER_BEGUN:
+            await _tell_of_failure(session, row, payment, now)
         _set(payment, PaymentState.FAILED, now)
         payment.failure_code, payment.check_at = code[:40], None
         await session.flush()
-
-
-# -- refunds -----------------------------------------------------------------------------------------------------
-
-_BOOKED = (RefundState.SENT, RefundState.SUCCEEDED)
-
-
-async def record_refund(session: AsyncSession, refund_id: str, seen: SeenRefund, *, now: datetime) -> None:
-    payment_id = await session.scalar(select(Refund.payment_id).where(Refund.id == refund_id))
-    if payment_id is None:
-        return
-    row, payment = await locked(session, payment_id)
-    refund = await session.get_one(Refund, refund_id, populate_existing=True)
-    refund.gateway_ref = refund.gateway_ref or seen.ref
-    before = RefundState(refund.state)
-    after = {
-        RefundStanding.WORKING: RefundState.SENT,
-        RefundStanding.SUCCEEDED: RefundState.SUCCEEDED,
-        RefundStanding.FAILED: RefundState.FAILED,
-    }[seen.standing]
-    refund.check_at = now + CHECK_REFUND if after is RefundState.SENT else None
-    await finish_refund_call(session, refund.id, now=now)
-    if after is before:
-        return
-    refund.state, refund.changed_at, refund.failure_code = after, now, (seen.failure_code or None)
-    await session.flush()
-    out = {ledger.transit(refund.currency): -refund.amount_minor, ledger.gateway(refund.currency): refund.amount_minor}
-    if after in _BOOKED:
-        await ledger.post(session, f"refund:{refund.id}", out, appointment_id=row.id, now=now)
-        return
-    if before in _BOOKED:
-        back = {account: -amount for account, amount in out.items()}
-        await ledger.post(session, f"refund_failed:{refund.id}", back, appointment_id=row.id, now=now)
-    audit.record(session, None, "refund.failed", f"payment:{payment.id}", {"refund": refund.id}, now=now)
-    log.error("refund failed and needs an admin refund=%s payment=%s", refund.id[:8], payment.id[:8])
-
-
-async def finish_refund_call(session: AsyncSession, refund_id: str, *, now: datetime) -> None:
-    await session.execute(
-        update(GatewayCall)
-        .where(GatewayCall.refund_id == refund_id, GatewayCall.done_at.is_(None))
-        .values(done_at=now, next_at=None)
-        .execution_options(synchronize_session=False)
-    )
-
-
-async def fail_refund(session: AsyncSession, refund_id: str, code: str, *, now: datetime) -> None:
-    """The gateway refused to begin it."""
-    refund = await session.get_one(Refund, refund_id, populate_existing=True)
-    await finish_refund_call(session, refund_id, now=now)
-    if refund.state == RefundState.WAITING:
-        refund.state, refund.failure_code, refund.changed_at = RefundState.FAILED, code[:40], now
-        audit.record(session, None, "refund.failed", f"payment:{refund.payment_id}", {"refund": refund.id}, now=now)
-        log.error("refund refused and needs an admin refund=%s", refund.id[:8])

@@ -29,11 +29,20 @@ class RefundState(StrEnum):
     SENT = "sent"  # taken on by the gateway, not yet with the payer
     SUCCEEDED = "succeeded"
     FAILED = "failed"  # the payer's bank refused it: an admin has to find another way
+    REPLACED = "replaced"  # that other way was found: another row
 
 
 class RefundReason(StrEnum):
     POLICY = "policy"  # what the end of the appointment gives back
     TOO_LATE = "too_late"  # paid for a time that was no longer held
+    GRANTED = "granted"  # an admin gave it
+    WAIVED = "waived"  # the practitioner did without a fee
+
+
+class Destination(StrEnum):
+    ORIGINAL = "original"  # the way it came
+    WALLET = "wallet"
+    CREDITS = "credits"  # as the credit it was paid with
 
 
 async def plan_call(
@@ -81,24 +90,57 @@ async def plan_refund(
 ) -> None:
     """Give back what is owed of `payment` in all and is not on its way already."""
     planned = await session.scalar(
-        select(func.coalesce(func.sum(Refund.amount_minor), 0)).where(Refund.payment_id == payment.id)
+        select(func.coalesce(func.sum(Refund.amount_minor), 0)).where(
+            Refund.payment_id == payment.id, Refund.state != RefundState.REPLACED
+        )
     )
     missing = owed_minor - int(planned or 0)
-    if missing <= 0:
-        return
+    if missing > 0:
+        await send_refund(session, payment, missing, reason, now=now)
+
+
+async def send_refund(
+    session: AsyncSession,
+    payment: Payment,
+    amount_minor: int,
+    reason: RefundReason,
+    *,
+    key: str | None = None,
+    now: datetime,
+) -> Refund:
+    """The gateway is to give `amount_minor` back."""
+    refund = await note_refund(session, payment, amount_minor, reason, Destination.ORIGINAL, key=key, now=now)
+    await _insert_call(session, payment.id, CallKind.REFUND, amount_minor, refund.id, now)
+    return refund
+
+
+async def note_refund(
+    session: AsyncSession,
+    payment: Payment,
+    amount_minor: int,
+    reason: RefundReason,
+    destination: Destination,
+    *,
+    key: str | None = None,
+    now: datetime,
+) -> Refund:
+    """The row of a refund; one that no gateway carries has succeeded with it. `key`: asked for once under it."""
+    sent = destination is Destination.ORIGINAL
     refund = Refund(
         id=new_id(),
         payment_id=payment.id,
-        state=RefundState.WAITING,
-        amount_minor=missing,
+        state=RefundState.WAITING if sent else RefundState.SUCCEEDED,
+        amount_minor=amount_minor,
         currency=payment.currency,
         reason=reason,
+        destination=destination,
+        refund_key=key,
         created_at=now,
         changed_at=now,
     )
     session.add(refund)
     await session.flush()
-    await _insert_call(session, payment.id, CallKind.REFUND, missing, refund.id, now)
+    return refund
 
 
 async def finish_calls(session: AsyncSession, payment_id: str, *kinds: CallKind, now: datetime) -> None:

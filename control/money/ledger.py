@@ -8,6 +8,10 @@ a key is booked once, so an action that runs again books nothing. The database r
     gateway:EUR ──capture──▶ transit:EUR ──hold──▶ escrow:EUR (as above, released back to transit)
          ▲──────refund────────┘
 
+    earnings ──payout──▶ paid_out:EUR (an admin has paid a practitioner elsewhere)
+    issued:CRD ──bought──▶ credits:<client>:<service>:CRD ──hold──▶ escrow:CRD ──spent──▶ issued:CRD
+
+A credit is a unit of its own, CRD; the money it was bought with waits in escrow until it is spent (credits.py).
 What the gateway really took and gave back goes through `gateway`; what was agreed with a card and is still to be done
 there (an authorisation not captured, a refund not sent) stands in `transit`, which is zero when all of it is done.
 """
@@ -35,9 +39,15 @@ class Kind(StrEnum):
     PLATFORM = "platform"  # the practice's fee
     GATEWAY = "gateway"  # clearing: minus what a gateway has collected for us and not given back
     TRANSIT = "transit"  # agreed with a payer's card, not yet done by the gateway
+    PAID_OUT = "paid_out"  # given to practitioners, outside of Holdspace
+    CREDITS = "credits"  # a client's, of one service
+    ISSUED = "issued"  # clearing: minus the credits that are about
 
 
-OWNED = frozenset({Kind.WALLET, Kind.EARNINGS})
+OWNED = frozenset({Kind.WALLET, Kind.EARNINGS, Kind.CREDITS})
+NEVER_NEGATIVE = frozenset({Kind.WALLET, Kind.CREDITS})
+CREDIT_UNIT = "CRD"
+"""What credits are counted in, where an account has its currency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,7 @@ class Account:
     kind: Kind
     currency: str
     owner_id: str | None = None
+    service_id: str | None = None
 
     def __post_init__(self) -> None:
         if (self.kind in OWNED) != (self.owner_id is not None):
@@ -52,6 +63,8 @@ class Account:
 
     @property
     def code(self) -> str:
+        if self.service_id is not None:  # cut to what the column holds; 96 bits of each id still tell them apart
+            return f"{self.kind}:{(self.owner_id or '')[:24]}:{self.service_id[:24]}:{self.currency}"
         return ":".join(part for part in (self.kind, self.owner_id, self.currency) if part is not None)
 
 
@@ -83,6 +96,18 @@ def transit(currency: str) -> Account:
     return Account(Kind.TRANSIT, currency)
 
 
+def paid_out(currency: str) -> Account:
+    return Account(Kind.PAID_OUT, currency)
+
+
+def credits_of(person_id: str, service_id: str) -> Account:
+    return Account(Kind.CREDITS, CREDIT_UNIT, person_id, service_id)
+
+
+def issued() -> Account:
+    return Account(Kind.ISSUED, CREDIT_UNIT)
+
+
 @dataclass(frozen=True, slots=True)
 class Balance:
     kind: Kind
@@ -108,8 +133,8 @@ async def post(
 ) -> bool:
     """Book `lines` under `key`; False, and nothing booked, if the key was booked before.
 
-    Raises Conflict("insufficient_funds") if a wallet would go below zero. Owned accounts are locked in the order of
-    their codes until the commit, so that two postings never wait for each other.
+    Raises Conflict("insufficient_funds") if a wallet or credits would go below zero. Owned accounts are locked in the
+    order of their codes until the commit, so that two postings never wait for each other.
     """
     entries = balanced(lines)
     if not entries:
@@ -140,11 +165,12 @@ async def post(
 
 async def _move_balance(session: AsyncSession, account: Account, amount_minor: int) -> None:
     change = update(LedgerAccount).where(LedgerAccount.code == account.code)
-    if account.kind is Kind.WALLET:
+    if account.kind in NEVER_NEGATIVE:
         change = change.where(LedgerAccount.balance_minor + amount_minor >= 0)
     moved = await session.execute(change.values(balance_minor=LedgerAccount.balance_minor + amount_minor))
     if cast(CursorResult[Any], moved).rowcount != 1:
-        raise Conflict("insufficient_funds", "There is not enough in the wallet for this.")
+        what = "wallet for this" if account.kind is Kind.WALLET else "package: no credit is left"
+        raise Conflict("insufficient_funds", f"There is not enough in the {what}.")
 
 
 async def _open_accounts(session: AsyncSession, accounts: Iterable[Account]) -> None:
@@ -180,11 +206,11 @@ async def balance_of(session: AsyncSession, account: Account) -> int:
 
 
 async def balances(db: Database, person_id: str) -> tuple[Balance, ...]:
-    """What a person has here: wallets and earnings, by kind and currency."""
+    """The money a person has here: wallets and earnings, by kind and currency."""
     async with db.reading() as session:
         rows = await session.scalars(
             select(LedgerAccount)
-            .where(LedgerAccount.owner_id == person_id)
+            .where(LedgerAccount.owner_id == person_id, LedgerAccount.kind != Kind.CREDITS)
             .order_by(LedgerAccount.kind, LedgerAccount.currency)
         )
         return tuple(Balance(Kind(row.kind), row.currency, row.balance_minor) for row in rows)

@@ -1,9 +1,9 @@
 """Paying an appointment: one row per attempt, moved by conditional updates, each with its ledger transaction.
 
     starting ──▶ requires_action ──▶ held ──┬─▶ earned    something was kept: completed, late, no-show
-     (cards)          (cards)               └─▶ released  everything went back
+     (gateways)       (gateways)               └─▶ released  everything went back
     failed, cancelled    an attempt that secured nothing
-    returned             a card was charged for a time that was no longer held: it gets all of it back
+    returned             a payer was charged for a time that was no longer held: it gets all of it back
 
 Payee, amount, currency and fee come from the appointment, never from a request. Everything works in the caller's
 transaction, so a payment and what it pays for happen together or not at all.
@@ -23,21 +23,25 @@ from control.errors import Invalid
 from control.models.appointments import Appointment
 from control.models.money import Payment
 from control.models.people import Person
-from control.money import ledger
-from control.money.gateway_work import plan_abandonment, plan_settlement
-from control.money.policy import PRICE_LIMITS_MINOR, Outcome, Policy
+from control.money import credits, ledger, receipts
+from control.money.gateway_work import Destination, RefundReason, note_refund, plan_abandonment, plan_settlement
+from control.money.policy import PRICE_LIMITS_MINOR, Outcome, Policy, Settlement
 from control.money.policy import settle as shares
+from control.money.together import time_together
 
 MOST_TOP_UP_MINOR = 10_000_000  # a slipped key, not a policy
 
 
 class Method(StrEnum):
     WALLET = "wallet"
+    CREDITS = "credits"
     FREE = "free"
     STRIPE = "stripe"
+    RAZORPAY = "razorpay"
+    DEMO = "demo"
 
 
-CARD_METHODS = (Method.STRIPE,)
+GATEWAY_METHODS = (Method.STRIPE, Method.RAZORPAY, Method.DEMO)
 
 
 class PaymentState(StrEnum):
@@ -51,6 +55,13 @@ class PaymentState(StrEnum):
     RETURNED = "returned"
 
 
+class Review(StrEnum):
+    """Of a session in which both were together for less than half of its length."""
+
+    NEEDED = "needed"
+    CLEARED = "cleared"
+
+
 OPEN = (PaymentState.STARTING, PaymentState.REQUIRES_ACTION)
 """States that may still turn into money."""
 
@@ -59,7 +70,7 @@ LIVE = (PaymentState.HELD, PaymentState.EARNED, PaymentState.RELEASED)
 
 
 async def hold(session: AsyncSession, row: Appointment, method: Method, *, now: datetime) -> Payment:
-    """Secure the price of `row`. Raises Conflict("insufficient_funds")."""
+    """Secure the price of `row` by wallet, credit, or because it is free. Raises Conflict("insufficient_funds")."""
     payment = Payment(
         id=new_id(),
         appointment_id=row.id,
@@ -71,13 +82,18 @@ async def hold(session: AsyncSession, row: Appointment, method: Method, *, now: 
         created_at=now,
         changed_at=now,
     )
+    if method is Method.CREDITS:
+        taken = await credits.take(session, row.client_id, row.service_id, row.currency, payment.id, now=now)
+        payment.credit_of, payment.amount_minor = taken.purchase_id, taken.value_minor
     session.add(payment)
     await session.flush()
-    lines = {
-        ledger.wallet(row.client_id, row.currency): -row.price_minor,
-        ledger.escrow(row.currency): row.price_minor,
-    }
-    await ledger.post(session, f"hold:{payment.id}", lines, appointment_id=row.id, now=now)
+    if method is Method.WALLET:
+        lines = {
+            ledger.wallet(row.client_id, row.currency): -row.price_minor,
+            ledger.escrow(row.currency): row.price_minor,
+        }
+        await ledger.post(session, f"hold:{payment.id}", lines, appointment_id=row.id, now=now)
+        receipts.owe(session, payment, now=now)
     return payment
 
 
@@ -100,8 +116,19 @@ async def note_failure(db: Database, appointment_id: str, method: Method, code: 
         )
 
 
-async def settle(session: AsyncSession, row: Appointment, outcome: Outcome, policy: Policy, *, now: datetime) -> None:
-    """Divide what `row` holds between client, practitioner and platform; nothing if nothing is held."""
+async def settle(
+    session: AsyncSession,
+    row: Appointment,
+    outcome: Outcome,
+    policy: Policy,
+    *,
+    refund_to: Destination = Destination.ORIGINAL,
+    now: datetime,
+) -> None:
+    """Divide what `row` holds between client, practitioner and platform; nothing if nothing is held.
+
+    `refund_to` is the client's choice for what goes back and was taken by a gateway: money never taken is let go.
+    """
     payment = await session.scalar(
         select(Payment).where(Payment.appointment_id == row.id, Payment.state == PaymentState.HELD)
     )
@@ -109,6 +136,8 @@ async def settle(session: AsyncSession, row: Appointment, outcome: Outcome, poli
         return
     parts = shares(payment.amount_minor, outcome, policy)
     kept = outcome is Outcome.COMPLETED or parts.kept_minor > 0
+    both = await time_together(session, row, now) if outcome is Outcome.COMPLETED else None
+    short = both is not None and parts.practitioner_minor > 0 and both * 2 < row.ends_at - row.starts_at
     changed = await session.execute(
         update(Payment)
         .where(Payment.id == payment.id, Payment.state == PaymentState.HELD)
@@ -116,28 +145,48 @@ async def settle(session: AsyncSession, row: Appointment, outcome: Outcome, poli
             state=PaymentState.EARNED if kept else PaymentState.RELEASED,
             kept_minor=parts.kept_minor,
             refunded_minor=parts.refund_minor,
+            fee_minor=parts.platform_minor,
+            earned_minor=parts.practitioner_minor,
+            review=Review.NEEDED if short else None,
+            together_s=None if both is None else int(both.total_seconds()),
             changed_at=now,
         )
     )
     if cast(CursorResult[Any], changed).rowcount != 1:
         return
-    by_card = payment.method in CARD_METHODS
-    lines = {
-        ledger.escrow(row.currency): -payment.amount_minor,
-        ledger.transit(row.currency) if by_card else ledger.wallet(row.client_id, row.currency): parts.refund_minor,
-        ledger.earnings(row.practitioner_id, row.currency): parts.practitioner_minor,
-        ledger.platform(row.currency): parts.platform_minor,
-    }
-    await ledger.post(session, f"settle:{payment.id}", lines, appointment_id=row.id, now=now)
-    if by_card:
-        await session.refresh(payment)
-        await plan_settlement(session, payment, now=now)
+    await session.refresh(payment)
+    await _divide(session, row, payment, parts, refund_to, now)
     await session.execute(
         update(Appointment)
         .where(Appointment.id == row.id)
         .values(kept_minor=parts.kept_minor, refund_minor=parts.refund_minor)
         .execution_options(synchronize_session=False)
     )
+
+
+async def _divide(
+    session: AsyncSession, row: Appointment, payment: Payment, parts: Settlement, refund_to: Destination, now: datetime
+) -> None:
+    by_gateway = payment.method in GATEWAY_METHODS
+    if payment.method == Method.CREDITS:
+        if not parts.kept_minor:
+            await credits.give_back(session, payment, now=now)
+            return
+        await credits.spend(session, payment, now=now)
+    to_wallet = refund_to is Destination.WALLET and payment.captured_minor is not None
+    currency = payment.currency
+    back = ledger.wallet(row.client_id, currency) if to_wallet or not by_gateway else ledger.transit(currency)
+    lines = {
+        ledger.escrow(currency): -payment.amount_minor,
+        back: parts.refund_minor,
+        ledger.earnings(row.practitioner_id, currency): parts.practitioner_minor,
+        ledger.platform(currency): parts.platform_minor,
+    }
+    await ledger.post(session, f"settle:{payment.id}", lines, appointment_id=row.id, now=now)
+    if by_gateway:
+        if to_wallet:
+            await note_refund(session, payment, parts.refund_minor, RefundReason.POLICY, Destination.WALLET, now=now)
+        await plan_settlement(session, payment, now=now)
 
 
 async def abandon(session: AsyncSession, row: Appointment, *, now: datetime) -> None:

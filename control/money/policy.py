@@ -20,6 +20,17 @@ PRICE_LIMITS_MINOR: dict[str, tuple[int, int]] = {
 }
 """Least and greatest price per currency, in minor units; zero (free) is allowed besides."""
 
+TOP_UP_LIMITS_MINOR: dict[str, tuple[int, int]] = {
+    "EUR": (500, 100_000),
+    "USD": (500, 100_000),
+    "GBP": (500, 100_000),
+    "INR": (10_000, 5_000_000),
+    "JPY": (500, 100_000),
+}
+"""Least and greatest top-up of a wallet: a few sessions, so that a slipped key is noticed."""
+
+CREDIT_PACKAGES = (5, 10)
+
 MINOR_DIGITS = {"EUR": 2, "USD": 2, "GBP": 2, "INR": 2, "JPY": 0}
 
 
@@ -78,6 +89,17 @@ def settle(price_minor: int, outcome: Outcome, policy: Policy) -> Settlement:
 def price_allowed(amount_minor: int, currency: str) -> bool:
     limits = PRICE_LIMITS_MINOR.get(currency)
     return limits is not None and (amount_minor == 0 or limits[0] <= amount_minor <= limits[1])
+
+
+def package_price_allowed(price_minor: int, credits: int, currency: str) -> bool:
+    """Each credit of it costs what a session may cost, and is not free."""
+    limits = PRICE_LIMITS_MINOR.get(currency)
+    return limits is not None and limits[0] * credits <= price_minor <= limits[1] * credits
+
+
+def top_up_allowed(amount_minor: int, currency: str) -> bool:
+    limits = TOP_UP_LIMITS_MINOR.get(currency)
+    return limits is not None and limits[0] <= amount_minor <= limits[1]
 
 
 def minor_from_price(price: str, currency: str) -> int | None:

@@ -10,3 +10,10 @@ def money_words(amount_minor: int, currency: str) -> str:
     whole, fraction = divmod(abs(amount_minor), 10**digits)
     text = f"{whole:,}" + (f".{fraction:0{digits}d}" if digits else "")
     return f"{'−' if amount_minor < 0 else ''}{_SIGNS.get(currency, currency + ' ')}{text}"
+
+
+def plain_amount(amount_minor: int, currency: str) -> str:
+    """For files: "50.00", "4000"."""
+    digits = MINOR_DIGITS.get(currency, 2)
+    whole, fraction = divmod(abs(amount_minor), 10**digits)
+    return f"{'-' if amount_minor < 0 else ''}{whole}" + (f".{fraction:0{digits}d}" if digits else "")

@@ -32,6 +32,8 @@ class Letter:
     written_at: datetime
     calendar: str | None = None
     calendar_method: str = "REQUEST"
+    pdf: tuple[str, bytes] | None = None
+    """A file's name and content."""
 
 
 def put_together(letter: Letter, sender: str) -> EmailMessage:
@@ -50,6 +52,9 @@ def put_together(letter: Letter, sender: str) -> EmailMessage:
         params = {"method": letter.calendar_method, "charset": "utf-8"}
         message.add_alternative(raw, maintype="text", subtype="calendar", params=params, cte="base64")
         message.add_attachment(raw, maintype="application", subtype="ics", filename="session.ics")
+    if letter.pdf is not None:
+        name, content = letter.pdf
+        message.add_attachment(content, maintype="application", subtype="pdf", filename=name)
     return message
 
 

@@ -106,13 +106,9 @@ NOT_CAUSED_YET: frozenset[NoticeKind] = frozenset(
     {
         NoticeKind.TESTIMONIAL_REMINDER,
         NoticeKind.ENQUIRY_ANSWERED,
-        NoticeKind.NEW_MESSAGE,
         NoticeKind.NEW_ENQUIRY,
-        NoticeKind.UNANSWERED_MESSAGES,
-        NoticeKind.FILE_SHARED,
         NoticeKind.RECORDING_READY,
         NoticeKind.RECORDING_DELETED_SOON,
-        NoticeKind.PROBLEM_ALERT,
     }
 )
 """Worded and ready, but nothing in the product causes them before messages, files and testimonials are there."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from control.message_events import MessageStored
 from control.notices.outbox import NoticeStored
 from control.session_events import ConsentChanged, PresenceChanged, SessionChanged
 
@@ -57,6 +58,9 @@ class LiveBus:
                 case ConsentChanged(appointment_id, person_id, purpose, answer):
                     hint = _hint("consent_changed", appointment_id, purpose=purpose, answer=answer)
                     self.publish(person_id, hint)
+                case MessageStored(conversation_id, people, author_id, seq):
+                    for person_id in people:
+                        self.publish(person_id, _hint("message", conversation_id, seq=seq, author=author_id))
 
     def publish(self, person_id: str, message: Mapping[str, Any]) -> None:
         for page in tuple(self._pages.get(person_id, ())):

@@ -77,13 +77,16 @@ def rules_of(session: AsyncSession) -> NoticeRules:
     return rules
 
 
-async def enqueue(session: AsyncSession, notice: Notice, *, now: datetime) -> None:
-    """Owe `notice` to its person in every channel of its kind: part of the caller's transaction."""
+async def enqueue(session: AsyncSession, notice: Notice, *, now: datetime, mail_at: datetime | None = None) -> None:
+    """Owe `notice` to its person in every channel of its kind: part of the caller's transaction.
+
+    `mail_at` leaves time in which the person may learn of it on their pages, so that the e-mail is not needed.
+    """
     if notice.kind in rules_of(session).off:
         return
     channels = CHANNELS[notice.kind]
     if Channel.EMAIL in channels:
-        session.add(_row(notice, OutboxChannel.EMAIL, now, now))
+        session.add(_row(notice, OutboxChannel.EMAIL, now, mail_at or now))
     if Channel.SMS in channels and await _takes_sms(session, notice):
         session.add(_row(notice, OutboxChannel.SMS, now, now))
     publish(session, OutboxFilled())

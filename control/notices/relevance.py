@@ -12,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.appointment_states import State
 from control.models.appointments import Appointment
+from control.models.messages import Conversation, ConversationReader
+from control.models.problems import ProblemReport
 from control.notices.kinds import NoticeKind
 
 StillWanted = Callable[[AsyncSession, str | None, Mapping[str, Any], datetime], Awaitable[bool]]
@@ -56,7 +58,30 @@ async def _reminder(session: AsyncSession, appointment_id: str | None, facts: Ma
     )
 
 
+async def _problem(
+    session: AsyncSession, _appointment_id: str | None, facts: Mapping[str, Any], _now: datetime
+) -> bool:
+    """Until somebody has taken it."""
+    waiting = select(ProblemReport.id).where(
+        ProblemReport.id == facts.get("problem_id"), ProblemReport.taken_at.is_(None)
+    )
+    return await session.scalar(waiting) is not None
+
+
+async def _unread(session: AsyncSession, _subject: str | None, facts: Mapping[str, Any], _now: datetime) -> bool:
+    reader = await session.get(ConversationReader, (facts["conversation_id"], facts["reader_id"]))
+    return reader is None or reader.read_seq < facts["seq"]
+
+
+async def _unanswered(session: AsyncSession, _subject: str | None, facts: Mapping[str, Any], _now: datetime) -> bool:
+    waiting = select(Conversation.unanswered).where(Conversation.id == facts["conversation_id"])
+    return bool(await session.scalar(waiting))
+
+
 STILL_WANTED: Mapping[NoticeKind, StillWanted] = {
     **{kind: _only_in(states) for kind, states in _STATES.items()},
     NoticeKind.REMINDER: _reminder,
+    NoticeKind.NEW_MESSAGE: _unread,
+    NoticeKind.UNANSWERED_MESSAGES: _unanswered,
+    NoticeKind.PROBLEM_ALERT: _problem,
 }

@@ -12,12 +12,12 @@ def _rows(facts: Facts) -> tuple[tuple[str, str], ...]:
 
 
 def _receipt(facts: Facts, reader: Reader) -> Letter:
-    about = about_of(facts)
     number = f" {facts['number']}" if facts.get("number") else ""
+    amount = f" for {facts['amount']}" if facts.get("amount") else ""
     return Letter(
         f"Your receipt{number} from {reader.practice_name}",
-        (f"Here is your receipt for the session on {reader.time(about.starts_at)}.",),
-        str(facts.get("path") or f"/sessions/{about.appointment_id}"),
+        (f"Here is your receipt{amount}. You find it in your account at any time.",),
+        str(facts.get("path") or "/wallet"),
         "See the receipt",
         _rows(facts),
     )
@@ -28,7 +28,7 @@ def _top_up_receipt(facts: Facts, reader: Reader) -> Letter:
     return Letter(
         f"Your receipt{number} from {reader.practice_name}",
         (f"{facts.get('amount', 'Your payment')} has been added to your wallet. Here is your receipt.",),
-        str(facts.get("path") or "/account"),
+        str(facts.get("path") or "/wallet"),
         "See the receipt",
         _rows(facts),
     )
@@ -57,15 +57,30 @@ def _payment_failed(facts: Facts, reader: Reader) -> Letter:
     )
 
 
+_WHERE = {
+    "wallet": ("It is in your wallet now.",),
+    "credits": ("Your credit is back and can be used for another session.",),
+}
+
+
+def _amount(facts: Facts) -> str:
+    """Of a refund: for a session by its facts, for a purchase by itself."""
+    return about_of(facts).amount if "about" in facts else str(facts["amount"])
+
+
 def _refund_confirmed(facts: Facts, reader: Reader) -> Letter:
-    about = about_of(facts)
+    what = f" for your session on {reader.time(about_of(facts).starts_at)}" if "about" in facts else ""
     return Letter(
-        f"Your refund of {about.amount}",
-        (f"{about.amount} for your session on {reader.time(about.starts_at)} has been refunded.",),
-        f"/sessions/{about.appointment_id}",
+        f"Your refund of {_amount(facts)}",
+        (f"{_amount(facts)}{what} has been refunded.", *_WHERE.get(str(facts.get("to")), ())),
+        _refund_path(facts),
         "See the details",
         _rows(facts),
     )
+
+
+def _refund_path(facts: Facts) -> str:
+    return f"/sessions/{about_of(facts).appointment_id}" if "about" in facts else "/wallet"
 
 
 def _payment_too_late(facts: Facts, reader: Reader) -> Letter:
@@ -81,7 +96,7 @@ def _payment_too_late(facts: Facts, reader: Reader) -> Letter:
     free = f"/book/{facts['service_id']}" if "service_id" in facts else "/practitioners"
     return Letter(
         "Sorry, we are giving your payment back",
-        (why, f"All of {about.amount} goes back to your card without you doing anything.", *other),
+        (why, f"All of {about.amount} goes back the way you paid without you doing anything.", *other),
         f"/sessions/{about.appointment_id}" if booked else free,
         "See your session" if booked else "See free times",
     )
@@ -104,12 +119,12 @@ WORDS: Vocabulary = {
     ),
     NoticeKind.REFUND_CONFIRMED: Words(
         _refund_confirmed,
-        lambda facts: _line("Your refund is on its way", facts, about_of(facts).amount),
+        lambda facts: InApp("Your refund is on its way", _amount(facts), _refund_path(facts)),
     ),
     NoticeKind.PAYMENT_TOO_LATE: Words(
         _payment_too_late,
         lambda facts: _line(
-            "Sorry, we are giving your payment back", facts, f"{about_of(facts).amount} goes back to your card"
+            "Sorry, we are giving your payment back", facts, f"{about_of(facts).amount} goes back the way you paid"
         ),
     ),
 }

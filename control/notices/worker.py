@@ -22,6 +22,8 @@ from control.config import Settings
 from control.database import Database
 from control.models.outbox import OutboxChannel, OutboxRow, OutboxState
 from control.models.people import Person
+from control.money.receipt_pdf import receipt_pdf
+from control.money.receipts import paper_for
 from control.notices import calendar, email, sms, texts
 from control.notices.kinds import CANCELLATIONS, INVITES, NoticeKind, SessionFacts
 from control.notices.outbox import Notice, OutboxFilled, enqueue
@@ -30,6 +32,7 @@ from control.notices.relevance import STILL_WANTED, StillWanted
 log = logging.getLogger(__name__)
 
 BATCH = 20
+RECEIPTS = (NoticeKind.RECEIPT, NoticeKind.TOP_UP_RECEIPT)
 LEASE = timedelta(minutes=3)  # longer than the longest delivery (mail.timeout_s ≤ 120 s)
 FIRST_BACK_OFF = timedelta(seconds=30)
 LONGEST_BACK_OFF = timedelta(hours=2)
@@ -183,7 +186,8 @@ class OutboxWorker:
         if channel is OutboxChannel.PLANNED:
             about = SessionFacts.from_json(row.facts["about"])
             return _Outcome(OutboxState.SENT, then=Notice(kind, person.id, about))
-        written = self._mail(row, kind, person) if channel is OutboxChannel.EMAIL else self._sms(row, kind, person)
+        by_mail = channel is OutboxChannel.EMAIL
+        written = await self._mail(row, kind, person) if by_mail else self._sms(row, kind, person)
         if written is None:
             return _Outcome(OutboxState.DROPPED, "no proven number, or SMS are not wanted any more")
         if not self._gateways[channel]:
@@ -202,7 +206,7 @@ class OutboxWorker:
             person.name, person.time_zone, self._settings.practice.name, self._settings.server.public_url
         )
 
-    def _mail(self, row: OutboxRow, kind: NoticeKind, person: Person) -> _Written:
+    async def _mail(self, row: OutboxRow, kind: NoticeKind, person: Person) -> _Written:
         reader = self._reader(person)
         mail = texts.mail(kind, row.facts, row.secrets or {}, reader)
         ics, method = self._invite(row, kind, person)
@@ -217,6 +221,7 @@ class OutboxWorker:
             written_at=row.created_at,
             calendar=ics,
             calendar_method=method,
+            pdf=await self._receipt(row) if kind in RECEIPTS and "receipt_id" in row.facts else None,
         )
         record = texts.mail(kind, row.facts, None, reader)
 
@@ -224,6 +229,11 @@ class OutboxWorker:
             await self._deliver(letter)
 
         return _Written(person.email, mail.subject, mail.text, mail.html, ics, send, (record.text, record.html))
+
+    async def _receipt(self, row: OutboxRow) -> tuple[str, bytes]:
+        """As it stands now: a letter sent late shows what was refunded meanwhile."""
+        paper = await paper_for(self._db, None, row.facts["receipt_id"], self._settings.practice)
+        return paper.file_name, await asyncio.to_thread(receipt_pdf, paper)
 
     def _sms(self, row: OutboxRow, kind: NoticeKind, person: Person) -> _Written | None:
         """To the number in the facts (a code proves it), else to the proven one, if it still is."""

@@ -8,6 +8,7 @@ import pytest_asyncio
 from playwright.async_api import Playwright, async_playwright
 
 from tests.browser.people import Server, running_server
+from tests.browser.rooms import Meeting, met
 from tests.helpers.fake_media import AMARA, MINA, write_camera, write_microphone
 
 
@@ -30,6 +31,12 @@ async def playwright() -> AsyncIterator[Playwright]:
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
     async with running_server(tmp_path) as started:
         yield started
+
+
+@pytest_asyncio.fixture
+async def meeting(playwright: Playwright, media_dir: Path, tmp_path: Path) -> AsyncIterator[Meeting]:
+    async with met(playwright, media_dir, tmp_path) as both:
+        yield both
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

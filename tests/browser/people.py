@@ -9,9 +9,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class Server:
     port: int
     media_port: int
     process: asyncio.subprocess.Process | None = None
+    settings: dict[str, str] = field(default_factory=dict)
+    """More of the environment."""
 
     @property
     def url(self) -> str:
@@ -56,6 +58,7 @@ class Server:
             "HOLDSPACE_SERVER__PORT": str(self.port),
             "HOLDSPACE_SERVER__DATA_DIR": str(self.data_dir),
             "HOLDSPACE_MEDIA__UDP_PORT": str(self.media_port),
+            **self.settings,
         }
         log = (self.data_dir / "server.log").open("ab")
         self.process = await asyncio.create_subprocess_exec(
@@ -89,8 +92,10 @@ class Server:
 
 
 @asynccontextmanager
-async def running_server(data_dir: Path) -> AsyncIterator[Server]:
-    server = Server(data_dir, free_port(), free_port(socket.SOCK_DGRAM))
+async def running_server(data_dir: Path, **settings: str) -> AsyncIterator[Server]:
+    """`settings` as HOLDSPACE_… variables, the prefix left out."""
+    environment = {f"HOLDSPACE_{name}": value for name, value in settings.items()}
+    server = Server(data_dir, free_port(), free_port(socket.SOCK_DGRAM), settings=environment)
     await server.start()
     try:
         yield server
@@ -115,12 +120,20 @@ class Person:
 
 @asynccontextmanager
 async def person_in_browser(
-    playwright: Playwright, person: FakePerson, media_dir: Path, base_url: str, **context_options: Any
+    playwright: Playwright,
+    person: FakePerson,
+    media_dir: Path,
+    base_url: str,
+    *,
+    chromium: str = CHROMIUM,
+    flags: Sequence[str] = (),
+    **context_options: Any,
 ) -> AsyncIterator[Person]:
     browser = await playwright.chromium.launch(
-        executable_path=CHROMIUM,
+        executable_path=chromium,
         args=[
             *QUIET,
+            *flags,
             "--use-fake-device-for-media-stream=fps=24",
             "--use-fake-ui-for-media-stream",
             f"--use-file-for-fake-video-capture={media_dir / person.name}.y4m",

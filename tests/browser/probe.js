@@ -165,6 +165,9 @@
     remoteVideos,
     stats,
     sent,
+    receivedBytes: async (kind) => (await Promise.all(connections.filter((pc) => pc.connectionState !== "closed").map(
+      async (pc) => [...(await pc.getStats()).values()].filter((one) => one.type === "inbound-rtp" && one.kind === kind)
+        .reduce((sum, one) => sum + one.bytesReceived, 0)))).reduce((sum, bytes) => sum + bytes, 0),
     sentOffsets,
     watchRemote: (seconds) => {
       const video = remoteVideos().find((each) => each.videoWidth > 0);

@@ -428,6 +428,28 @@ async def test_session_not_started_shows_no_timer(page: Page, script: Script) ->
     assert running is False
 
 
+async def test_a_line_too_slow_for_pictures_is_told_and_taken_back(page: Page, script: Script) -> None:
+    def slots(n: int, *, paused: bool) -> dict[str, Any]:
+        camera = {"mid": "3", "person": "mina", "source": "camera", "muted": False, "paused": paused}
+        return {"type": "slots", "n": n, "slots": [camera]}
+
+    notices = await page.evaluate(
+        """async (steps) => {
+            const { freshState, reduce } = await import('/static/js/room/state.js');
+            const { noticeWords } = await import('/static/js/room/view.js');
+            return steps.map((news) => noticeWords(news.reduce(reduce, freshState())));
+        }""",
+        [
+            [*open_room(person("mina")), *messages(slots(3, paused=True))],
+            [*open_room(person("mina")), *messages(slots(3, paused=True), slots(4, paused=False))],
+        ],
+    )
+    (words, _), back = notices
+    assert "slow" in words
+    assert "Sound goes on" in words
+    assert back == ["", False]
+
+
 async def test_people_are_called_by_first_name_with_their_title(page: Page, script: Script) -> None:
     names = ["Mina Halvorsen", "Dr. Amara Okafor", "Cher", "Prof. Ngũgĩ wa Thiong'o"]
     called = await page.evaluate(

@@ -260,6 +260,27 @@ def test_a_subscriber_s_whole_ipv6_network_counts_as_one(address: str, network: 
     assert network_of(address) == network
 
 
+class TestOneSubscribersAddresses:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        changed = {"server": {"trusted_proxies": ["127.0.0.1"]}, "security": {"sign_in_tries_per_address": 2}}
+        kept = settings.model_dump(exclude_unset=True)
+        return Settings.model_validate({**kept, **{part: {**kept[part], **changed[part]} for part in changed}})
+
+    async def test_every_address_of_an_ipv6_64_is_counted_as_the_same_one(self, new_browser: NewBrowser) -> None:
+        browser = await new_browser()
+
+        async def tried_from(address: str) -> int:
+            body = {"email": "nobody@example.com", "password": "not the password"}
+            return (await browser.post("/api/sign-in", body, X_Forwarded_For=address)).status
+
+        for used, status in enumerate((403, 403, 429, 429)):
+            assert await tried_from(f"2001:db8:1:2::{used + 1}") == status
+        assert await tried_from("2001:db8:1:2:ffff::1") == 429
+        assert await tried_from("2001:db8:1:3::1") == 403
+        assert await tried_from("192.0.2.7") == 403
+
+
 # -- operators' machines -----------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from control.config import PaymentSettings, Settings
 from control.keys import CASHIER
+from control.money.payments import Method
 from tests.helpers.practice import Site
 from tests.helpers.stripe_server import ASKS, DECLINED, GOOD, PUBLISHABLE_KEY, SECRET_KEY, WEBHOOK_SECRET, StripeServer
 
@@ -96,14 +97,16 @@ class TestWithoutKeys:
     def settings(self, settings: Settings) -> Settings:
         return settings.model_copy(update={"payments": PaymentSettings()})
 
-    async def test_card_is_no_way_to_pay_and_there_is_no_webhook(self, site: Site) -> None:
-        assert site.app[CASHIER] is None
+    async def test_only_the_test_gateway_takes_payments_and_there_is_no_webhook(self, site: Site) -> None:
+        assert site.app[CASHIER].methods == (Method.DEMO,)
         bob = await site.hand_of(site.world.bob)
         one = f"/api/appointments/{(await site.world.book()).id}"
+        assert (await bob.get(one))[1]["payment"]["methods"] == ["wallet", "credits", "demo"]
         status, problem = await bob.post(f"{one}/payment", by_card(GOOD))
         assert (status, problem["code"]) == (422, "payment_method_invalid")
         assert await tell(site, b"{}", "t=1,v1=0") == 404
-        assert (await bob.post(f"{one}/payment", {"paymentMethod": "wallet"}))[0] == 200
+        status, paid = await bob.post(f"{one}/payment", {"paymentMethod": "demo", "paymentMethodToken": "demo_works"})
+        assert (status, paid["status"], paid["payment"]["method"]) == (200, "scheduled", "demo")
 
 
 def test_keys_of_stripe_come_together() -> None:

@@ -33,6 +33,8 @@ PUBLIC_PAGES = frozenset(
 )
 PUBLIC_API = frozenset(
     {
+        "GET /api/credits/offers",
+        "GET /api/help-numbers",
         "GET /api/me",
         "GET /api/openapi.json",
         "GET /api/practitioners",
@@ -50,6 +52,8 @@ PUBLIC_API = frozenset(
 #: Each proves itself in its own way: a signature, a secret address, a join token, this host.
 PROVEN_OTHERWISE = frozenset(
     {
+        "POST /api/payments/razorpay-return",
+        "POST /api/webhooks/razorpay",
         "POST /api/webhooks/stripe",
         "GET /calendar/{token}.ics",
         "GET /signaling",

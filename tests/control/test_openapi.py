@@ -35,6 +35,10 @@ KEY_REQUIRED = {
     "POST /sessions/book",
     f"POST /api/appointments/{ID}/payment",
     f"POST /api/people/{ID}/wallet",
+    "POST /api/wallet/top-up",
+    f"POST /api/purchases/{ID}/payment",
+    f"POST /api/payments/{ID}/refund",
+    f"POST /api/credits/offers/{ID}/buy",
 }
 #: A POST whose answer is not kept under a key, and why.
 NOT_KEPT = {
@@ -52,6 +56,10 @@ NOT_KEPT = {
     "generate-call-link": "each token opens one socket",
     "imported-calendar": "a repeat asks for a reading now",
     "/recording": "a press says which state is wanted",
+    "chat/marks": "a mark says how far was read",
+    "conversations/{id}/read": "the same",
+    "conversations/{id}/typing": "nothing is stored",
+    "razorpay-return": "the payer's browser comes back with a signature",
 }
 
 
@@ -100,7 +108,7 @@ def test_every_promised_route_has_its_body(document: dict[str, Any], route: str)
 
 def test_every_write_reads_a_model_that_refuses_unknown_members(document: dict[str, Any]) -> None:
     for one in openapi.operations():
-        if one.method in {"POST", "PUT", "PATCH"} and not one.path.startswith("/api/webhooks/"):
+        if one.method in {"POST", "PUT", "PATCH"} and one.path not in openapi._RAW_BODIES:
             model = one.reading.body or EmptyBody
             assert issubclass(model, BaseModel)
             assert one.reading.body is not None, f"{one.method} {one.path}"

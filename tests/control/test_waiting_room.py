@@ -260,14 +260,15 @@ async def test_only_the_client_who_was_alone_there_is_refunded(
 async def test_snapshot_tells_each_person_what_they_can_do(room: WaitingRoom, world: World, view: SessionView) -> None:
     mine = await room.snapshot(view.id, world.alice.person_id)
     yours = await room.snapshot(view.id, world.bob.person_id)
-    assert mine["can"] == {"start": True, "end": False, "record": False, "share_screen": True}
-    assert yours["can"] == {"start": False, "end": False, "record": False, "share_screen": True}
+    nothing = dict.fromkeys(("start", "end", "record", "share_screen", "moderate"), False)
+    assert mine["can"] == {**nothing, "start": True, "share_screen": True, "moderate": True}
+    assert yours["can"] == nothing
     assert yours["recording"] == {"offered": True, "state": "off", "reason": None, "my_answer": None}
     assert (mine["state"], mine["starts_at"]) == ("confirmed", "2026-03-02T14:00:00.000Z")
     await world.consent(world.bob, view.id, Purpose.RECORDING)
     await appointments.start(world.db, world.alice, view.id, now=world.clock())
     mine = await room.snapshot(view.id, world.alice.person_id)
-    assert mine["can"] == {"start": False, "end": True, "record": True, "share_screen": True}
+    assert mine["can"] == {**nothing, "end": True, "record": True, "share_screen": True, "moderate": True}
     assert (await room.snapshot(view.id, world.bob.person_id))["recording"]["my_answer"] == "yes"
 
 

@@ -132,5 +132,7 @@ def _add_link(namespace: str, number: int) -> Link:
     run("ip", "addr", "add", f"{link.server}/24", "dev", link.outside)
     run("ip", "addr", "add", f"{link.server6}/64", "dev", link.outside, "nodad")
     run("ip", "link", "set", link.outside, "up")
+    # A link-local address would come only after a second or two, as a change of its own that browsers wait out.
+    run("ip", "-n", namespace, "link", "set", link.inside, "addrgenmode", "none")
     link.up()
     return link

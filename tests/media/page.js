@@ -13,11 +13,12 @@ class Person {
   revision = 0;
   sources = { 0: "microphone", 1: "camera" };
 
-  async enter(simulcast) {
+  /** `configuration`: more of RTCPeerConnection's. */
+  async enter(simulcast, configuration = {}) {
     const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 640, height: 480 } });
     const [audio] = stream.getAudioTracks();
     const [video] = stream.getVideoTracks();
-    this.pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    this.pc = new RTCPeerConnection({ bundlePolicy: "max-bundle", ...configuration });
     this.pc.addTransceiver(audio, { direction: "sendonly", streams: [stream] });
     const sendEncodings = simulcast ? cameraEncodings() : [{ maxBitrate: 2_500_000 }];
     this.pc.addTransceiver(video, { direction: "sendonly", streams: [stream], sendEncodings });

@@ -65,10 +65,10 @@ class Stage:
     link: BadLink
     """Between the browsers and the core of `far_stage`; perfect until told otherwise."""
 
-    async def enter(self, name: str, *, simulcast: bool = False) -> Page:
+    async def enter(self, name: str, *, simulcast: bool = False, configuration: dict[str, Any] | None = None) -> Page:
         page = await self.new_page()
         await page.goto(f"{self.url}?name={name}")
-        await page.evaluate("simulcast => person.enter(simulcast)", simulcast)
+        await page.evaluate("([s, configuration]) => person.enter(s, configuration)", [simulcast, configuration or {}])
         return page
 
 

@@ -139,6 +139,32 @@ async def test_the_core_is_told_what_was_answered(world: World) -> None:
     assert f"a=ssrc-group:FID {slot['ssrc']} {slot['rtx_ssrc']}\r\n" in answer.sdp
 
 
+async def test_a_slow_path_caps_the_publisher_and_pauses_the_picture_before_the_sound(world: World) -> None:
+    await world.enter(ANN)
+    await world.enter(BOB)
+    ann, bob = world.core.transports[world.transport_of(ANN)], world.transport_of(BOB)
+    (picture,) = (s for s in world.core.slots.values() if s.transport == bob and s.spec["kind"] == "video")
+
+    async def estimate(bps: int, *, is_limit: bool) -> tuple[int | None, int | None]:
+        room = world.core.transports[bob].room
+        world.events.clear()
+        world.core.say(("estimate", room, bob, bps, is_limit), ("levels", room, ()))
+        await world.until(lambda event: isinstance(event, Levels))
+        return picture.share, ann.cap
+
+    assert await estimate(400_000, is_limit=False) == (None, None)
+    assert await estimate(400_000, is_limit=True) == (300_000, 380_000)
+    assert await estimate(420_000, is_limit=True) == (319_000, 380_000)
+    assert await estimate(460_000, is_limit=True) == (357_000, 437_000)
+    assert await estimate(90_000, is_limit=True) == (0, 140_000)
+    assert world.last_slots(BOB) == (
+        SlotView("2", ANN, MIC, muted=False),
+        SlotView("3", ANN, CAM, muted=False, paused=True),
+    )
+    assert await estimate(6_000_000, is_limit=False) == (None, None)
+    assert not world.last_slots(BOB)[1].paused
+
+
 async def test_ice_without_keys_is_not_connected(world: World) -> None:
     await world.enter(ANN)
     await world.enter(BOB)
@@ -430,6 +456,24 @@ async def test_a_listener_that_fails_does_not_keep_events_from_the_next(
     await world.settle()
     assert world.events
     assert "media listener failed" in caplog.text
+
+
+async def test_a_source_that_may_not_be_published_any_more_ends_and_may_come_again(world: World) -> None:
+    await world.enter(ANN)
+    await world.enter(BOB)
+    await world.node.permit(ROOM, BOB, may_publish=frozenset({MIC}))
+    await world.settle()
+    assert [e.participant for e in world.events if isinstance(e, TrackEnded)] == [BOB]
+    assert [slot.source for slot in world.last_slots(ANN)] == [MIC, None]
+    await world.node.negotiate(ROOM, BOB, Offer(2, PLAIN, SOURCES))
+    await world.settle()
+    assert [slot.source for slot in world.last_slots(ANN)] == [MIC, None]
+    await world.node.permit(ROOM, BOB, may_publish=frozenset({MIC, CAM}))
+    await world.node.negotiate(ROOM, BOB, Offer(3, PLAIN, SOURCES))
+    await world.settle()
+    assert [slot.source for slot in world.last_slots(ANN)] == [MIC, CAM]
+    with pytest.raises(UnknownId):
+        await world.node.permit(ROOM, ParticipantId("nobody"), may_publish=frozenset())
 
 
 async def test_a_connected_person_is_measured_again_and_again_until_gone(

@@ -66,6 +66,9 @@ class FakeMedia:
     async def set_muted(self, room: RoomId, participant: ParticipantId, mid: str, muted: bool) -> None:
         self.calls.append(("set_muted", room, participant, mid, muted))
 
+    async def permit(self, room: RoomId, participant: ParticipantId, *, may_publish: frozenset[TrackSource]) -> None:
+        self.calls.append(("permit", room, participant, may_publish))
+
     async def leave(self, room: RoomId, participant: ParticipantId) -> None:
         self.calls.append(("leave", room, participant))
         self.inside.get(room, set()).discard(participant)
@@ -88,6 +91,7 @@ class FakeGatekeeper:
     log: list[tuple[str, ...]] = field(default_factory=list)
     state: str = "confirmed"
     fail_noting: bool = False
+    sources: frozenset[TrackSource] = frozenset({TrackSource.camera, TrackSource.microphone})
 
     def admit(self, person: str, role: Role, place: Place, appointment: str = "a1") -> str:
         """A join token for that person."""
@@ -118,6 +122,9 @@ class FakeGatekeeper:
             return self.places[appointment_id, person_id]
         except KeyError:
             raise Refused("no_place", "You are not in this session.") from None
+
+    async def may_publish(self, appointment_id: str, person_id: str) -> frozenset[TrackSource]:
+        return self.sources
 
     async def connected(self, admission: Admission) -> None:
         if self.fail_noting:

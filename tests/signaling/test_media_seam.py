@@ -109,7 +109,7 @@ async def test_person_sent_back_while_their_offer_is_answered_gets_no_answer(sta
 async def test_late_words_of_a_replaced_device_do_not_touch_its_successor(stage: Stage) -> None:
     await stage.join("amara")
     older = stage.hub._seatings["a1"].sessions["amara"]
-    older.mids = frozenset({"0"})
+    older.mids = {"0": TrackSource.microphone}
     page = await stage.join("amara")
     stage.hub.peers.offer(older, OfferMessage(1, "v=0", {}))
     await stage.hub.peers.set_muted(older, Mute("0", True))
@@ -146,14 +146,17 @@ async def test_slots_and_needs_go_to_their_subscriber_alone(stage: Stage) -> Non
     stage.media.emit(SlotsNeeded(ROOM, MINA, 2, 3))
     stage.media.emit(OfferNeeded(ROOM, MINA))
     stage.media.emit(EncodingsWanted(ROOM, MINA, "1", ("q", "f")))
-    stage.media.emit(SlotsChanged(ROOM, MINA, (SlotView("2", AMARA, TrackSource.microphone, True),)))
+    sound = SlotView("2", AMARA, TrackSource.microphone, muted=True)
+    picture = SlotView("3", AMARA, TrackSource.camera, muted=False, paused=True)
+    stage.media.emit(SlotsChanged(ROOM, MINA, (sound, picture)))
     needed = await mina.until("slots_needed")
     assert (needed["audio"], needed["video"]) == (2, 3)
     await mina.until("offer_needed")
     wanted = await mina.until("encodings")
     assert (wanted["mid"], wanted["rids"]) == ("1", ["q", "f"])
     assert (await mina.until("slots"))["slots"] == [
-        {"mid": "2", "person": "amara", "source": "microphone", "muted": True}
+        {"mid": "2", "person": "amara", "source": "microphone", "muted": True, "paused": False},
+        {"mid": "3", "person": "amara", "source": "camera", "muted": False, "paused": True},
     ]
     await amara.say(type="ping", received=1)
     assert set(await amara.types_until("pong")) <= {"people", "pong"}
@@ -221,6 +224,25 @@ async def test_events_of_rooms_nobody_sits_in_are_ignored(stage: Stage) -> None:
         stage.media.emit(Levels(room, ((AMARA, 1, True),)))
         stage.media.emit(RoomFailed(room, "a panic"))
     assert stage.media.calls == []
+
+
+async def test_what_may_not_be_published_any_more_ends_at_the_media_node(stage: Stage) -> None:
+    await stage.join("mina", Role.client)
+    stage.gatekeeper.sources = frozenset({TrackSource.microphone})
+    await stage.hub.session_changed("a1")
+    await stage.hub.session_changed("a1")
+    assert [call[3] for call in stage.media.named("permit")] == [frozenset({TrackSource.microphone})]
+
+
+async def test_silencing_mutes_the_microphone_alone_and_tells_the_page(stage: Stage) -> None:
+    page = await stage.join("mina", Role.client)
+    assert await stage.hub.silence("a1", "mina") is False
+    await page.say(type="offer", revision=1, sdp="v=0", sources={"0": "microphone", "1": "camera"})
+    await page.until("answer")
+    assert await stage.hub.silence("a1", "mina") is True
+    assert [call[3:] for call in stage.media.named("set_muted")] == [("0", True)]
+    assert (await page.until("news"))["topic"] == "muted"
+    assert await stage.hub.silence("a1", "nobody") is False
 
 
 def measured(mos: float, loss: float = 0.0) -> QualityMeasured:

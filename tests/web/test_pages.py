@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from control import appointments, ratings
+from control import appointments, messages, ratings
 from control.appointment_queries import SessionView
 from control.consents import Answer, Purpose
-from control.keys import OUTBOX
+from control.keys import MESSAGES, OUTBOX
 from control.lifecycle import Party
 from control.models.appointments import Appointment
 from control.models.recordings import Recording, RecordingFile
@@ -44,6 +44,10 @@ PAGES: dict[str, str] = {
     "/sessions/{now}/recording-consent": "bob",
     "/sessions/{done}/afterwards": "bob",
     "/sessions/{missed}/missed": "bob",
+    "/messages": "alice bob charlie dana erin",
+    "/messages?q=good+morning": "alice bob charlie dana erin",
+    "/messages/{talk}": "alice bob",
+    "/messages/to/{erin}": "bob charlie",
     "/therapist/dashboard": "alice erin",
     "/therapist/sessions": "alice erin",
     "/therapist/sessions?show=past&q=bob": "alice erin",
@@ -122,6 +126,15 @@ async def recorded(world: World, appointment_id: str) -> str:
         return recording.id
 
 
+async def written(site: Site) -> str:
+    """Bob has written to Alice, with an address in it; the conversation's id."""
+    world, rules = site.world, site.app[MESSAGES]
+    text = "Good morning, is <https://example.org/a?b=1&c=2>, the right page?\n\nBob"
+    seen, now = rules.notice.version, world.clock()
+    sent = await messages.write_to(world.db, rules, world.bob, world.alice.person_id, text, seen_notice=seen, now=now)
+    return sent.conversation_id
+
+
 @pytest.fixture
 async def ids(site: Site) -> dict[str, str]:
     """A practice in full swing; the ids by the names used in PAGES."""
@@ -141,6 +154,8 @@ async def ids(site: Site) -> dict[str, str]:
         "missed": missed.id,
         "now": now.id,
         "held": held.id,
+        "erin": world.erin.person_id,
+        "talk": await written(site),
         "recording": await recorded(world, done.id),
     }
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from control import appointments
+from control import accounts, appointments, guests, room_control
 from control.consents import Answer, Purpose
 from control.models.appointments import Appointment
 from tests.helpers.practice import Site, World
@@ -123,3 +123,75 @@ async def test_missed_session_leads_its_client_to_the_apology(site: Site, open_p
     here = f"/sessions/{view.id}"
     assert await leads(open_page, world.bob, f"{here}/waiting-room") == f"{here}/missed"
     assert await leads(open_page, world.alice, f"{here}/room") == here
+
+
+async def test_what_was_written_is_read_by_its_people_and_nobody_else(site: Site, open_page: Open) -> None:
+    world = site.world
+    view = await world.started()
+    hand = await site.hand_of(world.bob)
+    await hand.post(f"/api/appointments/{view.id}/chat", {"text": "<i>see</i> https://example.org"})
+    page = await open_page(world.alice, f"/sessions/{view.id}/chat")
+    assert page.status == 200
+    assert page.inline == []
+    assert "&lt;i&gt;see&lt;/i&gt;" in page.html
+    assert page.all("a", href="https://example.org")[0].attributes["rel"] == "noopener noreferrer"
+    for who, status in ((world.charlie, 404), (world.dana, 403)):
+        assert (await open_page(who, f"/sessions/{view.id}/chat")).status == status
+
+
+async def test_client_who_was_sent_out_waits_and_a_guest_finds_the_same_doors(site: Site, open_page: Open) -> None:
+    world = site.world
+    view = await world.started()
+    here = f"/sessions/{view.id}"
+    await agree(world, view.id)
+    assert await leads(open_page, world.bob, f"{here}/waiting-room") == f"{here}/room"
+    await room_control.send_out(world.db, world.alice, view.id, world.bob.person_id, now=world.clock())
+    assert await leads(open_page, world.bob, f"{here}/room") == f"{here}/waiting-room"
+    assert (await open_page(world.bob, f"{here}/waiting-room")).status == 200
+    guest = await guests.invite(world.db, world.alice, view.id, email="g@example.org", name="Gwen", now=world.clock())
+    gwen = await accounts.actor_of(world.db, guest.person_id)
+    assert gwen is not None
+    assert await leads(open_page, gwen, f"{here}/waiting-room") == f"{here}/consent"
+    assert (await open_page(gwen, f"{here}/consent")).status == 200
+    for purpose in Purpose:
+        await world.consent(gwen, view.id, purpose)
+    assert (await open_page(gwen, f"{here}/waiting-room")).status == 200
+    await room_control.let_in(world.db, world.alice, view.id, gwen.person_id, now=world.clock())
+    assert (await open_page(gwen, f"{here}/room")).status == 200
+
+
+async def test_problem_reports_are_shown_to_the_concerned_only(site: Site, open_page: Open) -> None:
+    world = site.world
+    view = await world.started()
+    bob = await site.hand_of(world.bob)
+    made = {}
+    for kind in ("technical", "unsafe", "urgent"):
+        body = {"kind": kind, "text": "<b>words</b>", "country": "JP"}
+        made[kind] = (await bob.post(f"/api/appointments/{view.id}/problems", body))[1]["id"]
+    for who, seen in (
+        (world.dana, [200, 200, 200]),
+        (world.alice, [200, 404, 200]),
+        (world.bob, [404, 404, 404]),
+        (world.charlie, [404, 404, 404]),
+    ):
+        pages = [await open_page(who, f"/problems/{one}") for one in made.values()]
+        assert [page.status for page in pages] == seen
+        assert all(page.inline == [] for page in pages)
+    page = await open_page(world.dana, f"/problems/{made['urgent']}")
+    assert "&lt;b&gt;words" in page.html
+    assert "Ambulance, fire brigade 119" in page.text
+    assert (await open_page(world.dana, "/admin/problems")).text.count("Nobody has taken it yet") == 3
+    for who, status in ((world.alice, 403), (world.bob, 403)):
+        assert (await open_page(who, "/admin/problems")).status == status
+
+
+async def test_waiting_room_asks_for_the_country_and_shows_its_numbers(site: Site, open_page: Open) -> None:
+    world = site.world
+    view = await world.confirmed()
+    await agree(world, view.id)
+    bob = await site.hand_of(world.bob)
+    await bob.post(f"/api/appointments/{view.id}/country", {"country": "JP"})
+    page = await open_page(world.bob, f"/sessions/{view.id}/waiting-room")
+    assert page.all("a", href="tel:119")
+    assert [o.attributes["value"] for o in page.all("option") if "selected" in o.attributes][:1] == ["JP"]
+    assert "emergency" not in page.html.lower()

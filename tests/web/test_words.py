@@ -125,3 +125,12 @@ def test_sizes_are_rounded(count: int, written: str) -> None:
 
 def test_month_is_named() -> None:
     assert words.month(date(2026, 11, 1)) == "November 2026"
+
+
+def test_written_addresses_become_links_and_nothing_else_becomes_markup() -> None:
+    text = 'See https://example.org/a?b=1&c=2. <b>"x"</b> javascript:alert(1) http://x.example/">'
+    shown = words.linked(text)
+    assert shown.count("<a ") == 2
+    assert '<a href="https://example.org/a?b=1&amp;c=2" rel="noopener noreferrer nofollow" target="_blank">' in shown
+    assert "&lt;b&gt;&#34;x&#34;&lt;/b&gt; javascript:alert(1)" in shown
+    assert shown.endswith("http://x.example/</a>&#34;&gt;")

@@ -19,12 +19,17 @@ PAGES = (
     "consent",
     "afterwards",
     "room",
+    "chat",
+    "problems",
     "therapist",
     "availability",
     "recordings",
+    "wallet",
+    "receipts",
     "admin",
     "staff",
     "account",
+    "messages",
 )
 
 

@@ -20,10 +20,11 @@ from control.database import Database
 from control.errors import NotFound
 from control.keys import CLOCK, DATABASE, SETTINGS
 from control.lifecycle import Party
-from control.money import ledger
+from control.money import credits, ledger
 from control.practitioners import ProfileView, ServiceView
 from web.calendars import Month, last_day, month_json, month_of
-from web.models import Slot, Wallet
+from web.models import Session, Slot, Wallet
+from web.paying import let_gateways_in, ways_of
 from web.render import known_zones, render, zone_of
 from web.views.sources import policy_words, practitioner_of, service_of, session_of, slot_of
 
@@ -140,18 +141,29 @@ async def _booked(request: web.Request, appointment_id: str, now: datetime) -> w
         step = "done"
     else:
         step = "pay" if request.query.get("step") == "pay" and request.query.get("terms") == "yes" else "details"
-    return render(
+    context = await _paying(request, actor, session) if step == "pay" else {}
+    page = render(
         request,
         "book.html",
         step=step,
         session=session,
         policy=policy_words(view.late_window_minutes, view.late_fee_bp, view.no_show_fee_bp),
-        wallet=await _wallet(db, actor, session.currency) if step == "pay" else None,
         opens_at=session.starts_at - request.app[SETTINGS].booking.opens_before,
+        **context,
     )
+    return let_gateways_in(request, page) if step == "pay" else page
 
 
-async def _wallet(db: Database, actor: Actor, currency: str) -> Wallet:
+async def _paying(request: web.Request, actor: Actor, session: Session) -> dict[str, Any]:
+    db = request.app[DATABASE]
+    left = sum(one.left for one in await credits.held_by(db, actor.person_id, session.service_id))
+    return {
+        "ways": ways_of(request, await wallet_of(db, actor, session.currency), left),
+        "offers": await credits.offers(db, service_id=session.service_id),
+    }
+
+
+async def wallet_of(db: Database, actor: Actor, currency: str) -> Wallet:
     held = await ledger.balances(db, actor.person_id)
     amount = sum(one.amount_minor for one in held if one.kind is ledger.Kind.WALLET and one.currency == currency)
     return Wallet(amount, currency)

@@ -11,13 +11,14 @@ from datetime import datetime
 
 from aiohttp import web
 
-from control import consents, guests, waiting_room
+from control import consents, waiting_room
 from control.accounts import Actor, require_actor
 from control.appointment_queries import SessionView
 from control.appointment_states import State
 from control.consents import Purpose
 from control.database import Database
-from control.keys import CLOCK, DATABASE
+from control.help_numbers import Country, countries
+from control.keys import CLOCK, DATABASE, PROBLEMS
 from control.lifecycle import Facts, Party, opens_at, start_missed_at
 from web import words
 from web.render import home_url, reader_of, render, zone_of
@@ -45,6 +46,10 @@ class RoomPage:
     gives_up_at: datetime
     is_open: bool
     price: str
+    practitioner_call: str
+    help: Country
+    """Whom to call for urgent help where the client is."""
+    countries: tuple[Country, ...]
     recording_consent_url: str
     """Where the text is read again; empty for whoever is not asked here."""
     recording_text_id: str
@@ -58,7 +63,7 @@ async def show_waiting_room(request: web.Request) -> web.StreamResponse:
     elsewhere = _page_of_state(seen) or await _page_before(request, actor, seen)
     if elsewhere:
         raise web.HTTPSeeOther(elsewhere)
-    if seen.party is Party.PRACTITIONER or await _is_let_in(db, actor, seen):
+    if await waiting_room.is_let_in(db, seen.id, actor.person_id):
         raise web.HTTPSeeOther(f"/sessions/{seen.id}/room")
     zone = zone_of(request)
     room = await _room_page(request, db, seen, now)
@@ -75,7 +80,7 @@ async def show_session_room(request: web.Request) -> web.StreamResponse:
     if elsewhere:
         raise web.HTTPSeeOther(elsewhere)
     room = await _room_page(request, db, seen, now)
-    if seen.party in VISITORS and not await _is_let_in(db, actor, seen):
+    if not await waiting_room.is_let_in(db, seen.id, actor.person_id):
         raise web.HTTPSeeOther(f"/sessions/{seen.id}/waiting-room")
     if not room.is_open:
         raise web.HTTPSeeOther(f"/sessions/{seen.id}")
@@ -108,14 +113,6 @@ async def _page_before(request: web.Request, actor: Actor, seen: SessionView) ->
     return ""
 
 
-async def _is_let_in(db: Database, actor: Actor, seen: SessionView) -> bool:
-    """From Start on; a guest besides only once the practitioner has pressed Admit."""
-    if seen.state is not State.IN_PROGRESS or seen.party is not Party.GUEST:
-        return seen.state is State.IN_PROGRESS
-    invited = await guests.guests_of(db, actor, seen.id)
-    return any(one.person_id == actor.person_id and one.admitted_at is not None for one in invited)
-
-
 async def _room_page(request: web.Request, db: Database, seen: SessionView, now: datetime) -> RoomPage:
     is_practitioner, is_guest = seen.party is Party.PRACTITIONER, seen.party is Party.GUEST
     other = seen.client_name if is_practitioner else seen.practitioner_name
@@ -134,6 +131,9 @@ async def _room_page(request: web.Request, db: Database, seen: SessionView, now:
         opens_at=opens_at(facts),
         gives_up_at=start_missed_at(facts),
         is_open=now >= opens_at(facts) or seen.state is not State.SCHEDULED,
+        practitioner_call=words.first_name(seen.practitioner_name),
+        help=await request.app[PROBLEMS].help_now(require_actor(request), seen.id),
+        countries=countries(),
         price=words.money(seen.price_minor, seen.currency) if seen.price_minor and not is_guest else "",
         recording_consent_url=f"/sessions/{seen.id}/recording-consent" if asks else "",
         recording_text_id=text_id,

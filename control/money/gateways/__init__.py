@@ -9,6 +9,7 @@ A gateway translates and nothing else. It must not touch the database, decide wh
 appointment, repeat a call by itself, invent idempotency keys or block the event loop. Amounts are integer minor units.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -128,7 +129,10 @@ class Gateway(Protocol):
     async def find_refund(self, ref: str, refund_id: str) -> SeenRefund | None:
         """The refund begun under our id, where the answer was lost."""
 
-    def verify_webhook(self, raw: bytes, signature: str | None) -> Event:
-        """Must check the signature on the bytes as they came, before reading them. Raises Forged."""
+    def verify_webhook(self, raw: bytes, headers: Mapping[str, str]) -> Event:
+        """`headers` are found in any case.
+
+        Must check the signature on the bytes as they came, before reading them. Raises Forged.
+        """
 
     async def close(self) -> None: ...

@@ -5,7 +5,7 @@ client keeps the loop free; its own retries are off, because only cashier.py kno
 """
 
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -112,15 +112,16 @@ class StripeGateway:
         page = await _asked(self._client.v1.refunds.list_async(params))
         return next((seen for seen in map(_seen_refund, page.data) if seen.refund_id == refund_id), None)
 
-    def verify_webhook(self, raw: bytes, signature: str | None) -> Event:
+    def verify_webhook(self, raw: bytes, headers: Mapping[str, str]) -> Event:
         try:
+            signature = headers.get("Stripe-Signature")
             stripe.WebhookSignature.verify_header(raw, signature, self._webhook_secret, TOLERANCE_S)
             content = json.loads(raw)
             event_id, kind, about = str(content["id"]), str(content["type"]), content["data"]["object"]
             noun, about_id = about.get("object"), about.get("id")
         except (stripe.SignatureVerificationError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise Forged(type(error).__name__) from None
-        if not isinstance(about_id, str) or len(event_id) > 80 or len(kind) > 80:
+        if not isinstance(about_id, str) or len(event_id) > 64 or len(kind) > 80:
             raise Forged("shape")
         return Event(
             event_id,

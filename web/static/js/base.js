@@ -6,6 +6,7 @@ import { startCountdowns } from './countdown.js';
 import { refreshRegions, showWaitingToast } from './page.js';
 import { browserZone } from './time.js';
 import { onLive } from './live.js';
+import { startUnread } from './unread.js';
 import { startBell } from './bell.js';
 
 const POLL_MS = 2000;
@@ -18,6 +19,7 @@ if (!document.cookie.split('; ').some((pair) => pair.startsWith('zone='))) {
 }
 
 startForms();
+startUnread();
 startBell();
 startCountdowns();
 showWaitingToast();
@@ -34,6 +36,6 @@ if (document.body.dataset.signedIn !== undefined && document.querySelector('[dat
     if (sign && (event.type === 'online' || event.type === 'offline')) {
       sign.textContent = event.type === 'online' ? 'Live' : 'Reconnecting';
     }
-    if (event.type !== 'online' && event.type !== 'offline') void refreshRegions();
+    if (!['online', 'offline', 'typing'].includes(event.type)) void refreshRegions();
   });
 }

@@ -10,7 +10,9 @@
 //   <p data-error hidden>      where the server's refusal is shown, with the free times it names;
 //                              data-error="code" for one kind of refusal
 //
-// Inputs become JSON members by name; data-type says "number", "boolean", "json". A checkbox is a boolean.
+// Inputs become JSON members by name; data-type says "number", "boolean", "json", or "minor": money as people write it,
+// sent in the smallest unit of the currency that data-digits, or the chosen option of #<data-currency>, has digits for.
+// A checkbox is a boolean.
 
 import { ProblemError, newKey, request } from './api.js';
 import { when } from './time.js';
@@ -53,8 +55,23 @@ function typed(control, value) {
     case 'number': return Number(value);
     case 'boolean': return value === 'true';
     case 'json': return JSON.parse(value);
+    case 'minor': return minorOf(value, digitsFor(control));
     default: return value;
   }
+}
+
+/** @param {HTMLElement} control */
+function digitsFor(control) {
+  const list = control.dataset.currency ? document.getElementById(control.dataset.currency) : null;
+  const option = list instanceof HTMLSelectElement ? list.selectedOptions[0] : null;
+  return Number((option || control).dataset.digits ?? 2);
+}
+
+/** "12.5" → 1250; null for what is no amount, which the server then refuses. @param {string} text @param {number} digits */
+export function minorOf(text, digits) {
+  const parts = /^(\d{1,9})(?:[.,](\d+))?$/.exec(text.trim());
+  const fraction = parts?.[2] ?? '';
+  return parts && fraction.length <= digits ? Number(parts[1] + fraction.padEnd(digits, '0')) : null;
 }
 
 /**

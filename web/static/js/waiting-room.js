@@ -2,6 +2,7 @@
 // The waiting room: own picture, device choice, checks, and who is here, live. When the practitioner presses Start the
 // page becomes the room: same socket, same camera, nothing loaded.
 
+import { post } from './api.js';
 import { byId, element } from './page.js';
 import { clock, everySecond, serverNow } from './time.js';
 import { SoundCheck, checkCamera, checkConnection } from './checks.js';
@@ -9,6 +10,7 @@ import { Call } from './room/call.js';
 import { chooseDevice, chosenDevices, listDevices, onDevicesChanged, problemWords } from './room/devices.js';
 import { endingPage, endingWords } from './room/endings.js';
 import { enterRoom } from './room/main.js';
+import { Report } from './room/report.js';
 import { drawDevice, say } from './room/view.js';
 
 /** @typedef {import('./room/devices.js').DeviceKind} DeviceKind */
@@ -31,8 +33,12 @@ const sound = new SoundCheck();
 let isIn = false;
 let isJoining = false;
 
+const leaveLink = /** @type {HTMLAnchorElement} */ (byId('wait-leave'));
+const report = new Report(() => location.assign(leaveLink.href));
+
 wire(call);
 wireDevices();
+wireCountry();
 void call.openDevices().then(fillDevices);
 const stopTicking = everySecond(tick);
 window.addEventListener('pagehide', leave);
@@ -42,7 +48,10 @@ window.addEventListener('pageshow', (event) => {
 
 /** @param {Call} one */
 function wire(one) {
-  one.onChange = () => draw();
+  one.onChange = (_state, news) => {
+    if (news.type === 'heard' && news.message.type === 'news') report.heard(news.message.topic, news.message.body);
+    draw();
+  };
   one.onRefused = (refusal, extra) => {
     if (typeof extra.page === 'string' && extra.page.startsWith('/')) location.assign(extra.page);
     // The clocks differ by a breath, or the server opens a moment late.
@@ -127,6 +136,16 @@ function drawDevices(state) {
   say(byId('device-words'), problem);
   sound.watch(call.devices.microphone, state.microphone);
   if (hasVideo) checkCamera(own, state.camera);
+}
+
+/** Asked once, prefilled; whoever never opens the list is where the list says. */
+function wireCountry() {
+  const country = /** @type {HTMLSelectElement|null} */ (document.getElementById('country'));
+  country?.addEventListener('change', () => {
+    void report.showNumbers(country.value);
+    // Not essential here: what is chosen in the report itself goes with it.
+    if (country.value) post(`/api/appointments/${session}/country`, { country: country.value }).catch(() => {});
+  });
 }
 
 function wireDevices() {

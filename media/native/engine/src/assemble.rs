@@ -4,7 +4,7 @@
 
 use crate::arena::Arena;
 use crate::cache::PacketMeta;
-use crate::command::{ExtensionIds, Kind, TrackId};
+use crate::command::{ExtensionIds, Kind, TrackId, TransportId};
 use crate::output::{Outputs, Path, Run, MAX_SEGMENTS, MAX_SEND_BYTES};
 use crate::slot::{Form, OutCodec, Sent, Slot};
 use crate::time::Time;
@@ -156,7 +156,7 @@ fn write_packet(
     let wire_bytes = pad_to + keys.profile.rtp_overhead();
     let ids = &transport.extensions;
     let transport_seq = match ids.transport_cc {
-        Some(_) => transport.sent_packets.record(now, wire_bytes),
+        Some(_) => transport.rate.history.record(now, wire_bytes, transport.rate.prober.cluster()),
         None => Seq(0),
     };
     let stamps = Stamps::new(source, transport_seq, now);
@@ -182,6 +182,8 @@ fn write_packet(
         Ok(len) => Some(len),
         Err(error) => {
             transport.counters.repeat_refused += u64::from(error == SrtpError::IndexUsed);
+            let number = transport.rate.history.next_number() - 1;
+            transport.rate.history.mark_unsent(number, 1);
             None
         }
     }
@@ -210,7 +212,25 @@ fn rewrite_descriptor(packet: &mut [u8], ids: &ExtensionIds, frame_number: u16) 
     }
 }
 
-/// Sends what one slot has waiting, at most one run of it. False: nothing more waits.
+/// How a slot's turn ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Nothing more waits.
+    Done,
+    More,
+    /// The subscriber's path takes no more until then; `had_turn`: something was sent.
+    Wait {
+        until: Time,
+        had_turn: bool,
+    },
+    /// It was held, and the path has emptied.
+    Drained,
+}
+
+/// A held slot's path is looked at so often.
+const HELD_LOOK_US: u64 = 20_000;
+
+/// Sends what one slot has waiting, at most one run of it, as far as the subscriber's path allows.
 pub(crate) fn send_slot(
     slot: &mut Slot,
     transport: &mut Transport,
@@ -218,46 +238,98 @@ pub(crate) fn send_slot(
     plan: &mut Vec<(Sent, usize)>,
     now: Time,
     out: &mut Outputs,
-) -> bool {
+) -> Turn {
     let path = transport.ice.send_path().filter(|_| slot.open && transport.can_send_media());
     let Some(path) = path else {
-        slot.queue.clear();
+        slot.drop_queue();
         slot.resend.clear();
-        return false;
+        slot.held = false;
+        return Turn::Done;
     };
-    while let Some(ext_seq) = slot.resend.pop_front() {
-        resend(slot, transport, tracks, ext_seq, path, now, out);
+    let mut budget = match video_budget(slot, transport, now) {
+        Ok(budget) => budget,
+        Err(turn) => return turn,
+    };
+    while budget > 0 {
+        let Some(ext_seq) = slot.resend.pop_front() else { break };
+        let sent = resend(slot, transport, tracks, ext_seq, path, now, out);
+        budget = budget.saturating_sub(sent);
     }
-    plan_run(slot, transport, tracks, plan);
-    send_run(slot, transport, tracks, plan, path, now, out);
-    !slot.queue.is_empty()
+    if budget > 0 {
+        let gone = plan_run(slot, transport, tracks, plan, budget);
+        send_run(slot, transport, tracks, plan, path, now, out);
+        if gone > 0 && !slot.is_audio() {
+            transport.counters.dropped_out += gone + slot.hold() as u64;
+            return Turn::Wait { until: now.plus_us(HELD_LOOK_US), had_turn: true };
+        }
+    }
+    if slot.is_idle() {
+        return Turn::Done;
+    }
+    match transport.rate.budget(now, transport.rtt_us) {
+        Err(until) if !slot.is_audio() => Turn::Wait { until, had_turn: true },
+        _ => Turn::More,
+    }
+}
+
+/// Bytes the slot may send now; an error ends its turn.
+fn video_budget(slot: &mut Slot, transport: &mut Transport, now: Time) -> Result<usize, Turn> {
+    if slot.is_audio() || (!transport.rate.is_paced() && !slot.held) {
+        return Ok(usize::MAX);
+    }
+    if slot.held {
+        let drained = transport.rate.is_drained(transport.rtt_us);
+        return Err(if drained {
+            Turn::Drained
+        } else {
+            Turn::Wait { until: now.plus_us(HELD_LOOK_US), had_turn: true }
+        });
+    }
+    if slot.is_stale(now) {
+        transport.counters.dropped_out += slot.hold() as u64;
+        return Err(Turn::Wait { until: now.plus_us(HELD_LOOK_US), had_turn: true });
+    }
+    transport.rate.budget(now, transport.rtt_us).map_err(|until| Turn::Wait { until, had_turn: false })
 }
 
 /// Takes from the queue as many packets as make one send: all of one size after filling, the last may be shorter.
-fn plan_run(slot: &mut Slot, transport: &Transport, tracks: &Arena<TrackId, Track>, plan: &mut Vec<(Sent, usize)>) {
+/// Answers how many had left the cache.
+fn plan_run(
+    slot: &mut Slot,
+    transport: &Transport,
+    tracks: &Arena<TrackId, Track>,
+    plan: &mut Vec<(Sent, usize)>,
+    budget: usize,
+) -> u64 {
+    let (mut gone, mut planned_bytes) = (0, 0);
     plan.clear();
     let overhead = transport.keys.as_ref().map_or(MAX_OVERHEAD, |keys| keys.profile.rtp_overhead());
     let (mut shortest, mut longest) = (usize::MAX, 0);
     while let Some(ext_seq) = slot.queue.front().copied() {
         let source = slot.sent(ext_seq).and_then(|sent| find(slot, tracks, sent));
         let Some(source) = source else {
-            slot.queue.pop_front(); // left the cache while it waited: a gap the subscriber may ask for
+            slot.queue.pop_front(); // left the cache while it waited
+            gone += 1;
             continue;
         };
         let bytes = plain_bytes(&transport.extensions, slot, &source);
         let (low, high) = (shortest.min(bytes), longest.max(bytes));
-        let fits = plan.len() < MAX_SEGMENTS && (plan.len() + 1) * (high + overhead) <= MAX_SEND_BYTES;
+        let fits = planned_bytes < budget
+            && plan.len() < MAX_SEGMENTS
+            && (plan.len() + 1) * (high + overhead) <= MAX_SEND_BYTES;
         let is_equal = high - low <= FILL_BYTES;
         if !plan.is_empty() && !(fits && (is_equal || bytes < longest)) {
             break;
         }
         slot.queue.pop_front();
+        planned_bytes += bytes + overhead;
         plan.push((source.sent, bytes));
         if !is_equal {
             break;
         }
         (shortest, longest) = (low, high);
     }
+    gone
 }
 
 fn send_run(
@@ -275,6 +347,7 @@ fn send_run(
         return;
     }
     let space = out.space(plan.len() * (longest + MAX_OVERHEAD) + MAX_PACKET_BYTES);
+    let numbers = numbers_from(transport);
     let (mut len, mut segments, mut arrival) = (0, 0, now);
     for (at, (sent, bytes)) in plan.iter().enumerate() {
         let Some(source) = find(slot, tracks, *sent) else { continue };
@@ -302,11 +375,54 @@ fn send_run(
     transport.counters.bytes_out += len as u64;
     let segment_bytes = if segments == 1 { len } else { segment_bytes };
     let media_packets = segments as u32;
+    transport.rate.on_sent(len, media_packets, now);
     let is_video = slot.spec.kind == Kind::Video;
-    out.commit(Run { path, segment_bytes, segments, arrival: Some(arrival), media_packets, is_video }, len);
+    out.commit(Run { path, segment_bytes, segments, arrival: Some(arrival), media_packets, is_video, numbers }, len);
 }
 
-/// One repeat: as RTX, or as the identical ciphertext for a peer without RTX, or not at all.
+/// For the runtime to name packets that it could not send.
+fn numbers_from(transport: &Transport) -> Option<(TransportId, u64)> {
+    transport.extensions.transport_cc.map(|_| (transport.id, transport.rate.history.next_number()))
+}
+
+/// RFC 3550 §5.1: the last byte counts the padding, itself included.
+const PADDING_BYTES: usize = 255;
+const MAX_PADDING_PACKETS: usize = 32;
+
+/// Packets of padding alone on the slot's RTX stream, about `bytes` in all, as one send.
+pub(crate) fn send_padding(slot: &mut Slot, transport: &mut Transport, bytes: usize, now: Time, out: &mut Outputs) {
+    let (Some(path), Some(ssrc)) = (transport.ice.send_path(), slot.spec.rtx_ssrc) else { return };
+    let Some(payload_type) = slot.rtx_payload_type().filter(|_| !transport.ice.on_probation()) else { return };
+    let numbers = numbers_from(transport);
+    let sent = Sent::padding(slot.timeline.last_ts());
+    let codec = OutCodec { payload_type, rtx_payload_type: None, form: Form::AsIs };
+    let (meta, descriptor, payload) = (&PacketMeta::BLANK, &[][..], &[][..]);
+    let source = Source { sent, meta, descriptor, payload, codec, video_orientation: None, playout_delay: None };
+    let plain = plain_bytes(&transport.extensions, slot, &source) - 1 + PADDING_BYTES;
+    let count = bytes.div_ceil(plain).clamp(1, MAX_PADDING_PACKETS);
+    let space = out.space(count * (plain + MAX_OVERHEAD) + MAX_PACKET_BYTES);
+    let (mut len, mut segments) = (0, 0);
+    for _ in 0..count {
+        let numbering = Numbering { ssrc, payload_type, ext_seq: slot.rtx_next, is_rtx: false };
+        slot.rtx_next += 1;
+        let Some(written) = write_packet(&mut space[len..], slot, transport, &source, numbering, plain, now) else {
+            break;
+        };
+        len += written;
+        segments += 1;
+    }
+    if segments == 0 {
+        return;
+    }
+    transport.counters.packets_out += segments as u64;
+    transport.counters.bytes_out += len as u64;
+    transport.rate.on_padding(len, segments as u32, now);
+    let run =
+        Run { path, segment_bytes: len / segments, segments, arrival: None, media_packets: 0, is_video: true, numbers };
+    out.commit(run, len);
+}
+
+/// One repeat: as RTX, or as the identical ciphertext for a peer without RTX, or not at all. Answers its bytes.
 fn resend(
     slot: &mut Slot,
     transport: &mut Transport,
@@ -315,30 +431,31 @@ fn resend(
     path: Path,
     now: Time,
     out: &mut Outputs,
-) {
+) -> usize {
     if !transport.ice.spend(MAX_PACKET_BYTES) {
-        return;
+        return 0;
     }
     let Some(ssrc) = slot.spec.rtx_ssrc else {
-        if let Some(ciphertext) = slot.kept(ext_seq) {
-            out.send_one(path, ciphertext);
-            count_resent(transport, ciphertext.len());
-        }
-        return;
+        let Some(ciphertext) = slot.kept(ext_seq) else { return 0 };
+        out.send_one(path, ciphertext);
+        count_resent(transport, ciphertext.len(), now);
+        return ciphertext.len();
     };
-    let Some(source) = slot.sent(ext_seq).and_then(|sent| find(slot, tracks, sent)) else { return };
-    let Some(payload_type) = source.codec.rtx_payload_type else { return };
+    let Some(source) = slot.sent(ext_seq).and_then(|sent| find(slot, tracks, sent)) else { return 0 };
+    let Some(payload_type) = source.codec.rtx_payload_type else { return 0 };
+    let numbers = numbers_from(transport);
     let numbering = Numbering { ssrc, payload_type, ext_seq: slot.rtx_next, is_rtx: true };
     slot.rtx_next += 1;
     let bytes = plain_bytes(&transport.extensions, slot, &source) + 2;
     let space = out.space(bytes + MAX_OVERHEAD + MAX_PACKET_BYTES);
-    if let Some(len) = write_packet(space, slot, transport, &source, numbering, bytes, now) {
-        out.commit_one(path, len, slot.spec.kind == Kind::Video);
-        count_resent(transport, len);
-    }
+    let Some(len) = write_packet(space, slot, transport, &source, numbering, bytes, now) else { return 0 };
+    out.commit_one(path, len, slot.spec.kind == Kind::Video, numbers);
+    count_resent(transport, len, now);
+    len
 }
 
-fn count_resent(transport: &mut Transport, bytes: usize) {
+fn count_resent(transport: &mut Transport, bytes: usize, now: Time) {
+    transport.rate.on_sent(bytes, 1, now);
     transport.counters.retransmitted_out += 1;
     transport.counters.packets_out += 1;
     transport.counters.bytes_out += bytes as u64;

@@ -135,6 +135,10 @@ impl Engine {
         out.routes.extend(forgotten);
         out.routes.extend(peer.ice.ufrags().map(|ufrag| Route::UfragRemoved { ufrag: ufrag.to_owned() }));
         self.past.add(&peer.counters);
+        if self.transports.iter().next().is_none() {
+            self.paced.clear();
+            self.pace_wake = None;
+        }
         Ok(())
     }
 
@@ -356,9 +360,11 @@ impl Engine {
             track.slots.push(slot_at);
             slot.codec_map = map_codecs(&track.codecs, &slot.spec.codecs);
             slot.wanted_layer = wanted_layer(slot, track);
+            let index = slot.transport;
             if slot.open {
                 let wanted = slot.wanted_layer;
                 self.want_keyframe_of(track_at, wanted, now);
+                self.schedule_probe(index, now);
             }
         }
         Ok(())

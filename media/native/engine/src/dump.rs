@@ -44,10 +44,11 @@ impl Engine {
             expected_in: self.sum_of_streams(peer, |stats| stats.expected()),
             missing_in: self.sum_of_streams(peer, |stats| stats.missing()),
             dropped: counters.dropped,
+            dropped_out: counters.dropped_out,
             rtt_ms: peer.rtt_us.map(|us| us as f64 / 1_000.0),
             fraction_lost_out: worst_loss.fold(0.0, f64::max),
             jitter_in_ms: self.worst_jitter_ms(peer, now),
-            estimate_bps: None,
+            estimate_bps: peer.rate.estimate_bps(now),
         })
     }
 
@@ -69,7 +70,7 @@ impl Engine {
     }
 
     pub fn dump(&self, now: Time) -> Value {
-        let transports = self.transports.iter().map(|peer| self.dump_transport(peer)).collect();
+        let transports = self.transports.iter().map(|peer| self.dump_transport(peer, now)).collect();
         let tracks = self.tracks.iter().map(|track| self.dump_track(track, now)).collect();
         let slots = self.slots.iter().map(|slot| self.dump_slot(slot)).collect();
         let taps = self.taps.iter().map(dump_tap).collect();
@@ -83,7 +84,7 @@ impl Engine {
         ])
     }
 
-    fn dump_transport(&self, peer: &Transport) -> Value {
+    fn dump_transport(&self, peer: &Transport, now: Time) -> Value {
         let paths = peer.ice.paths().map(|path| Value::Text(path.remote.to_string())).collect();
         let selected = peer.ice.send_path().map_or(Value::Null, |path| Value::Text(path.remote.to_string()));
         let dropped = peer.counters.dropped.iter().map(|(name, count)| (name, int(count))).collect();
@@ -100,10 +101,13 @@ impl Engine {
             ("packets_out", int(peer.counters.packets_out)),
             ("rtt_ms", peer.rtt_us.map_or(Value::Null, |us| Value::Float(us as f64 / 1_000.0))),
             ("cap_bps", peer.cap.bps.map_or(Value::Null, int)),
-            ("feedback_acknowledged", int(peer.delivery.acknowledged_packets)),
-            ("feedback_acknowledged_bytes", int(peer.delivery.acknowledged_bytes)),
-            ("feedback_lost", int(peer.delivery.lost_packets)),
-            ("feedback_newest", int(peer.delivery.newest_acknowledged)),
+            ("feedback_acknowledged", int(peer.rate.acknowledged_packets)),
+            ("feedback_lost", int(peer.rate.lost_packets)),
+            ("estimate_bps", peer.rate.estimate_bps(now).map_or(Value::Null, int)),
+            ("estimate_is_limit", Value::Bool(peer.rate.is_limit())),
+            ("load_bps", int(peer.rate.load_bps())),
+            ("paced_bps", peer.rate.paced_bps().map_or(Value::Null, int)),
+            ("dropped_out", int(peer.counters.dropped_out)),
             ("dropped", Value::Map(dropped)),
         ])
     }

@@ -2,7 +2,7 @@
 //! `control` (commands), `inbound` and `inbound_rtcp` (datagrams), `forward` (to slots and taps), `timers`, `dump`.
 
 use crate::arena::{Arena, Rng};
-use crate::assemble;
+use crate::assemble::{self, Turn};
 use crate::command::{SlotId, TapId, TrackId, TransportId};
 use crate::config::EngineConfig;
 use crate::event::{Event, IceState};
@@ -15,7 +15,7 @@ use crate::time::Time;
 use crate::track::Track;
 use crate::transport::{Counters, Transport};
 use holdspace_wire::seq::Seq;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 pub struct Engine {
     pub(crate) config: EngineConfig,
@@ -30,6 +30,10 @@ pub struct Engine {
     /// Slots with something to send; audio goes first.
     pub(crate) waiting_audio: Vec<usize>,
     pub(crate) waiting_video: Vec<usize>,
+    /// Video slots that wait for their subscriber's path, in the order of their next turn.
+    pub(crate) paced: VecDeque<usize>,
+    /// When they, or a probe, are looked at.
+    pub(crate) pace_wake: Option<Time>,
     /// The earliest thing `tick` has to do.
     pub(crate) wake: Option<Time>,
     pub(crate) levels_at: Option<Time>,
@@ -55,6 +59,8 @@ impl Engine {
             next_stream_key: 1,
             waiting_audio: Vec::new(),
             waiting_video: Vec::new(),
+            paced: VecDeque::new(),
+            pace_wake: None,
             wake: None,
             levels_at: None,
             past: Counters::default(),
@@ -67,7 +73,7 @@ impl Engine {
 
     /// When `flush` (or `tick`) should be called at the latest; asked after each batch.
     pub fn next_deadline(&self) -> Option<Time> {
-        self.wake
+        self.wake.into_iter().chain(self.pace_wake).min()
     }
 
     /// Does what is due, then assembles what waits into `out`. True: more waits; send and clear the transmits and
@@ -77,19 +83,30 @@ impl Engine {
         if self.wake.is_some_and(|at| at <= now) {
             self.tick(now, out);
         }
+        if self.pace_wake.is_some_and(|at| at <= now) {
+            self.pace(now, out);
+        }
         while let Some(at) = self.waiting_audio.last().or_else(|| self.waiting_video.last()).copied() {
             if out.waiting_bytes() >= FLUSH_BYTES {
                 return true;
             }
-            let more = match self.slots.get_mut(at) {
+            let turn = match self.slots.get_mut(at) {
                 Some(slot) => match self.transports.get_mut(slot.transport) {
                     Some(peer) => assemble::send_slot(slot, peer, &self.tracks, &mut self.plan, now, out),
-                    None => false,
+                    None => Turn::Done,
                 },
-                None => false,
+                None => Turn::Done,
             };
-            if !more && self.waiting_audio.pop().is_none() {
+            if turn == Turn::More {
+                continue;
+            }
+            if self.waiting_audio.pop().is_none() {
                 self.waiting_video.pop();
+            }
+            match turn {
+                Turn::Wait { until, had_turn } => self.put_off(at, until, had_turn),
+                Turn::Drained => self.release(at, now),
+                Turn::Done | Turn::More => {}
             }
         }
         false
@@ -109,7 +126,7 @@ impl Engine {
         out.routes.extend(change.forgotten.into_iter().map(|path| Route::AddressForgotten { path, transport }));
         out.routes.extend(change.dropped_ufrag.map(|ufrag| Route::UfragRemoved { ufrag }));
         if change.moved {
-            peer.proof_from = peer.sent_packets.next_number();
+            peer.proof_from = peer.rate.history.next_number();
             for slot in &peer.slots {
                 if let Some(slot) = self.slots.get_mut(*slot) {
                     slot.proof_from = slot.timeline.next_seq();
@@ -118,6 +135,9 @@ impl Engine {
         }
         if let Some(deadline) = peer.ice.deadline() {
             self.wake_at(deadline);
+        }
+        if change.moved {
+            self.restart_rate(index, now);
         }
         if let Some(state) = change.state {
             out.events.push(Event::Ice { transport, state });
@@ -140,8 +160,12 @@ impl Engine {
                 sources.extend(slot.source.filter(|_| open).map(|track_at| (track_at, slot.wanted_layer)));
             }
         }
+        let has_opened = !sources.is_empty();
         for (track_at, wanted) in sources {
             self.want_keyframe_of(track_at, wanted, now);
+        }
+        if has_opened {
+            self.restart_rate(index, now);
         }
     }
 
@@ -172,6 +196,13 @@ impl Engine {
             peer.ice.set_closed();
             out.events.push(Event::Ice { transport, state: IceState::Closed });
             self.open_slots(index, now);
+        }
+    }
+
+    /// Datagrams of a [`crate::Transmit`] that never left: feedback must not call them lost.
+    pub fn not_sent(&mut self, transport: TransportId, first_number: u64, count: u64) {
+        if let Some(peer) = self.transports.by_id_mut(transport) {
+            peer.rate.history.mark_unsent(first_number, count);
         }
     }
 

@@ -136,7 +136,8 @@ fn inbound_of(stream_key: u64, meta: &PacketMeta, now: Time) -> Inbound {
 }
 
 fn offer(slot: &mut Slot, track: &Track, track_at: usize, media: &MediaIn<'_>, inbound: &Inbound) -> Outcome {
-    if !slot.open || slot.is_paused() || (media.meta.is_recovered && !slot.unpacks_red()) {
+    let unwanted = slot.held || slot.is_paused() || (media.meta.is_recovered && !slot.unpacks_red());
+    if !slot.open || unwanted {
         return Outcome::Ignored;
     }
     let layer = media.binding.layer;
@@ -151,6 +152,9 @@ fn offer(slot: &mut Slot, track: &Track, track_at: usize, media: &MediaIn<'_>, i
     let attached = slot.timeline.stream_key() == Some(inbound.stream_key);
     if attached && !slot.timeline.is_break(inbound.stream_key, inbound.ext_seq) {
         let decodable = slot.codec_map.get(usize::from(media.meta.codec)).is_some_and(Option::is_some);
+        if media.meta.starts_keyframe {
+            slot.keyframe_at = Some(inbound.now);
+        }
         let placed = match media.swallow || !decodable {
             true => slot.timeline.swallow(inbound, false).map(|placed| (placed, media.swallow)),
             false => place(slot, media.codec, &media.meta, inbound),
@@ -176,6 +180,7 @@ fn offer(slot: &mut Slot, track: &Track, track_at: usize, media: &MediaIn<'_>, i
     let placed = slot.timeline.attach(inbound, aligned_ts(&slot.timeline, track, layer, inbound));
     slot.temporal.restart();
     slot.report_due = true;
+    slot.keyframe_at = Some(inbound.now);
     if !slot.enqueue(placed, origin, inbound.now) {
         return Outcome::Ignored;
     }

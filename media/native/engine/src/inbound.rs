@@ -101,7 +101,7 @@ impl Engine {
             Refusal::Unauthenticated => DropReason::Unauthenticated,
             Refusal::NoRoom => DropReason::Bound,
         })?;
-        out.commit_one(path, len, false);
+        out.commit_one(path, len, false, None);
         if let Some(path) = change.learned {
             self.take_from_others(index, path);
         }

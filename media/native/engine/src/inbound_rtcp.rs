@@ -47,17 +47,25 @@ impl Engine {
             Packet::SenderReport { info, reports } => {
                 self.sender_report(index, &info, now, out);
                 reports.for_each(|block| self.report_block(index, &block, from_selected, now));
+                self.after_rate(index, now, out);
             }
             Packet::ReceiverReport { reports, .. } => {
                 reports.for_each(|block| self.report_block(index, &block, from_selected, now));
+                self.after_rate(index, now, out);
             }
             Packet::Nack { media_ssrc, lost, .. } => self.nack(index, media_ssrc, lost, now),
             Packet::Pli { media_ssrc, .. } => self.keyframe_request(index, media_ssrc, now),
             Packet::Fir { requests, .. } => {
                 requests.for_each(|(ssrc, _)| self.keyframe_request(index, ssrc, now));
             }
-            Packet::TransportCc(feedback) => self.transport_feedback(index, &feedback, from_selected),
-            Packet::Remb { .. } | Packet::Sdes(_) | Packet::Bye(_) | Packet::Unknown { .. } => {}
+            Packet::TransportCc(feedback) => self.transport_feedback(index, &feedback, from_selected, now, out),
+            Packet::Remb { bps, .. } => {
+                if let Some(peer) = self.transports.get_mut(index) {
+                    peer.rate.on_remb(bps, now);
+                    self.after_rate(index, now, out);
+                }
+            }
+            Packet::Sdes(_) | Packet::Bye(_) | Packet::Unknown { .. } => {}
         }
     }
 
@@ -90,6 +98,9 @@ impl Engine {
         let Some(at) = slot_by_ssrc(&self.slots, &peer.slots, block.ssrc) else { return };
         let Some(slot) = self.slots.get_mut(at) else { return };
         slot.fraction_lost = f64::from(block.fraction_lost) / 256.0;
+        let packets = slot.newly_reported(block.highest_seq);
+        peer.rate.over_stream = peer.sends_over_stream();
+        peer.rate.on_report(slot.fraction_lost, packets, now);
         if let Some(sample_us) = slot.round_trip_us(block.last_sr, block.delay_since_last_sr, now) {
             peer.measure_rtt(sample_us);
         }
@@ -124,15 +135,22 @@ impl Engine {
         self.want_keyframes(track_at, 1 << layer.min(63), now);
     }
 
-    fn transport_feedback(&mut self, index: usize, feedback: &TransportCc<'_>, from_selected: bool) {
+    fn transport_feedback(
+        &mut self,
+        index: usize,
+        feedback: &TransportCc<'_>,
+        from_selected: bool,
+        now: Time,
+        out: &mut Outputs,
+    ) {
         let Some(peer) = self.transports.get_mut(index) else { return };
-        peer.fates.clear();
-        peer.sent_packets.acknowledge(feedback, &mut peer.fates);
-        peer.delivery.on_feedback(&peer.fates);
+        peer.rate.over_stream = peer.sends_over_stream();
+        peer.rate.on_feedback(feedback, peer.rtt_us, now);
         let proven = |number: u64| number >= peer.proof_from;
-        let acknowledged = peer.fates.iter().any(|fate| fate.arrival_us.is_some() && proven(fate.ext_seq));
+        let acknowledged = peer.rate.fates.iter().any(|fate| fate.arrival_us.is_some() && proven(fate.ext_seq));
         if from_selected && acknowledged {
             peer.ice.acknowledge();
         }
+        self.after_rate(index, now, out);
     }
 }

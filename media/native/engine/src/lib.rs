@@ -23,6 +23,7 @@
 
 mod arena;
 mod assemble;
+mod bwe;
 mod cache;
 pub mod command;
 pub mod config;
@@ -40,6 +41,9 @@ mod inbound_rtcp;
 mod layers;
 mod nack;
 pub mod output;
+mod pace;
+mod pacer;
+mod rate;
 mod red;
 mod rewrite;
 mod slot;

@@ -64,6 +64,8 @@ pub struct Transmit {
     pub arrival: Option<Time>,
     /// Forwarded media packets in it: the weight of this send in the delay histogram.
     pub media_packets: u32,
+    /// Whose transport-wide numbers it carries, one per segment from the given one on: to be told if it is not sent.
+    pub numbers: Option<(TransportId, u64)>,
     /// First to go when a stream's reader is slow.
     pub is_video: bool,
     start: usize,
@@ -77,6 +79,7 @@ pub(crate) struct Run {
     pub(crate) segments: usize,
     pub(crate) arrival: Option<Time>,
     pub(crate) media_packets: u32,
+    pub(crate) numbers: Option<(TransportId, u64)>,
     pub(crate) is_video: bool,
 }
 
@@ -170,20 +173,22 @@ impl Outputs {
 
     /// The first `len` bytes of the space are one send.
     pub(crate) fn commit(&mut self, run: Run, len: usize) {
-        let Run { path, segment_bytes, segments, arrival, media_packets, is_video } = run;
+        let Run { path, segment_bytes, segments, arrival, media_packets, is_video, numbers } = run;
         let start = self.used;
-        self.transmits.push(Transmit { path, segment_bytes, segments, arrival, media_packets, is_video, start, len });
+        let transmit =
+            Transmit { path, segment_bytes, segments, arrival, media_packets, is_video, numbers, start, len };
+        self.transmits.push(transmit);
         self.used += len;
     }
 
     /// One datagram that is not media.
     pub(crate) fn send_one(&mut self, path: Path, bytes: &[u8]) {
         self.space(bytes.len())[..bytes.len()].copy_from_slice(bytes);
-        self.commit_one(path, bytes.len(), false);
+        self.commit_one(path, bytes.len(), false, None);
     }
 
-    pub(crate) fn commit_one(&mut self, path: Path, len: usize, is_video: bool) {
-        let run = Run { path, segment_bytes: len, segments: 1, arrival: None, media_packets: 0, is_video };
+    pub(crate) fn commit_one(&mut self, path: Path, len: usize, is_video: bool, numbers: Option<(TransportId, u64)>) {
+        let run = Run { path, segment_bytes: len, segments: 1, arrival: None, media_packets: 0, is_video, numbers };
         self.commit(run, len);
     }
 

@@ -95,6 +95,11 @@ impl Timeline {
         self.next_seq
     }
 
+    /// Of the newest packet.
+    pub(crate) fn last_ts(&self) -> u32 {
+        self.last_ts
+    }
+
     pub(crate) fn stream_key(&self) -> Option<u64> {
         self.source.as_ref().map(|source| source.stream_key)
     }

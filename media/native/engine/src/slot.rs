@@ -20,6 +20,12 @@ const RESEND_DEFAULT_MS: u64 = 40;
 /// Ciphertext kept for a peer without RTX.
 const MAX_KEPT: usize = 128;
 const MAX_QUEUED: usize = 2_048;
+/// Video that waited longer in the queue is let go: the sender is far above what the path carries.
+const PATIENCE_MS: u32 = 500;
+/// Within what the publisher's cache holds (`cache_ms`).
+const PATIENCE_KEYFRAME_MS: u32 = 900;
+/// For so long after a keyframe its backlog may still be draining.
+const KEYFRAME_DRAINS_MS: u64 = 3_000;
 
 /// How a codec of the publisher leaves towards this subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +105,13 @@ const NOTHING: Sent = Sent {
     resent: false,
 };
 
+impl Sent {
+    /// What stands for a packet of padding alone.
+    pub(crate) fn padding(rtp_ts: u32) -> Sent {
+        Sent { rtp_ts, empty: true, ..NOTHING }
+    }
+}
+
 /// Where a packet to be queued comes from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin {
@@ -139,6 +152,12 @@ pub(crate) struct Slot {
     pub(crate) fraction_lost: f64,
     /// Outgoing number from which feedback proves the newest address.
     pub(crate) proof_from: u64,
+    /// Newest number a receiver report told of.
+    reported: Option<u32>,
+    /// When the newest keyframe was queued.
+    pub(crate) keyframe_at: Option<Time>,
+    /// Queued packets grew too old and were let go: nothing is queued until the path has emptied.
+    pub(crate) held: bool,
 }
 
 impl Slot {
@@ -171,6 +190,9 @@ impl Slot {
             report_due: false,
             fraction_lost: 0.0,
             proof_from: 0,
+            reported: None,
+            keyframe_at: None,
+            held: false,
         }
     }
 
@@ -195,6 +217,28 @@ impl Slot {
         self.timeline.rewind(self.sent_end);
         self.timeline.detach();
         dropped
+    }
+
+    /// Waits for its subscriber's path longer than a picture is worth. After a keyframe, which is large, patience is
+    /// longer: letting go of it would only cause the next one.
+    pub(crate) fn is_stale(&self, now: Time) -> bool {
+        let Some(oldest) = self.queue.front().and_then(|ext_seq| self.sent(*ext_seq)) else { return false };
+        let waited_ms = ((now.0 / 1_000) as u32).wrapping_sub(oldest.queued_ms);
+        let is_new = self.keyframe_at.is_some_and(|at| now.since_ms(at) < KEYFRAME_DRAINS_MS);
+        waited_ms > if is_new { PATIENCE_KEYFRAME_MS } else { PATIENCE_MS }
+    }
+
+    /// Lets go of what waits until the path has emptied. Answers how many packets.
+    pub(crate) fn hold(&mut self) -> usize {
+        self.held = true;
+        self.resend.clear();
+        self.drop_queue()
+    }
+
+    /// Packets a report speaks of for the first time.
+    pub(crate) fn newly_reported(&mut self, highest_seq: u32) -> u64 {
+        let before = self.reported.replace(highest_seq).unwrap_or(highest_seq);
+        u64::from(highest_seq.saturating_sub(before)).min(MAX_SENT as u64)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -255,7 +299,7 @@ impl Slot {
 
     /// A NACK: queues the repeat unless one is under way. True: something was queued.
     pub(crate) fn ask_resend(&mut self, ext_seq: u64, now: Time, rtt_us: Option<u64>) -> bool {
-        if self.ring.is_empty() || ext_seq >= self.sent_end || self.resend.len() >= MAX_QUEUED {
+        if self.held || self.ring.is_empty() || ext_seq >= self.sent_end || self.resend.len() >= MAX_QUEUED {
             return false;
         }
         let at = ext_seq as usize & (self.ring.len() - 1);
@@ -270,6 +314,15 @@ impl Slot {
         sent.resent_ms = now_ms;
         self.resend.push_back(ext_seq);
         true
+    }
+
+    /// Padding for probes can go by its RTX stream.
+    pub(crate) fn can_pad(&self) -> bool {
+        self.open && !self.is_audio() && self.spec.rtx_ssrc.is_some() && self.rtx_payload_type().is_some()
+    }
+
+    pub(crate) fn rtx_payload_type(&self) -> Option<u8> {
+        self.spec.codecs.iter().find_map(|codec| codec.rtx_payload_type)
     }
 
     /// Peers without RTX get repeats as the identical ciphertext.

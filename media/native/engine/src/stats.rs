@@ -77,6 +77,7 @@ pub struct TransportStats {
     pub expected_in: u64,
     pub missing_in: u64,
     pub dropped: DropCounts,
+    pub dropped_out: u64,
     pub rtt_ms: Option<f64>,
     pub fraction_lost_out: f64,
     pub jitter_in_ms: f64,

@@ -2,8 +2,9 @@
 
 use crate::command::{ExtensionIds, TransportId};
 use crate::dtls_flight::Flight;
-use crate::feedback::{Acknowledged, ArrivalRecorder, Delivery, SentPackets};
+use crate::feedback::ArrivalRecorder;
 use crate::ice::Agent;
+use crate::rate::Rate;
 use crate::stats::DropCounts;
 use crate::time::Time;
 use holdspace_wire::srtp::{Inbound, Outbound, Profile};
@@ -43,6 +44,8 @@ pub(crate) struct Counters {
     pub(crate) recovered_in: u64,
     pub(crate) lost_in: u64,
     pub(crate) repeat_refused: u64,
+    /// Packets of slots that were let go before they were sent: too old, or no longer in the cache.
+    pub(crate) dropped_out: u64,
     pub(crate) dropped: DropCounts,
 }
 
@@ -60,6 +63,7 @@ impl Counters {
         self.recovered_in += other.recovered_in;
         self.lost_in += other.lost_in;
         self.repeat_refused += other.repeat_refused;
+        self.dropped_out += other.dropped_out;
         self.dropped.add(&other.dropped);
     }
 }
@@ -86,11 +90,9 @@ pub(crate) struct Transport {
     /// Every outgoing SSRC ever used here; none is used twice.
     pub(crate) used_ssrcs: Vec<u32>,
     pub(crate) arrivals: ArrivalRecorder,
-    pub(crate) sent_packets: SentPackets,
+    pub(crate) rate: Rate,
     /// First transport-wide number sent to the newest address.
     pub(crate) proof_from: u64,
-    pub(crate) fates: Vec<Acknowledged>,
-    pub(crate) delivery: Delivery,
     pub(crate) rtt_us: Option<u64>,
     pub(crate) report_at: Option<Time>,
     pub(crate) cap: RateCap,
@@ -111,10 +113,8 @@ impl Transport {
             slots: Vec::new(),
             used_ssrcs: Vec::new(),
             arrivals: ArrivalRecorder::default(),
-            sent_packets: SentPackets::new(),
+            rate: Rate::new(),
             proof_from: 0,
-            fates: Vec::new(),
-            delivery: Delivery::default(),
             rtt_us: None,
             report_at: None,
             cap: RateCap::default(),
@@ -124,6 +124,10 @@ impl Transport {
 
     pub(crate) fn can_send_media(&self) -> bool {
         self.keys.is_some() && self.ice.may_send_media()
+    }
+
+    pub(crate) fn sends_over_stream(&self) -> bool {
+        self.ice.send_path().is_some_and(|path| path.is_stream())
     }
 
     pub(crate) fn binding(&self, ssrc: u32) -> Option<Binding> {

@@ -73,6 +73,7 @@ fn transport_stats(py: Python<'_>, stats: &TransportStats) -> PyResult<Object> {
         dropped.set_item(reason, count)?;
     }
     dict.set_item("dropped", dropped)?;
+    dict.set_item("dropped_out", stats.dropped_out)?;
     dict.set_item("rtt_ms", stats.rtt_ms)?;
     dict.set_item("fraction_lost_out", stats.fraction_lost_out)?;
     dict.set_item("jitter_in_ms", stats.jitter_in_ms)?;

@@ -10,7 +10,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use holdspace_engine::{Command, EngineConfig, Local, Outputs, Path, TapId, Time};
+use holdspace_engine::{Command, EngineConfig, Local, Outputs, Path, TapId, Time, TransportId};
 use holdspace_journal::JournalSink;
 
 use super::command::ThreadCommand;
@@ -314,7 +314,7 @@ impl Worker {
             room.touched = false;
             let outputs = &mut self.outputs;
             let more = guarded(|| room.engine.flush(now(), outputs))?;
-            self.send_transmits();
+            self.send_transmits(room_id)?;
             let Some(room) = self.rooms.get_mut(&room_id) else {
                 return Ok(());
             };
@@ -336,7 +336,8 @@ impl Worker {
         }
     }
 
-    fn send_transmits(&mut self) {
+    fn send_transmits(&mut self, room_id: u64) -> Result<(), String> {
+        let mut not_sent: Vec<(TransportId, u64, u64)> = Vec::new();
         for (transmit, bytes) in self.outputs.transmits() {
             if transmit.path.is_stream() {
                 let socket = transmit.path.local.socket;
@@ -348,7 +349,12 @@ impl Worker {
             };
             let from = outbox.socket.is_wildcard().then_some(transmit.path.local.ip);
             let route = Route { to: transmit.path.remote, from: from.filter(|ip| !ip.is_unspecified()) };
+            let unsent_before = outbox.counts.unsent;
             let calls = outbox.send(route, bytes, transmit.segment_bytes);
+            let unsent = outbox.counts.unsent - unsent_before;
+            if let Some((transport, first)) = transmit.numbers.filter(|_| unsent > 0) {
+                not_sent.push((transport, first + (transmit.segments as u64).saturating_sub(unsent), unsent));
+            }
             if transmit.media_packets > 0 {
                 self.counts.sends += u64::from(calls);
             }
@@ -357,6 +363,11 @@ impl Worker {
             }
         }
         self.outputs.clear_transmits();
+        let Some(room) = self.rooms.get_mut(&room_id) else { return Ok(()) };
+        for (transport, first, count) in not_sent {
+            guarded(|| room.engine.not_sent(transport, first, count))?;
+        }
+        Ok(())
     }
 
     fn queue_deadline(&mut self, room_id: u64) {

@@ -7,7 +7,7 @@ import { ProblemError, post } from '../api.js';
 import { setServerNow } from '../time.js';
 import { chooseDevice, chosenDevices, causeOf, openDevices, openOne, openScreen } from './devices.js';
 import { Peer } from './peer.js';
-import { RefusedError, Signaling } from './protocol.js';
+import { RefusedError, Signaling, onNetworkChange } from './protocol.js';
 import { freshState, reduce } from './state.js';
 
 /** @typedef {import('./state.js').RoomState} RoomState */
@@ -17,6 +17,7 @@ import { freshState, reduce } from './state.js';
 /** @typedef {import('./devices.js').DeviceKind} DeviceKind */
 /** @typedef {import('./peer.js').Tracks} Tracks */
 
+const NETWORK_SETTLES_MS = 50;
 /** As often as the server measures the line (media/quality.py). */
 const PLAYBACK_MS = 5000;
 /** The most one report may say (signaling/PROTOCOL.md). */
@@ -67,11 +68,10 @@ export class Call {
         this.onRefused(refusal, this._refusalExtra);
       },
     });
-    // An offer that waits names the addresses of a network that is gone.
-    this._onNetwork = () => {
-      if (this._prepared) this._prepare();
-    };
-    window.addEventListener('online', this._onNetwork);
+    this._listening = new AbortController();
+    window.addEventListener('online', () => this._networkChanged(), { signal: this._listening.signal });
+    onNetworkChange(() => this._networkChanged(), this._listening.signal);
+    this._networkTimer = 0;
     /** A picture was switched off or on since the last look: what stood still then did not freeze. */
     this._picturesChanged = false;
     this._looking = window.setInterval(() => void this._lookForFreezes(), PLAYBACK_MS);
@@ -89,7 +89,8 @@ export class Call {
 
   leave() {
     this.retire();
-    window.removeEventListener('online', this._onNetwork);
+    this._listening.abort();
+    window.clearTimeout(this._networkTimer);
     this.signaling.leave();
     this._closePeer();
     for (const kind of KINDS) this._drop(kind);
@@ -213,6 +214,19 @@ export class Call {
     if (mid) this.signaling.send({ type: 'mute', mid, muted: !(device.on && device.ready) });
   }
 
+  /** Sound alone, for a weak line or a tired day: no pictures come and the own camera is off. */
+  async toggleSoundOnly() {
+    const soundOnly = !this.state.soundOnly;
+    this._news({ type: 'soundOnly', soundOnly });
+    if (soundOnly && this.state.camera.on) await this.toggle('camera');
+    await this._peer?.receivePictures(!soundOnly);
+  }
+
+  /** The practitioner has switched it off; the person may switch it on again. */
+  noteMuted() {
+    if (this.state.microphone.on) void this.toggle('microphone');
+  }
+
   // ---------------------------------------------------------------- screen
 
   async toggleScreen() {
@@ -279,7 +293,7 @@ export class Call {
         this._picturesChanged = true;
         break;
       case 'slots_needed':
-        this._peer?.needSlots(message.audio, message.video);
+        this._peer?.needSlots(message.audio, this.state.soundOnly ? 0 : message.video);
         break;
       case 'encodings':
         this._peer?.setEncodings(message.mid, message.rids);
@@ -315,6 +329,17 @@ export class Call {
       if (this.state.media === 'disconnected') this._peer.restart();
       for (const kind of KINDS) this._tellMuted(kind);
     }
+  }
+
+  /** The browser says so several times for one change. */
+  _networkChanged() {
+    if (!navigator.onLine) return;
+    window.clearTimeout(this._networkTimer);
+    this._networkTimer = window.setTimeout(() => {
+      this._peer?.networkChanged();
+      // An offer that waits names the addresses of a network that is gone.
+      if (this._prepared) this._prepare();
+    }, NETWORK_SETTLES_MS);
   }
 
   // ---------------------------------------------------------------- the peer
@@ -384,6 +409,7 @@ export class Call {
     await peer.answered(revision, sdp);
     if (peer !== this._peer) return;
     if (revision === 1 && this._screen) await peer.shareScreen(this._screen);
+    if (revision === 1 && this.state.soundOnly) await peer.receivePictures(false);
     // The server takes a new section for audible and visible; it must know what is switched off.
     if (revision === 1) for (const kind of KINDS) if (!(this.state[kind].on && this.state[kind].ready)) this._tellMuted(kind);
     this.onChange(this.state, { type: 'media', media: this.state.media });

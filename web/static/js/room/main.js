@@ -3,14 +3,19 @@
 // Decides nothing about who may do what: the snapshot's `can` says, and the server checks again.
 
 import { newKey, post, ProblemError } from '../api.js';
-import { byId, element, showError, toastNext } from '../page.js';
+import { byId, element, showError, toast, toastNext } from '../page.js';
 import { everySecond, serverNow } from '../time.js';
 import { Call } from './call.js';
+import { Chat } from './chat.js';
 import { canShareScreen, chooseDevice, chosenDevices, listDevices, onDevicesChanged, playThrough } from './devices.js';
 import { startKeys } from './keys.js';
+import { Layouts } from './layouts.js';
+import { Panels, showCount } from './panels.js';
+import { People } from './people.js';
 import { endingPage, endingWords } from './endings.js';
+import { Report, ReportsHeard } from './report.js';
 import { startFading, startFullScreen, startMenu, startMovingSelf } from './surface.js';
-import { RoomView, say } from './view.js';
+import { RoomView, callName, say } from './view.js';
 
 /** @typedef {import('./state.js').RoomState} RoomState */
 /** @typedef {import('./devices.js').DeviceKind} DeviceKind */
@@ -35,7 +40,19 @@ class Room {
     this._view = new RoomView();
     this._gone = false;
     this._drawing = 0;
-    call.onChange = () => this._drawSoon();
+    this._panels = new Panels({ chat: () => this._chat.seen(), people: () => {} });
+    this._report = new Report(() => this._leave());
+    this._reports = new ReportsHeard();
+    this._people = new People(call.sessionId);
+    this._layouts = root.dataset.mode === 'chat' ? null : new Layouts();
+    if (this._layouts) this._layouts.onChange = () => this.draw();
+    this._chat = new Chat(call.sessionId, {
+      isSeen: () => this._panels.open === 'chat', onUnread: (count) => showCount('chat-count', count) });
+    call.onChange = (_state, news) => {
+      if (news.type === 'heard') this._heard(news.message);
+      this._drawSoon();
+    };
+    if (call.state.me) void this._chat.connected(call.state.me);
     call.onRefused = (refusal, extra) => {
       if (refusal.code === 'consent_required' && typeof extra.page === 'string' && extra.page.startsWith('/')) this._go(extra.page);
     };
@@ -50,6 +67,7 @@ class Room {
     startFullScreen();
     everySecond((now) => {
       this._view.tick(this._call.state, now);
+      this._layouts?.apply(this._call.state, now);
       call.tellView(this._view.shownHeights());
     });
     window.addEventListener('pagehide', () => call.leave());
@@ -68,10 +86,24 @@ class Room {
     }, 0);
   }
 
+  /** What the session's people share beside media. @param {import('./protocol.js').ServerMessage} message */
+  _heard(message) {
+    if (message.type === 'welcome') void this._chat.connected(message.person);
+    else if (message.type === 'news') {
+      for (const part of [this._chat, this._report, this._reports]) part.heard(message.topic, message.body);
+      if (message.topic === 'muted') this._call.noteMuted();
+      if (message.topic === 'muted') toast(`${this._practitioner()} has switched your microphone off. You can switch it on again.`);
+    }
+  }
+
   draw() {
     const { state } = this._call;
     this._view.showSelf(this._call.devices.camera);
     this._view.draw(state, this._call.tracks());
+    this._layouts?.apply(state, serverNow());
+    this._people.draw(state);
+    // The permission was taken back: the server has ended it already.
+    if (state.sharing && state.snapshot && !state.snapshot.can.share_screen) void this._call.toggleScreen();
     this._view.tick(state, serverNow());
     if (state.ending) this._end(state);
     else if (state.place === 'waiting' && state.line === 'open') this._go(`/sessions/${this._call.sessionId}/waiting-room`);
@@ -109,6 +141,10 @@ class Room {
     location.assign(url);
   }
 
+  _practitioner() {
+    return callName(this._call.state.snapshot?.practitioner.name || 'The practitioner');
+  }
+
   // ---------------------------------------------------------------- devices
 
   _wireDevices() {
@@ -120,10 +156,7 @@ class Room {
     const share = byId('share');
     share.dataset.possible = String(canShareScreen());
     once(share, () => this._call.toggleScreen());
-    byId('menu-share').addEventListener('click', () => share.click());
-    byId('more').addEventListener('click', () => {
-      byId('menu-share').hidden = share.hidden;
-    });
+    document.getElementById('menu-sound-only')?.addEventListener('click', () => void this._call.toggleSoundOnly());
     byId('notice-retry').addEventListener('click', () => void this._call.openDevices());
     byId('menu-devices').addEventListener('click', () => void this._showDevices());
     onDevicesChanged(() => void this._fillDevices());
@@ -157,18 +190,18 @@ class Room {
 
   _wireSession() {
     const api = `/api/appointments/${this._call.sessionId}`;
-    const home = this._root.dataset.home || '/';
-    const leave = () => {
-      toastNext('You have left the session. You can come back until it ends.');
-      this._go(home);
-    };
-    byId('leave').addEventListener('click', leave);
-    document.getElementById('menu-leave')?.addEventListener('click', leave);
+    byId('leave').addEventListener('click', () => this._leave());
+    document.getElementById('menu-leave')?.addEventListener('click', () => this._leave());
     byId('over-here').addEventListener('click', () => location.reload());
     const start = document.getElementById('start');
     if (start) once(start, () => tryTo('lobby-error', () => post(`${api}/start`)));
     this._wireEnd(api);
     this._wireRecording(api);
+  }
+
+  _leave() {
+    toastNext('You have left the session. You can come back until it ends.');
+    this._go(this._root.dataset.home || '/');
   }
 
   /** @param {string} api */

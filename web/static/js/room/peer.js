@@ -20,10 +20,11 @@ import { cameraEncodings, encodingsFor } from './encodings.js';
  * @property {() => void} onFailed a restart did not help: somebody has to make a new Peer
  */
 
-/** Silence this long starts an ICE restart; the server gives up after 8 s. */
-const RESTART_AFTER_MS = 2000;
-/** Restarts without success before the connection is made anew. */
-const MAX_RESTARTS = 4;
+/** ICE says "disconnected" after some 5 s of silence; it often mends itself within this. */
+const RESTART_AFTER_MS = 500;
+/** Pauses between restarts that did not help, short at first: a browser may learn of its new address 2 s after the
+ * change. After the last the connection is made anew. */
+const RESTART_AGAIN_MS = [700, 700, 700, 700, 1500, 3000, 4000, 4000];
 
 /** VP8 first: everybody decodes it, and the server answers it unless set otherwise. @param {RTCRtpTransceiver} transceiver */
 function preferVp8(transceiver) {
@@ -55,6 +56,8 @@ export class Peer {
     this._wantsRestart = false;
     this._restarts = 0;
     this._restartTimer = 0;
+    /** What came in on each candidate pair, as last counted. @type {Map<string, number>} */
+    this._heard = new Map();
     this._closed = false;
     /** Freezes of pictures up to the last look. */
     this._frozen = { freezes: 0, frozenMs: 0 };
@@ -226,6 +229,14 @@ export class Peer {
     if (added) void this.offer();
   }
 
+  /** Pictures of others, or none of them: sections that wait inactive cost nothing. @param {boolean} wanted */
+  async receivePictures(wanted) {
+    for (const transceiver of this._receiving()) {
+      if (transceiver.receiver.track.kind === 'video') transceiver.direction = wanted ? 'recvonly' : 'inactive';
+    }
+    await this.offer();
+  }
+
   _receiving() {
     const sending = new Set(this._sending.values());
     return this._pc.getTransceivers().filter((transceiver) => !sending.has(transceiver));
@@ -271,26 +282,46 @@ export class Peer {
     }
   }
 
-  /** New ICE credentials over the same DTLS: what a changed network needs. */
+  /** ICE itself would notice only after seconds. */
+  networkChanged() {
+    this._restarts = 0;
+    void this._hears();
+    this.restart();
+  }
+
+  /** New ICE credentials over the same DTLS: what a changed network needs. Again until something is heard. */
   restart() {
     window.clearTimeout(this._restartTimer);
     this._restartTimer = 0;
     if (this._closed || !this._pc.remoteDescription) return;
+    const pause = RESTART_AGAIN_MS[this._restarts];
+    if (pause === undefined) {
+      this._options.onFailed();
+      return;
+    }
     this._wantsRestart = true;
     if (this._open) {
       // The line to the server is down too: restart once the open offer is answered.
       this._again = true;
     } else {
       this._restarts += 1;
-      if (this._restarts > MAX_RESTARTS) {
-        this._options.onFailed();
-        return;
-      }
       void this.offer();
     }
-    this._restartTimer = window.setTimeout(() => {
-      if (this._pc.connectionState !== 'connected') this.restart();
-    }, 2 * RESTART_AFTER_MS);
+    this._restartTimer = window.setTimeout(async () => {
+      const timer = this._restartTimer;
+      if (await this._hears()) this._restarts = 0;
+      else if (timer === this._restartTimer) this.restart();
+    }, pause);
+  }
+
+  /** Whether anything has come in since the last call: media, or the answer to a check. */
+  async _hears() {
+    const before = this._heard;
+    this._heard = new Map();
+    (await this._pc.getStats()).forEach((/** @type {any} */ entry) => {
+      if (entry.type === 'candidate-pair') this._heard.set(entry.id, entry.bytesReceived + entry.responsesReceived);
+    });
+    return [...this._heard].some(([id, count]) => count > (before.get(id) || 0));
   }
 
   /** What stood still of the pictures we play since the last call. */

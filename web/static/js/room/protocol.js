@@ -5,13 +5,15 @@
 /**
  * @typedef {{id: string, name: string, role: 'practitioner'|'client'|'guest', place: 'waiting'|'admitted',
  *   connected: boolean, media: 'none'|'connecting'|'connected'|'disconnected', since: string}} Person
- * @typedef {{mid: string, person: string|null, source: string|null, muted: boolean}} Slot
+ * @typedef {{mid: string, person: string|null, source: string|null, muted: boolean,
+ *   paused: boolean}} Slot
  * @typedef {{person: string, word: 'good'|'fair'|'poor', mos: number, loss: number, jitter_ms: number,
  *   round_trip_ms: number|null, freezes: number}} Quality
  * @typedef {{offered: boolean, state: 'off'|'recording'|'paused', reason: string|null, my_answer: 'yes'|'no'|null}} Recording
  * @typedef {{state: string, server_now: string, starts_at: string, ends_at: string, started_at: string|null,
  *   practitioner: {id: string, name: string}, people: {id: string, name: string, role: string}[],
- *   recording: Recording, can: {start: boolean, end: boolean, record: boolean, share_screen: boolean}}} Snapshot
+ *   recording: Recording, visitors_may_share: boolean,
+ *   can: {start: boolean, end: boolean, record: boolean, share_screen: boolean, moderate: boolean}}} Snapshot
  *
  * @typedef {{type: 'welcome', version: number, session: string, person: string, role: 'practitioner'|'client'|'guest',
  *   place: 'waiting'|'admitted', resumed: boolean, resume: string, ice_servers: RTCIceServer[], server_now: string,
@@ -27,6 +29,7 @@
  *   | {type: 'offer_needed', n: number}
  *   | {type: 'encodings', n: number, mid: string, rids: string[]}
  *   | {type: 'peer_lost', n: number}
+ *   | {type: 'news', n: number, topic: string, body: any}
  *   | {type: 'speaking', people: string[]}
  *   | ({type: 'quality'} & Quality)
  *   | {type: 'resume_token', n: number, resume: string}
@@ -52,8 +55,8 @@ export const VERSION = 1;
 const PING_MS = 2500;
 /** A socket that has not opened by then is tried again: a lost first packet would cost 3 s and more. */
 const OPEN_MS = 4000;
-/** After the network came back a healthy line answers within this; else a new one is quicker than waiting. */
-const PROBE_MS = 1500;
+/** When something about the network changed a healthy line answers within this; else a new one is quicker. */
+const PROBE_MS = 700;
 const RETRY_MS = [0, 250, 500, 1000, 2000];
 const LATE_RETRY_MS = 5000;
 /** So many quick retries, about a minute; then every 5 s. */
@@ -86,6 +89,15 @@ export function retryDelay(attempt, random) {
  * @property {(refusal: Refusal) => void} onRefused control says no, with its reason; the line is closed
  */
 
+/**
+ * Another network, or another address in it, where the browser says so (Chromium does).
+ * @param {() => void} changed @param {AbortSignal} signal
+ */
+export function onNetworkChange(changed, signal) {
+  const network = /** @type {{connection?: EventTarget}} */ (navigator).connection;
+  network?.addEventListener('change', changed, { signal });
+}
+
 /** Thrown by getToken: trying again would get the same answer. */
 export class RefusedError extends Error {
   /** @param {string} code @param {string} detail */
@@ -110,9 +122,17 @@ export class Signaling {
     this._pingTimer = 0;
     this._silentPings = 0;
     this._lastError = '';
-    this._onReturn = () => this._returnNow();
-    window.addEventListener('online', this._onReturn);
-    document.addEventListener('visibilitychange', this._onReturn);
+    this._wasOffline = false;
+    this._listening = new AbortController();
+    const { signal } = this._listening;
+    window.addEventListener('offline', () => {
+      this._wasOffline = true;
+    }, { signal });
+    window.addEventListener('online', () => this._returnNow(), { signal });
+    onNetworkChange(() => this._returnNow(), signal);
+    document.addEventListener('visibilitychange', () => {
+      if (document.visibilityState === 'visible') this._returnNow();
+    }, { signal });
   }
 
   /** Hand the line over to another listener: the waiting page becomes the room. @param {Partial<SignalingOptions>} options */
@@ -239,8 +259,16 @@ export class Signaling {
 
   /** The network or the person is back: don't wait out the pause. */
   _returnNow() {
-    if (document.visibilityState === 'hidden' || this.line === 'closed') return;
+    if (this.line === 'closed') return;
     const socket = this._socket;
+    const wasOffline = this._wasOffline && navigator.onLine;
+    if (wasOffline) this._wasOffline = false;
+    if (wasOffline && socket) {
+      // A socket rarely outlives its network, and finding out takes longer than coming back on a new one.
+      this._attempt = 0;
+      this._lose(socket, 1006);
+      return;
+    }
     if (this.line === 'open' && socket) {
       this._silentPings = 0;
       this._ping();
@@ -263,8 +291,7 @@ export class Signaling {
   _stop() {
     window.clearTimeout(this._retryTimer);
     window.clearInterval(this._pingTimer);
-    window.removeEventListener('online', this._onReturn);
-    document.removeEventListener('visibilitychange', this._onReturn);
+    this._listening.abort();
     const socket = this._socket;
     this._socket = null;
     this._setLine('closed');

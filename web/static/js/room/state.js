@@ -26,6 +26,7 @@
  * @property {Device} microphone
  * @property {Device} camera
  * @property {boolean} sharing
+ * @property {boolean} soundOnly by the person's own choice: no pictures either way
  * @property {boolean} soundBlocked the browser plays no sound before a click or key
  * @property {Record<string, Quality>} quality each person's connection, by id, as last measured
  * @property {Ending|null} ending the page has nothing more to do
@@ -38,6 +39,7 @@
  *   | {type: 'media', media: MediaLine}
  *   | {type: 'device', kind: 'microphone'|'camera', change: Partial<Device>}
  *   | {type: 'sharing', sharing: boolean}
+ *   | {type: 'soundOnly', soundOnly: boolean}
  *   | {type: 'sound', blocked: boolean}
  *   | {type: 'refused', code: string, detail: string}} News
  */
@@ -47,7 +49,7 @@ export function freshState() {
   return {
     me: '', role: 'client', place: null, line: 'connecting', media: 'none', snapshot: null, people: [], slots: [],
     speaking: [], microphone: { on: true, ready: false, problem: null }, camera: { on: true, ready: false, problem: null },
-    sharing: false, soundBlocked: false, quality: {}, ending: null,
+    sharing: false, soundOnly: false, soundBlocked: false, quality: {}, ending: null,
   };
 }
 
@@ -59,6 +61,7 @@ export function reduce(state, news) {
     case 'media': return { ...state, media: news.media, quality: news.media === 'connected' ? state.quality : {} };
     case 'device': return { ...state, [news.kind]: { ...state[news.kind], ...news.change } };
     case 'sharing': return { ...state, sharing: news.sharing };
+    case 'soundOnly': return { ...state, soundOnly: news.soundOnly };
     case 'sound': return { ...state, soundBlocked: news.blocked };
     case 'refused': return { ...state, ending: { kind: 'refused', code: news.code, detail: news.detail } };
     default: return state;

@@ -11,7 +11,7 @@ const FADE_AFTER_MS = 4000;
 export function startFading() {
   const room = byId('room');
   let timer = 0;
-  const held = () => room.querySelector('.fades:focus-within') !== null || !byId('more-menu').hidden
+  const held = () => room.querySelector('.fades :focus-visible') !== null || !byId('more-menu').hidden
     || document.querySelector('dialog[open]') !== null || !byId('lobby').hidden || !byId('over').hidden;
   const fade = () => {
     if (held()) wake();
@@ -27,7 +27,8 @@ export function startFading() {
   }
   // A button pressed by mouse keeps focus; that must not hold the bars for the rest of the session.
   byId('bar').addEventListener('click', (event) => {
-    if (event.detail > 0 && document.activeElement instanceof HTMLElement) document.activeElement.blur();
+    const focused = document.activeElement;
+    if (event.detail > 0 && focused instanceof HTMLElement && byId('bar').contains(focused)) focused.blur();
   });
   wake();
 }
@@ -50,7 +51,7 @@ export function startMovingSelf() {
     rest();
   });
   self.addEventListener('pointerdown', (start) => {
-    if (start.button !== 0) return;
+    if (start.button !== 0 || self.parentElement !== stage) return;
     self.setPointerCapture(start.pointerId);
     self.classList.add('is-moving');
     const move = (/** @type {PointerEvent} */ event) => {
@@ -91,7 +92,13 @@ export function startMenu() {
       items()[0]?.focus();
     } else if (refocus) button.focus();
   };
-  button.addEventListener('click', () => set(menu.hidden));
+  // What has no room in the bar of a phone is in the menu and presses the bar's own button.
+  const doubles = /** @type {HTMLElement[]} */ ([...menu.querySelectorAll('[data-presses]')]);
+  for (const double of doubles) double.addEventListener('click', () => byId(double.dataset.presses || '').click());
+  button.addEventListener('click', () => {
+    for (const double of doubles) double.hidden = byId(double.dataset.presses || '').hidden;
+    set(menu.hidden);
+  });
   menu.addEventListener('click', () => set(false));
   menu.addEventListener('keydown', (event) => {
     const all = items();

@@ -2,8 +2,7 @@
 // Draws the room: state in, DOM out, nothing else. Elements stand in templates/parts/room_stage.html; tiles of
 // people are made here. No network, no media objects but the streams it is handed.
 
-import { byId, element, icon, showError } from '../page.js';
-import { admitButton } from './admit.js';
+import { byId, element, icon } from '../page.js';
 import { problemWords } from './devices.js';
 import { others, recordingWords, slotOf, statusWords, tellingQuality, timers, waitingPeople } from './state.js';
 
@@ -17,6 +16,8 @@ const QUALITY_MEANS = {
   poor: 'Sound may break up and the picture stand still. A place nearer to the Wi-Fi, or a cable, helps most.',
 };
 
+const PAUSED_WORDS = 'Your connection is slow just now. Sound goes on, and the picture comes back by itself.';
+
 /** @param {Element} place @param {string} words */
 export function say(place, words) {
   if (place.textContent !== words) place.textContent = words;
@@ -29,7 +30,7 @@ export function callName(name) {
 }
 
 /** @param {string} name */
-function initials(name) {
+export function initials(name) {
   const words = name.trim().split(/\s+/).filter((word) => !word.endsWith('.'));
   return (words[0]?.[0] || '') + (words.length > 1 ? words[words.length - 1][0] : '');
 }
@@ -162,7 +163,7 @@ export class RoomView {
     const wanted = new Set();
     let screens = 0;
     for (const person of people) {
-      const has = tracks.get(person.id) || {};
+      const has = state.soundOnly ? withoutPictures(tracks.get(person.id)) : tracks.get(person.id) || {};
       wanted.add(person.id);
       const sound = [has.microphone, has.screen_audio].filter((track) => track !== undefined);
       this._drawPerson(state, person, this._tile(person.id, false), [...(has.camera ? [has.camera] : []), ...sound]);
@@ -170,7 +171,7 @@ export class RoomView {
         screens += 1;
         const key = `${person.id} screen`;
         wanted.add(key);
-        this._drawScreen(person, this._tile(key, true), has.screen);
+        this._drawScreen(state, person, this._tile(key, true), has.screen);
       }
     }
     for (const [key, tile] of this._tiles) {
@@ -200,7 +201,7 @@ export class RoomView {
     tile.setTracks(tracks);
     const camera = slotOf(state, person.id, 'camera');
     const isAway = !person.connected || person.media === 'disconnected';
-    const mayShow = camera !== undefined && !camera.muted && !isAway;
+    const mayShow = camera !== undefined && !camera.muted && !camera.paused && !isAway && !state.soundOnly;
     const hasPicture = mayShow && tile.hasFrames;
     tile.onPicture = () => this._drawPerson(state, person, tile, tracks);
     const muted = slotOf(state, person.id, 'microphone')?.muted === true;
@@ -210,8 +211,8 @@ export class RoomView {
     tile.instead.hidden = hasPicture;
     say(tile.avatar, initials(person.name));
     const name = callName(person.name);
-    say(tile.words, isAway ? `${name} lost the connection and is coming back.`
-      : camera?.muted ? `${name}'s camera is off.` : `Connecting to ${name}`);
+    say(tile.words, state.soundOnly && !isAway ? 'Sound only, as you chose.' : isAway ? `${name} lost the connection and is coming back.`
+      : camera?.muted ? `${name}'s camera is off.` : camera?.paused ? `${name}'s picture is paused.` : `Connecting to ${name}`);
     tile.root.setAttribute('aria-label', `${person.name}'s picture`);
     const tag = muted ? `${name}, microphone off` : name;
     if (tile.nameTag.dataset.tag !== tag) {
@@ -222,10 +223,15 @@ export class RoomView {
     if (tracks.length) this._play(tile.video);
   }
 
-  /** @param {Person} person @param {Tile} tile @param {MediaStreamTrack} track */
-  _drawScreen(person, tile, track) {
+  /** @param {RoomState} state @param {Person} person @param {Tile} tile @param {MediaStreamTrack} track */
+  _drawScreen(state, person, tile, track) {
     tile.setTracks([track]);
-    tile.instead.hidden = true;
+    const isPaused = slotOf(state, person.id, 'screen')?.paused === true;
+    tile.video.hidden = isPaused;
+    tile.instead.hidden = !isPaused;
+    tile.avatar.hidden = true;
+    tile.root.classList.toggle('tile--off', isPaused);
+    say(tile.words, `${callName(person.name)}'s screen is paused.`);
     tile.root.setAttribute('aria-label', `${person.name}'s screen`);
     say(tile.nameTag, `${callName(person.name)}'s screen`);
     this._play(tile.video);
@@ -258,6 +264,8 @@ export class RoomView {
     share.hidden = share.dataset.possible !== 'true' || !(can?.share_screen ?? false);
     share.classList.toggle('ctl--on', state.sharing);
     for (const words of [share.querySelector('span'), byId('menu-share-words')]) if (words) say(words, state.sharing ? 'Stop sharing' : 'Share screen');
+    const soundOnly = document.getElementById('sound-only-words');
+    if (soundOnly) say(soundOnly, state.soundOnly ? 'Pictures again' : 'Sound only');
     const record = document.getElementById('record');
     if (record) {
       const recording = state.snapshot?.recording;
@@ -298,13 +306,16 @@ export class RoomView {
     }
     say(byId('lobby-title'), title);
     say(byId('lobby-lead'), lead);
-    this._drawWaiting(waiting);
+    this._drawWaiting(state, waiting);
   }
 
-  /** @param {Person[]} waiting */
-  _drawWaiting(waiting) {
+  /** @param {RoomState} state @param {Person[]} waiting */
+  _drawWaiting(state, waiting) {
     const list = byId('waiting-list');
-    const key = waiting.map((person) => `${person.id} ${person.name} ${person.connected} ${person.since}`).join('\n');
+    // A guest can be let in before Start too, and comes in with it.
+    const mayLetIn = (/** @type {Person} */ person) => Boolean(state.snapshot?.can.moderate
+      && (person.role === 'guest' || state.snapshot.state === 'in_progress'));
+    const key = waiting.map((person) => `${person.id} ${person.name} ${person.connected} ${person.since} ${mayLetIn(person)}`).join('\n');
     if (list.dataset.key === key) return;
     list.dataset.key = key;
     list.hidden = !waiting.length;
@@ -314,8 +325,7 @@ export class RoomView {
         element('span', { class: 'who__name' }, person.name),
         element('span', { class: 'who__sub num', 'data-waiting-since': person.since },
           person.connected ? '' : 'Lost the connection, coming back')),
-      ...(this.root.dataset.role === 'practitioner' && person.role === 'guest'
-        ? [admitButton(this.root.dataset.session || '', person, (words) => showError(byId('lobby-error'), words))] : []))));
+      ...(mayLetIn(person) ? [act(person, 'admit', 'Admit', 'check')] : []))));
   }
 
   /** @param {number} now */
@@ -337,14 +347,20 @@ export class RoomView {
   }
 }
 
-/** @param {RoomState} state @returns {[string, boolean]} the words, and whether trying the devices again can help */
-function noticeWords(state) {
+/** @param {Tracks} [tracks] @returns {Tracks} */
+function withoutPictures(tracks) {
+  return { microphone: tracks?.microphone, screen_audio: tracks?.screen_audio };
+}
+
+/** The notice. @param {RoomState} state @returns {[string, boolean]} the words, and whether trying the devices again can help */
+export function noticeWords(state) {
   if (state.line === 'lost') return ['The connection is gone. We are getting it back, you needn\'t do anything.', false];
   if (state.media === 'disconnected') return ['Picture and sound have stopped. We are getting them back.', false];
   // Somebody without a camera knows; the own picture says so too.
   const camera = state.camera.problem === 'missing' ? null : state.camera.problem;
   const problem = problemWords(state.microphone.problem, camera);
   if (problem) return [problem, true];
+  if (!state.soundBlocked && state.slots.some((slot) => slot.paused)) return [PAUSED_WORDS, false];
   return [state.soundBlocked ? 'Your browser waits for a click or a key before it plays sound.' : '', false];
 }
 
@@ -356,4 +372,12 @@ export function drawDevice(button, device, icons, word) {
   const use = button.querySelector('use');
   const href = `/static/icons.svg#${icons[isOn ? 0 : 1]}`;
   if (use && use.getAttribute('href') !== href) use.setAttribute('href', href);
+}
+
+/** @param {Person} person @param {string} what @param {string} words @param {string} sign */
+export function act(person, what, words, sign) {
+  const button = element('button', { class: 'btn btn--small', type: 'button', 'data-do': what, 'data-person': person.id, 'data-key': `${what} ${person.id}` },
+    icon(sign, 's'), words, element('span', { class: 'vh' }, ` ${person.name}`));
+  button.addEventListener('refocus', () => button.focus());
+  return button;
 }

@@ -36,6 +36,8 @@ pub struct Sending {
     pub every_ms: u64,
     pub packets_per_frame: usize,
     pub payload_bytes: usize,
+    /// How many times the packets of a delta frame a keyframe has.
+    pub keyframe_factor: usize,
     pub ext_seq: u64,
     pub rtx_seq: u64,
     pub rtp_ts: u32,
@@ -102,6 +104,7 @@ pub struct Browser {
     /// What its receiver reports say of every stream, in 1/256.
     pub says_lost: u8,
     pub undecodable: u64,
+    pub padding_got: u64,
     pub plis_got: Vec<(Time, u32)>,
     pub nacks_got: u64,
     pub rembs: Vec<u64>,
@@ -156,6 +159,7 @@ impl Browser {
             reports: true,
             says_lost: 0,
             undecodable: 0,
+            padding_got: 0,
             plis_got: Vec::new(),
             nacks_got: 0,
             rembs: Vec::new(),
@@ -228,6 +232,7 @@ impl Browser {
             every_ms: if kind == Kind::Video { 33 } else { 20 },
             packets_per_frame: if kind == Kind::Video { 4 } else { 1 },
             payload_bytes: if kind == Kind::Video { 1_100 } else { 80 },
+            keyframe_factor: 1,
             ext_seq: 65_500 + track.0 % 7,
             rtx_seq: 300,
             rtp_ts: 0xffff_0000,
@@ -307,7 +312,8 @@ impl Browser {
         sending.tl0 = sending.tl0.wrapping_add(u8::from(is_base));
         sending.frames += 1;
         sending.keyframes += u64::from(keyframe);
-        let (count, skipped) = (sending.packets_per_frame, usize::from(keyframe && sending.loses_keyframe_start));
+        let count = sending.packets_per_frame * if keyframe { sending.keyframe_factor } else { 1 };
+        let skipped = usize::from(keyframe && sending.loses_keyframe_start);
         let packets = (0..count).map(|part| self.media_packet(at, part, part + 1 == count, keyframe));
         packets.collect::<Vec<_>>().split_off(skipped)
     }
@@ -473,6 +479,10 @@ impl Browser {
         }
         let receiving = self.receiving.values_mut().find(|r| r.rtx_ssrc == Some(header.ssrc));
         let receiving = receiving.expect("an SSRC announced to this browser");
+        if got.payload.is_empty() {
+            self.padding_got += 1; // a probe
+            return;
+        }
         let (original, rest) = rtp::parse_untrusted_rtx(&got.payload).expect("OSN");
         let newest = ExtSeq(receiving.newest.expect("media before its repair"));
         got.ext_seq = newest.nearest(original).0;

@@ -1,7 +1,8 @@
-//! A bad network from a seed: loss, delay, jitter (and so reordering), duplication, each way.
+//! A bad network from a seed: loss, delay, jitter (and so reordering), duplication, each way; and towards a browser a
+//! line of some rate with a queue before it that drops what finds no room.
 
 use holdspace_engine::Time;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Faults {
@@ -13,7 +14,33 @@ pub struct Faults {
     pub jitter_ms: u64,
 }
 
+/// A slow line: what comes faster waits, and is dropped once so much waits.
+#[derive(Debug, Clone, Copy)]
+pub struct Line {
+    pub bps: u64,
+    pub queue_ms: u64,
+    free_at_us: u64,
+}
+
+impl Line {
+    pub fn new(bps: u64, queue_ms: u64) -> Line {
+        Line { bps, queue_ms, free_at_us: 0 }
+    }
+
+    /// When the last bit has left; None: dropped.
+    fn pass(&mut self, now: Time, bytes: usize) -> Option<Time> {
+        let starts = self.free_at_us.max(now.0);
+        if starts - now.0 > self.queue_ms * 1_000 {
+            return None;
+        }
+        self.free_at_us = starts + bytes as u64 * 8_000_000 / self.bps.max(1);
+        Some(Time(self.free_at_us))
+    }
+}
+
 pub struct Link {
+    /// Towards browsers by index; none: as fast as light.
+    pub lines: HashMap<usize, Line>,
     pub up: Faults,
     pub down: Faults,
     state: u64,
@@ -24,7 +51,14 @@ pub struct Link {
 impl Link {
     pub fn new(seed: u64) -> Link {
         let state = seed.wrapping_mul(2).wrapping_add(0x1234_5678_9abc_def1);
-        Link { up: Faults::default(), down: Faults::default(), state, number: 0, flying: BTreeMap::new() }
+        Link {
+            lines: HashMap::new(),
+            up: Faults::default(),
+            down: Faults::default(),
+            state,
+            number: 0,
+            flying: BTreeMap::new(),
+        }
     }
 
     pub fn both(&mut self, faults: Faults) {
@@ -46,8 +80,10 @@ impl Link {
                 continue;
             }
             let delay_ms = faults.delay_ms + self.random(faults.jitter_ms + 1);
+            let line = self.lines.get_mut(&browser).filter(|_| !to_engine);
+            let Some(left) = line.map_or(Some(now), |line| line.pass(now, datagram.len())) else { continue };
             self.number += 1;
-            let at = now.plus_ms(delay_ms).0;
+            let at = left.plus_ms(delay_ms).0;
             self.flying.insert((at, self.number), (browser, to_engine, datagram.clone()));
         }
     }

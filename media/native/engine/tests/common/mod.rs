@@ -3,13 +3,15 @@
 #![allow(dead_code, unreachable_pub, unused_imports)] // each test file uses another part
 
 pub mod browser;
+pub mod call;
 pub mod link;
 
 pub use browser::Browser;
 use browser::{picture_of, Got};
+pub use call::Call;
 use holdspace_engine::*;
 use holdspace_wire::srtp::Profile;
-pub use link::{Faults, Link};
+pub use link::{Faults, Line, Link};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

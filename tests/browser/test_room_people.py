@@ -1,0 +1,87 @@
+"""What the practitioner decides inside the room, as both sides see it: mute, waiting room, sharing; and the layouts."""
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser import journey
+from tests.browser.rooms import Meeting
+
+pytestmark = pytest.mark.timeout(240)
+
+LIVE = "probe.remoteVideos().filter((video) => video.videoWidth > 0 && !video.paused && !video.hidden).length"
+
+
+async def test_practitioner_mutes_sends_out_and_lets_in_again(meeting: Meeting) -> None:
+    mina, amara = meeting.mina.page, meeting.amara.page
+    await journey.press(amara, "#people")
+    row = amara.locator("#people-list li", has_text="Mina Halvorsen")
+    await row.get_by_role("button", name="Mute").click()
+    await expect(mina.locator("#mic")).to_have_class("ctl ctl--off")
+    await expect(mina.locator("#toasts")).to_contain_text("switched your microphone off")
+    await expect(row).to_contain_text("microphone off")
+    await expect(row.get_by_role("button", name="Mute")).to_have_count(0)
+    await journey.press(mina, "#mic")
+    await expect(row).not_to_contain_text("microphone off")
+
+    await row.get_by_role("button", name="To the waiting room").click()
+    await mina.wait_for_url("**/waiting-room")
+    await expect(row).to_contain_text("in the waiting room")
+    await expect(mina.locator("#wait-title")).to_contain_text("is here and will let you in")
+    await row.get_by_role("button", name="Admit").click()
+    await journey.wait_for_picture(meeting.mina)
+    await journey.wait_for_picture(meeting.amara)
+    await expect(mina.locator("#panel-people")).to_be_hidden()
+    await mina.keyboard.press("p")
+    await expect(mina.locator("#people-list li")).to_have_count(2)
+    await expect(mina.locator("#people-list button")).to_have_count(0)
+    assert meeting.mina.errors == meeting.amara.errors == []
+
+
+async def test_client_shares_the_screen_only_while_the_practitioner_allows_it(meeting: Meeting) -> None:
+    mina, amara = meeting.mina.page, meeting.amara.page
+    await mina.mouse.move(300, 300)
+    await expect(mina.locator("#share")).to_be_hidden()
+    await journey.press(amara, "#people")
+    await amara.locator("#may-share").check(force=True)
+    await journey.press(mina, "#share")
+    screen = amara.locator(".picture--screen")
+    await expect(screen).to_be_visible()
+    await expect(amara.locator("#stage")).to_have_attribute("data-layout", "screen")
+    await journey.until(amara, "document.querySelector('.picture--screen video').videoWidth > 640")
+    await amara.locator("#may-share").uncheck(force=True)
+    await expect(screen).to_have_count(0)
+    await expect(mina.locator("#share")).to_be_hidden()
+    await expect(amara.locator("#stage")).to_have_attribute("data-layout", "one")
+    assert meeting.mina.errors == meeting.amara.errors == []
+
+
+async def test_layouts_sound_only_and_keys(meeting: Meeting) -> None:
+    amara = meeting.amara.page
+    stage, room = amara.locator("#stage"), amara.locator("#room")
+    await expect(stage).to_have_attribute("data-layout", "one")
+    for _ in range(2):
+        await amara.keyboard.press("g")
+    await expect(stage).to_have_attribute("data-layout", "grid")
+    await expect(stage.locator("#self")).to_be_visible()
+    await journey.until(amara, "!document.querySelector('#self-video').paused")
+    boxes = [await stage.locator(part).bounding_box() for part in (".picture", "#self")]
+    assert boxes[0] is not None
+    assert boxes[1] is not None
+    assert abs(boxes[0]["width"] - boxes[1]["width"]) < 2
+    for _ in range(2):
+        await amara.keyboard.press("g")
+    await expect(room).not_to_have_class("room--even")
+    await expect(amara.locator("#main > #self")).to_be_visible()
+
+    await amara.keyboard.press("a")
+    await expect(amara.locator(".picture__instead")).to_contain_text("Sound only")
+    await expect(amara.locator("#camera")).to_have_class("ctl ctl--off")
+    await journey.until(amara, f"{LIVE} === 0")
+    before = await amara.evaluate("probe.receivedBytes('video')")
+    await amara.wait_for_timeout(2000)
+    assert await amara.evaluate("probe.receivedBytes('video')") - before < 2_000
+    await amara.keyboard.press("a")
+    await journey.wait_for_picture(meeting.amara)
+    await amara.keyboard.press("Shift+?")
+    await expect(amara.locator("#keys-list")).to_contain_text("Chat")
+    assert meeting.mina.errors == meeting.amara.errors == []

@@ -1,0 +1,83 @@
+"""The pages about money: whole for those they belong to, and closed to everybody else."""
+
+import pytest
+from sqlalchemy import select
+
+from control.models.purchases import Receipt
+from control.money import credits, purchases
+from tests.helpers.practice import Site, World
+from tests.web.conftest import OpenAll
+from tests.web.test_pages import completed, flaws_of
+
+#: path → who may open it.
+PAGES = {
+    "/wallet": "bob charlie",
+    "/wallet/pay/{top_up}": "bob",
+    "/wallet/pay/{package}": "bob",
+    "/wallet/pay/{bought}": "bob",
+    "/receipts/{receipt}": "bob dana",
+}
+
+
+async def receipt_of(world: World, appointment_id: str) -> str:
+    async with world.db.reading() as session:
+        found = await session.scalar(select(Receipt.id).order_by(Receipt.number))
+    assert found is not None, appointment_id
+    return found
+
+
+@pytest.fixture
+async def ids(site: Site) -> dict[str, str]:
+    """A session that was paid and took place, a package of which one is bought, a top-up that is not paid yet."""
+    world = site.world
+    now = world.clock()
+    done = await completed(world, await world.scheduled())
+    await credits.set_offer(world.db, world.alice, world.service_id, 5, 20_000, now=now)
+    (offer,) = await credits.offers(world.db)
+    top_up = await purchases.begin_top_up(world.db, world.bob, 5_000, "EUR", key="top-up", now=now)
+    package = await purchases.begin_credits(world.db, world.bob, offer.id, key="package", now=now)
+    bought = await purchases.begin_credits(world.db, world.bob, offer.id, key="bought", now=now)
+    await purchases.pay_from_wallet(world.db, world.bob, bought.id, now=now)
+    return {
+        "top_up": top_up.id,
+        "package": package.id,
+        "bought": bought.id,
+        "receipt": await receipt_of(world, done),
+    }
+
+
+@pytest.mark.parametrize("name", ["alice", "bob", "charlie", "dana", "erin"])
+async def test_money_pages_are_whole_for_their_readers_and_closed_to_others(
+    site: Site, ids: dict[str, str], open_pages: OpenAll, name: str
+) -> None:
+    may = {path.format(**ids): name in who.split() for path, who in PAGES.items()}
+    pages = await open_pages(getattr(site.world, name), may)
+    assert {path: flaws_of(page) for path, page in pages.items() if may[path] and flaws_of(page)} == {}
+    for path, page in pages.items():
+        if not may[path]:
+            assert page.status in {403, 404}, path
+            assert "Bob Client" not in page.text.replace("Bob Client , your account", ""), path
+
+
+async def test_receipt_is_a_pdf_too_for_its_payer_and_for_nobody_else(
+    site: Site, ids: dict[str, str], open_pages: OpenAll
+) -> None:
+    path = f"/receipts/{ids['receipt']}.pdf"
+    browser = (await site.hand_of(site.world.bob)).browser
+    async with browser.client.session.get(browser.client.make_url(path), headers=browser.headers) as answer:
+        assert answer.status == 200
+        assert answer.content_type == "application/pdf"
+        content = await answer.read()
+    assert content.startswith(b"%PDF-")
+    assert b"Receipt 2026-000001" in content or "Receipt 2026-000001".encode("utf-16-be") in content
+    for stranger in (site.world.charlie, site.world.alice):
+        assert (await open_pages(stranger, [path]))[path].status == 404
+
+
+async def test_pay_page_offers_what_can_pay_and_says_that_the_test_gateway_is_one(
+    site: Site, ids: dict[str, str], open_pages: OpenAll
+) -> None:
+    pages = await open_pages(site.world.bob, [f"/wallet/pay/{ids[name]}" for name in ("top_up", "package", "bought")])
+    ways = [{one.attributes["value"] for one in page.all("input", name="paymentMethod")} for page in pages.values()]
+    assert ways == [{"demo"}, {"wallet", "demo"}, set()]
+    assert all("no real money moves" in page.text for page in list(pages.values())[:2])

@@ -1,0 +1,124 @@
+// @ts-check
+// How the pictures share the stage: by itself, one large, side by side, a grid; and a small window over other
+// programs (picture-in-picture). What was chosen stays chosen on this device.
+
+import { byId } from '../page.js';
+import { others } from './state.js';
+import { say } from './view.js';
+
+/** @typedef {import('./state.js').RoomState} RoomState */
+/** @typedef {'auto'|'speaker'|'side'|'grid'} Layout */
+
+/** @type {[Layout, string][]} in the order the key goes through them */
+const LAYOUTS = [['auto', 'By itself'], ['speaker', 'Who speaks, large'], ['side', 'Side by side'], ['grid', 'Grid']];
+const CHOSEN = 'holdspace.layout';
+/** Somebody has to speak this long before the large picture changes. */
+const HOLD_MS = 1500;
+
+export class Layouts {
+  constructor() {
+    /** @type {Layout} */
+    this.chosen = readChosen();
+    this._large = '';
+    this._wanted = '';
+    this._since = 0;
+    for (const [name] of LAYOUTS) {
+      const radio = /** @type {HTMLInputElement} */ (byId(`layout-${name}`));
+      radio.checked = name === this.chosen;
+      radio.addEventListener('change', () => this._choose(name));
+    }
+    const dialog = /** @type {HTMLDialogElement} */ (byId('layout-dialog'));
+    byId('menu-layout').addEventListener('click', () => dialog.showModal());
+    byId('layout-next').addEventListener('click', () => this._next());
+    startPictureInPicture();
+  }
+
+  _next() {
+    const at = LAYOUTS.findIndex(([name]) => name === this.chosen);
+    const [name, words] = LAYOUTS[(at + 1) % LAYOUTS.length];
+    /** @type {HTMLInputElement} */ (byId(`layout-${name}`)).checked = true;
+    this._choose(name);
+    say(byId('said'), `Layout: ${words}`);
+  }
+
+  /** @param {Layout} name */
+  _choose(name) {
+    this.chosen = name;
+    try {
+      localStorage.setItem(CHOSEN, name);
+    } catch {
+      // Storage may be refused; the choice then lasts for this page.
+    }
+    this.onChange();
+  }
+
+  onChange() {}
+
+  /** After the tiles were drawn: which arrangement the stage has, and who is large in it. @param {RoomState} state @param {number} now */
+  apply(state, now) {
+    const stage = byId('stage');
+    const tiles = /** @type {HTMLElement[]} */ ([...stage.querySelectorAll(':scope > .picture')]);
+    const screens = tiles.filter((tile) => tile.classList.contains('picture--screen'));
+    const people = tiles.length - screens.length;
+    const self = byId('self');
+    const side = this.chosen === 'side' && people > 0 && !screens.length;
+    stage.dataset.layout = screens.length ? 'screen'
+      : side || (this.chosen === 'grid' && people > 0) ? 'grid'
+        : people <= 1 ? 'one' : this.chosen === 'speaker' ? 'speaker' : 'grid';
+    const isInGrid = stage.dataset.layout === 'grid' && this.chosen !== 'auto';
+    byId('room').classList.toggle('room--even', isInGrid);
+    if (isInGrid !== (self.parentElement === stage)) {
+      if (isInGrid) stage.append(self);
+      else byId('main').insertBefore(self, byId('bar'));
+      // A picture that is moved in the document stops.
+      void self.querySelector('video')?.play().catch(() => {});
+    }
+    stage.dataset.count = String(Math.min(25, people + (isInGrid ? 1 : 0)));
+    this._pickLarge(state, now);
+    const isSpeaker = stage.dataset.layout === 'speaker';
+    for (const tile of tiles) tile.classList.toggle('picture--large', isSpeaker && tile.dataset.person === this._large);
+  }
+
+  /** The one who has been speaking for a while; nobody's cough takes the stage. @param {RoomState} state @param {number} now */
+  _pickLarge(state, now) {
+    const there = others(state).filter((person) => person.place === 'admitted').map((person) => person.id);
+    const speaking = state.speaking.find((id) => there.includes(id)) || '';
+    if (speaking !== this._wanted) {
+      this._wanted = speaking;
+      this._since = now;
+    }
+    if (!there.includes(this._large)) this._large = speaking || there[0] || '';
+    else if (speaking && now - this._since >= HOLD_MS) this._large = speaking;
+  }
+}
+
+/** @returns {Layout} */
+function readChosen() {
+  try {
+    const stored = localStorage.getItem(CHOSEN);
+    return LAYOUTS.find(([name]) => name === stored)?.[0] || 'auto';
+  } catch {
+    return 'auto';
+  }
+}
+
+/** The large picture in a window over other programs. */
+function startPictureInPicture() {
+  const button = byId('menu-pip');
+  if (!document.pictureInPictureEnabled) {
+    button.hidden = true;
+    return;
+  }
+  button.addEventListener('click', () => {
+    if (document.pictureInPictureElement) {
+      void document.exitPictureInPicture();
+      return;
+    }
+    const stage = byId('stage');
+    const video = stage.querySelector('.picture--screen > video, .picture--large > video, .picture > video');
+    if (video instanceof HTMLVideoElement) video.requestPictureInPicture().catch(() => say(byId('said'), 'There is no picture to put into a window yet.'));
+  });
+  const words = () => say(byId('pip-words'), document.pictureInPictureElement ? 'Back into the page' : 'Small window');
+  document.addEventListener('enterpictureinpicture', words, true);
+  document.addEventListener('leavepictureinpicture', words, true);
+}

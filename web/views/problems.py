@@ -1,0 +1,48 @@
+"""Problem reports: the staff's list, and one report for whoever may know of it. control/problems.py decides."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from control import audit
+from control.accounts import require_actor
+from control.help_numbers import help_for
+from control.keys import DATABASE, PROBLEMS
+from control.problems import ProblemKind
+from web.render import render
+
+routes = web.RouteTableDef()
+
+KINDS = {
+    ProblemKind.TECHNICAL: "Something technical",
+    ProblemKind.UNSAFE: "Uncomfortable or unsafe",
+    ProblemKind.URGENT: "Urgent help",
+}
+_STEPS = {
+    "problem.report": "Reported",
+    "problem.alert_again": "Told again",
+    "problem.take": "Taken",
+    "problem.close": "Closed",
+}
+
+
+@routes.get("/admin/problems")
+async def listed(request: web.Request) -> web.StreamResponse:
+    found = await request.app[PROBLEMS].listed(require_actor(request))
+    return render(request, "admin/problems.html", rows=found, kinds=KINDS)
+
+
+@routes.get("/problems/{id:[0-9a-f]{32}}")
+async def one(request: web.Request) -> web.StreamResponse:
+    report = await request.app[PROBLEMS].get(require_actor(request), request.match_info["id"])
+    entries = await audit.entries_about(request.app[DATABASE], f"problem:{report.id}")
+    steps = [(entry.at, _STEPS[entry.action], entry.detail.get("told")) for entry in entries if entry.action in _STEPS]
+    urgent = report.kind is ProblemKind.URGENT
+    return render(
+        request,
+        "problem.html",
+        report=report,
+        kind_words=KINDS[report.kind],
+        steps=steps,
+        help=help_for(report.country) if urgent else None,
+    )
