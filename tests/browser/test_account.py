@@ -43,6 +43,23 @@ async def test_a_device_is_ended_on_another_one(browser: Browser, server: Server
     await browser.close()
 
 
+async def test_settings_are_saved_and_a_wrong_name_is_shown_at_its_field(browser: Browser, server: Server) -> None:
+    page = await _signed_in(browser, server, MINA)
+    await page.goto("/account")
+    await page.get_by_label("Name").fill("\u200b")
+    await page.get_by_role("button", name="Save", exact=True).click()
+    await expect(page.locator("#settings-error")).to_be_visible()
+    await expect(page.get_by_label("Name")).to_be_focused()
+    await page.get_by_label("Name").fill("Mina H")
+    await page.get_by_label("Country").select_option("NO")
+    await page.get_by_label("SMS", exact=False).first.uncheck()
+    await page.get_by_role("button", name="Save", exact=True).click()
+    await expect(page.get_by_text("Saved.")).to_be_visible()
+    await expect(page.get_by_label("Name")).to_have_value("Mina H")
+    await expect(page.get_by_label("Country")).to_have_value("NO")
+    await browser.close()
+
+
 async def test_a_number_is_proven_by_the_code_that_was_sent_to_it(browser: Browser, server: Server) -> None:
     page, admin = await _signed_in(browser, server, MINA), await _signed_in(browser, server, CLARA)
     await page.goto("/account")

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from aiohttp import web
@@ -69,6 +70,12 @@ BODIES: dict[str, dict[str, Any]] = {
     "reschedule-session": {"proposedDate": "2026-03-03T15:00:00Z"},
     "guests": {"email": "guest@example.org", "name": "Guest"},
     "recording": {"action": "start"},
+    "chat": {"text": "Hello"},
+    "marks": {"delivered": 1, "read": 1},
+    "country": {"country": "PT"},
+    "files": {"name": "a.pdf", "size": 10},
+    "problems": {"kind": "technical"},
+    "sharing": {"allowed": True},
     "{purpose}": {"answer": "yes", "text_id": NOBODY},
 }
 
@@ -97,7 +104,7 @@ async def _ask(browser: Browser, method: str, path: str, body: Any = None) -> An
     if method == "GET":
         days = "?first=2026-03-02&last=2026-03-03" if path.endswith("/slots") else ""
         return await browser.get(path + days)
-    return await browser.send(method, path, None if method == "DELETE" else body or {}, Idempotency_Key="walk")
+    return await browser.send(method, path, None if method == "DELETE" else body or {}, Idempotency_Key=uuid4().hex)
 
 
 async def test_somebody_not_signed_in_gets_only_what_is_public(site: Site) -> None:
