@@ -92,8 +92,12 @@ def _routes(app: web.Application) -> Iterator[tuple[str, str]]:
             yield route.method, route.resource.canonical
 
 
+#: What stands in a path where its pattern is no id.
+WORDS = {"purpose": "care", "credits": "5", "index": "0"}
+
+
 def _filled(path: str, one_id: str = NOBODY) -> str:
-    return re.sub(r"\{(\w+)\}", lambda found: "care" if found.group(1) == "purpose" else one_id, path)
+    return re.sub(r"\{(\w+)\}", lambda found: WORDS.get(found.group(1), one_id), path)
 
 
 def _is_public(method: str, path: str) -> bool:
