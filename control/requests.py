@@ -83,7 +83,10 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
-        return _answer(request, _from_http(error))
+        answer = _answer(request, _from_http(error))
+        if "Allow" in error.headers:
+            answer.headers["Allow"] = error.headers["Allow"]
+        return answer
     except (OperationalError, PoolTimeout):
         log.exception("database not available request=%s", request[REQUEST_ID])
         return _answer(request, Unavailable("database_busy", "Please try again in a moment.", retry_after_s=2))

@@ -13,9 +13,9 @@ from control.errors import Invalid, Malformed
 
 
 class Body(BaseModel):
-    """The parent of every request body."""
+    """The parent of every request body. Strict: "25" is no number and "yes" no answer to a yes-or-no question."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, strict=True)
 
 
 class EmptyBody(Body):

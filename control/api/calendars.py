@@ -7,7 +7,7 @@ from pydantic import Field
 
 from control import busy_times, calendar_feed
 from control.accounts import require_actor
-from control.api.bodies import Body, read
+from control.api.bodies import Body, EmptyBody, read
 from control.api.shapes import Text, maybe_iso
 from control.busy_times import ImportView
 from control.keys import CLOCK, DATABASE, INSTALL_KEYS, SETTINGS
@@ -47,6 +47,7 @@ async def my_feed(request: web.Request) -> web.Response:
 async def renew_feed(request: web.Request) -> web.Response:
     """Makes the address, or a new one in place of the old. Never answered from memory: an address is a secret."""
     actor = require_actor(request, Role.PRACTITIONER)
+    await read(request, EmptyBody)
     token = await calendar_feed.renew_feed(
         request.app[DATABASE], actor, request.app[INSTALL_KEYS].session_secret, now=request.app[CLOCK]()
     )

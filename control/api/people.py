@@ -45,7 +45,7 @@ class PhoneCodeBody(Body):
 
 
 class ReadBody(Body):
-    up_to: Annotated[int, Field(ge=0, le=2_000_000_000, strict=True)]
+    up_to: Annotated[int, Field(ge=0, le=2_000_000_000)]
 
 
 class InviteBody(Body):

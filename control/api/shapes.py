@@ -21,9 +21,6 @@ from control.slots import Slot
 ID_PATTERN = "[0-9a-f]{32}"
 """In routes: an id is never a word, so `/professional/sessions` is not `/professional/{id}`."""
 
-MOST_PAGE = 100
-DEFAULT_PAGE = 25
-
 
 def _without_controls(text: str) -> str:
     if any(ord(character) < 32 and character not in "\n\t" for character in text) or "\x7f" in text:
