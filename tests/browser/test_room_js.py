@@ -450,6 +450,27 @@ async def test_a_line_too_slow_for_pictures_is_told_and_taken_back(page: Page, s
     assert back == ["", False]
 
 
+@pytest.mark.parametrize(
+    ("others", "group"),
+    [
+        ([person("amara")], False),
+        ([person("amara"), person("guest", place="waiting")], False),
+        ([person("amara"), person("guest")], True),
+    ],
+)
+async def test_three_admitted_people_are_a_group(
+    page: Page, script: Script, others: list[dict[str, Any]], group: bool
+) -> None:
+    found = await page.evaluate(
+        """async (news) => {
+            const { freshState, isGroup, reduce } = await import('/static/js/room/state.js');
+            return isGroup(news.reduce(reduce, freshState()));
+        }""",
+        open_room(*others),
+    )
+    assert found is group
+
+
 async def test_people_are_called_by_first_name_with_their_title(page: Page, script: Script) -> None:
     names = ["Mina Halvorsen", "Dr. Amara Okafor", "Cher", "Prof. Ngũgĩ wa Thiong'o"]
     called = await page.evaluate(
