@@ -111,7 +111,7 @@ def document(found: Iterable[Operation]) -> dict[str, Any]:
     ordered = sorted(models, key=lambda one: (one.__name__, one.__module__))
     names, definitions = models_json_schema([(one, "validation") for one in ordered], ref_template=SCHEMAS + "{model}")
     schemas = definitions.get("$defs", {})
-    references = {model: schema["$ref"] for (model, _), schema in names.items()}
+    references: Mapping[type, str] = {model: schema["$ref"] for (model, _), schema in names.items()}
     paths: dict[str, dict[str, Any]] = {}
     for one in found:
         paths.setdefault(one.path, {})[one.method.lower()] = _described(one, references, schemas)
@@ -136,9 +136,7 @@ def document(found: Iterable[Operation]) -> dict[str, Any]:
     }
 
 
-def _described(
-    one: Operation, references: dict[type[BaseModel], str], schemas: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
+def _described(one: Operation, references: Mapping[type, str], schemas: dict[str, dict[str, Any]]) -> dict[str, Any]:
     reading = one.reading
     summary, _, rest = one.summary.partition("\n")
     who = f"For: {', '.join(sorted(reading.roles))}." if reading.roles else ""
@@ -167,7 +165,7 @@ def _path_parameters(one: Operation) -> Iterator[dict[str, Any]]:
 
 
 def _query_parameters(
-    reading: Reading, references: dict[type[BaseModel], str], schemas: dict[str, dict[str, Any]]
+    reading: Reading, references: Mapping[type, str], schemas: dict[str, dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     if reading.query is not None:
         schema = schemas[references[reading.query].removeprefix(SCHEMAS)]

@@ -342,7 +342,7 @@ def play(content: bytes) -> Played:
     video_s: list[float] = []
     audio_s: list[float] = []
     luma: list[int] = []
-    with av.open(io.BytesIO(content)) as container:
+    with av.open(io.BytesIO(content), "r") as container:
         for packet in container.demux():
             for frame in packet.decode():
                 if isinstance(frame, av.VideoFrame):
