@@ -114,6 +114,7 @@ class Database:
         self._writer_turn = asyncio.Lock()
         self._writer: asyncio.Task[Any] | None = None
         self._listeners: list[Listener] = []
+        self._giving_back: set[asyncio.Task[None]] = set()
 
     async def connect(self) -> None:
         engine = create_async_engine(async_url(self.url), **_engine_options(is_sqlite=self.is_sqlite))
@@ -125,6 +126,8 @@ class Database:
         self._read = async_sessionmaker(engine, expire_on_commit=False, info=self._info)
 
     async def close(self) -> None:
+        if self._giving_back:
+            await asyncio.wait(self._giving_back)
         if self._engine is not None:
             await self._engine.dispose()
             self._engine = self._write = self._read = None
@@ -142,7 +145,7 @@ class Database:
         """
         if self._write is None:
             raise RuntimeError("Database.connect() comes first")
-        async with self._turn_to_write(), self._write() as session:
+        async with self._turn_to_write(), self._session(self._write) as session:
             yield session
             for step in session.info.pop(_BEFORE, ()):
                 await step(session)
@@ -154,8 +157,20 @@ class Database:
         """One consistent look. Nothing done to this session is ever stored."""
         if self._read is None:
             raise RuntimeError("Database.connect() comes first")
-        async with self._read() as session:
+        async with self._session(self._read) as session:
             yield session
+
+    @asynccontextmanager
+    async def _session(self, make: async_sessionmaker[AsyncSession]) -> AsyncIterator[AsyncSession]:
+        """A session whose connection goes back even if its caller is cancelled meanwhile; `close` waits for that."""
+        session = make()
+        try:
+            yield session
+        finally:
+            giving_back = asyncio.create_task(session.close())
+            self._giving_back.add(giving_back)
+            giving_back.add_done_callback(self._giving_back.discard)
+            await asyncio.shield(giving_back)
 
     @asynccontextmanager
     async def _turn_to_write(self) -> AsyncIterator[None]:

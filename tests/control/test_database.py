@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, select, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 import control.models  # noqa: F401
 from control.accounts import add_person
@@ -39,6 +39,35 @@ async def test_an_exception_undoes_the_whole_transaction(db: Database) -> None:
             await _add(session, "mina")
             raise ZeroDivisionError
     assert await _names(db) == []
+
+
+async def test_closing_waits_for_the_connection_of_a_look_that_was_cancelled_twice(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking, let_go, given_back = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    close = AsyncSession.close
+
+    async def slow_close(session: AsyncSession) -> None:
+        await let_go.wait()
+        await close(session)
+        given_back.set()
+
+    async def look() -> None:
+        async with db.reading() as session:
+            await session.execute(text("SELECT 1"))
+            looking.set()
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(AsyncSession, "close", slow_close)
+    task = asyncio.create_task(look())
+    await looking.wait()
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0)
+    asyncio.get_running_loop().call_later(0.05, let_go.set)
+    await db.close()
+    assert (task.cancelled(), given_back.is_set()) == (True, True)
+    await db.connect()
 
 
 async def test_callbacks_and_events_leave_only_after_the_commit(db: Database) -> None:
