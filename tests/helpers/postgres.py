@@ -93,7 +93,9 @@ class PostgresServer:
         return self._free.pop() if self._free else self.create()
 
     def give_back(self, url: str) -> None:
-        self._run(["psql", "-h", str(self._folder), "-U", USER, "-qX", "-v", "ON_ERROR_STOP=1", "-c", EMPTY, _name(url)])
+        self._run(
+            ["psql", "-h", str(self._folder), "-U", USER, "-qX", "-v", "ON_ERROR_STOP=1", "-c", EMPTY, _name(url)]
+        )
         self._free.append(url)
 
     def create(self, *, empty: bool = False) -> str:
