@@ -33,8 +33,12 @@ PUBLIC_PAGES = frozenset(
         "/sign-in",
         "/sign-in/link/{token}",
         "/sign-up",
+        "/manifest.webmanifest",
+        "/offline",
         "/privacy",
+        "/start",
         "/static/{path}",
+        "/sw.js",
     }
 )
 PUBLIC_API = frozenset(
