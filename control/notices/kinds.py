@@ -52,6 +52,9 @@ class NoticeKind(StrEnum):
     RECORDING_READY = "recording_ready"
     RECORDING_DELETED_SOON = "recording_deleted_soon"
     PROBLEM_ALERT = "problem_alert"
+    EXPORT_READY = "export_ready"  # the copy of one's data
+    NOTES_ASKED = "notes_asked"  # to the practitioner: a client asks for the notes kept on them
+    NOTES_ANSWERED = "notes_answered"
 
 
 class Channel(StrEnum):
@@ -102,6 +105,9 @@ CHANNELS: Mapping[NoticeKind, frozenset[Channel]] = {
     NoticeKind.RECORDING_READY: _PAGES_AND_E_MAIL,
     NoticeKind.RECORDING_DELETED_SOON: _PAGES_AND_E_MAIL,
     NoticeKind.PROBLEM_ALERT: _PAGES_AND_E_MAIL,
+    NoticeKind.EXPORT_READY: _PAGES_AND_E_MAIL,
+    NoticeKind.NOTES_ASKED: _PAGES_AND_E_MAIL,
+    NoticeKind.NOTES_ANSWERED: _PAGES_AND_E_MAIL,
 }
 
 NOT_CAUSED_YET: frozenset[NoticeKind] = frozenset(

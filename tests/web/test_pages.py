@@ -52,6 +52,8 @@ PAGES: dict[str, str] = {
     "/messages/to/{erin}": "bob charlie",
     "/help": "anybody",
     "/account/data": "alice bob charlie dana erin",
+    "/account/erase": "alice bob charlie dana erin",
+    "/erased": "anybody",
     "/messages/support": "alice bob charlie dana erin",
     "/enquiries/sent": "anybody",
     "/enquiries/some-token": "anybody",
