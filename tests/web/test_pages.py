@@ -58,6 +58,7 @@ PAGES: dict[str, str] = {
     "/enquiries/sent": "anybody",
     "/enquiries/some-token": "anybody",
     "/admin/help-desk": "dana",
+    "/admin/help-numbers": "dana",
     "/admin/help-desk?show=closed": "dana",
     "/admin/monitoring": "dana",
     "/admin/monitoring?q=bob": "dana",
