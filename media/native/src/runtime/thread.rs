@@ -18,6 +18,7 @@ use super::counters::{add_totals, ThreadCounts};
 use super::demux::{Demux, Owner, Unclaimed};
 use super::events::Notice;
 use super::outbox::Outbox;
+use super::ports::Ports;
 use super::room::Room;
 use super::streams::Streams;
 use super::ThreadShared;
@@ -48,6 +49,7 @@ pub(super) struct Worker {
     pub(super) config: EngineConfig,
     pub(super) outboxes: Vec<Outbox>,
     pub(super) streams: Streams,
+    pub(super) ports: Ports,
     pub(super) overflow: Vec<u32>,
     pub(super) rooms: HashMap<u64, Room, RandomState>,
     pub(super) demux: Demux,
@@ -71,6 +73,7 @@ pub(super) struct WorkerParts {
     pub(super) config: EngineConfig,
     pub(super) outboxes: Vec<Outbox>,
     pub(super) streams: Streams,
+    pub(super) ports: Ports,
     pub(super) sink: JournalSink,
 }
 
@@ -93,6 +96,7 @@ impl Worker {
             overflow: vec![0; parts.outboxes.len()],
             outboxes: parts.outboxes,
             streams: parts.streams,
+            ports: parts.ports,
             rooms: HashMap::default(),
             demux: Demux::default(),
             timers: BinaryHeap::new(),
@@ -112,7 +116,7 @@ impl Worker {
     pub(super) fn run(&mut self) {
         let sockets = self.outboxes.iter().map(|outbox| outbox.socket.raw());
         let descriptors = std::iter::once(self.shared.wake.raw()).chain(sockets);
-        let mut poller = Poller::new(descriptors.chain([self.streams.raw()]));
+        let mut poller = Poller::new(descriptors.chain([self.streams.raw(), self.ports.raw()]));
         let mut batch = ReceiveBatch::new(DATAGRAM_BYTES, BATCH_DATAGRAMS);
         'work: loop {
             poller.wait(self.idle_ns());
@@ -133,6 +137,9 @@ impl Worker {
             }
             if poller.is_readable(self.outboxes.len() + 1) {
                 self.serve_streams();
+            }
+            if poller.is_readable(self.outboxes.len() + 2) {
+                self.serve_ports();
             }
             self.run_timers();
             self.flush_touched();
@@ -239,6 +246,7 @@ impl Worker {
         }
         if !self.outputs.events.is_empty() {
             room.observe(&self.outputs.events);
+            self.ports.observe(room_id, &self.outputs.events);
             self.shared.events.push_room(room_id, &mut self.outputs.events);
         }
         if self.outputs.routes.is_empty() {
@@ -267,6 +275,7 @@ impl Worker {
             let _ = guarded(|| drop(gone));
         }
         self.demux.forget_room(room);
+        self.ports.forget_room(room);
         self.outputs = Outputs::new();
         self.shared.events.push(Notice::RoomFailed { room, message });
     }
@@ -319,9 +328,11 @@ impl Worker {
                 return Ok(());
             };
             room.observe(&self.outputs.events);
+            self.ports.observe(room_id, &self.outputs.events);
             let refused = room.write_taps(&mut self.outputs, &mut self.sink);
             self.shared.events.push_room(room_id, &mut self.outputs.events);
             self.fail_taps(room_id, refused);
+            self.write_ports(room_id)?;
             if !more {
                 break;
             }
