@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import matplotlib as mpl
 import numpy as np
+from PIL import Image
 
 # fmt: off
 ASTRONAUT_OUTLINE = [
@@ -65,9 +66,10 @@ def _portrait(rgb: np.ndarray, outline: list[tuple[int, int]]) -> Portrait:
 def astronaut() -> Portrait:
     from skimage import data  # the benchmarks do with the other one
 
-    return _portrait(data.astronaut()[:348], ASTRONAUT_OUTLINE)
+    picture: np.ndarray = data.astronaut()  # type: ignore[no-untyped-call]  # the library is half typed
+    return _portrait(picture[:348], ASTRONAUT_OUTLINE)
 
 
 def admiral() -> Portrait:
-    picture = Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg"
-    return _portrait(cv2.cvtColor(cv2.imread(str(picture)), cv2.COLOR_BGR2RGB), ADMIRAL_OUTLINE)
+    path = Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    return _portrait(np.asarray(Image.open(path).convert("RGB")), ADMIRAL_OUTLINE)
