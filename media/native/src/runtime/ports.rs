@@ -55,18 +55,23 @@ impl Ports {
         self.sockets.retain(|place, _| place.0 != room);
         self.places.retain(|_, place| place.0 != room);
     }
-
-    /// Ports that the engine has closed.
-    pub(super) fn observe(&mut self, room: u64, events: &[Event]) {
-        for event in events {
-            if let Event::PortClosed { track, .. } = event {
-                self.close((room, *track));
-            }
-        }
-    }
 }
 
 impl Worker {
+    /// What the engine's events change outside it.
+    pub(super) fn heed_events(&mut self, room_id: u64) {
+        for event in &self.outputs.events {
+            match event {
+                Event::PortClosed { track, .. } => self.ports.close((room_id, *track)),
+                Event::Private { private: true, .. } => {
+                    let demux = &self.demux;
+                    self.streams.cut_video(|path| demux.owner_of(path).is_some_and(|owner| owner.room == room_id));
+                }
+                _ => {}
+            }
+        }
+    }
+
     pub(super) fn open_port(&mut self, room: u64, track: TrackId, socket: WorkerSocket) {
         if !self.apply(room, Command::OpenPort { track }) {
             return;

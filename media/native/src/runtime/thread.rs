@@ -246,7 +246,7 @@ impl Worker {
         }
         if !self.outputs.events.is_empty() {
             room.observe(&self.outputs.events);
-            self.ports.observe(room_id, &self.outputs.events);
+            self.heed_events(room_id);
             self.shared.events.push_room(room_id, &mut self.outputs.events);
         }
         if self.outputs.routes.is_empty() {
@@ -328,8 +328,8 @@ impl Worker {
                 return Ok(());
             };
             room.observe(&self.outputs.events);
-            self.ports.observe(room_id, &self.outputs.events);
             let refused = room.write_taps(&mut self.outputs, &mut self.sink);
+            self.heed_events(room_id);
             self.shared.events.push_room(room_id, &mut self.outputs.events);
             self.fail_taps(room_id, refused);
             self.write_ports(room_id)?;
