@@ -13,6 +13,7 @@ use crate::event::{Event, PortEnd};
 use crate::forward::MediaIn;
 use crate::output::Outputs;
 use crate::port::{self, FromWorker, Mode, Port, Privacy, BLURRED, FRAME, KEYFRAME, RATE};
+use crate::rewrite::Timeline;
 use crate::slot::Slot;
 use crate::stream_in::SenderClock;
 use crate::time::Time;
@@ -146,7 +147,7 @@ impl Engine {
             if std::mem::replace(&mut privacy.mode, Mode::Off) == Mode::Ending {
                 out.events.push(Event::Private { track: track.id, private: false });
             }
-            self.detach_from(track_at, key);
+            self.detach_from(key);
             return true;
         }
         let (is_on, is_ending) = (privacy.is_on(), privacy.mode != Mode::On);
@@ -160,21 +161,10 @@ impl Engine {
     }
 
     /// Consumers that showed the stream before it was veiled: what follows is no continuation of that.
-    fn detach_from(&mut self, track_at: usize, stream_key: u64) {
-        let Some(track) = self.tracks.get(track_at) else { return };
-        let slots = track.slots.iter().filter_map(|at| self.slots.get(*at).map(|slot| (*at, &slot.timeline)));
-        let showing: Vec<usize> =
-            slots.filter(|(_, timeline)| timeline.stream_key() == Some(stream_key)).map(|(at, _)| at).collect();
-        for at in showing {
-            if let Some(slot) = self.slots.get_mut(at) {
-                slot.timeline.detach();
-            }
-        }
-        for tap in &track.taps {
-            if let Some(tap) = self.taps.get_mut(*tap).filter(|tap| tap.timeline.stream_key() == Some(stream_key)) {
-                tap.timeline.detach();
-            }
-        }
+    fn detach_from(&mut self, stream_key: u64) {
+        let slots = self.slots.iter_mut().map(|slot| &mut slot.timeline);
+        let taps = self.taps.iter_mut().map(|tap| &mut tap.timeline);
+        slots.chain(taps).filter(|timeline| timeline.stream_key() == Some(stream_key)).for_each(Timeline::detach);
     }
 
     /// Raw packets on their only way: into pictures, and these to the worker.
