@@ -18,7 +18,7 @@
 //!   from [`Route`] outputs only. The engine checks again that a path is one it has authenticated, so a stale table
 //!   entry is harmless. An unknown ufrag or address is the runtime's to drop and count.
 //! - Messages for the workers of private tracks are outputs like transmits; one that the worker's socket does not take
-//!   is told by [`Engine::worker_refused`], what the worker says comes by [`Engine::from_worker`].
+//!   is told by [`Engine::worker_refused`], what the worker says comes by [`Engine::worker_says`].
 //! - When an address moves to a transport of another room, the runtime's table entry is overwritten and the older
 //!   engine is told by [`Engine::forget_path`].
 //! - Ids come from Python and are unique within the process. The runtime adds the room's id to events.

@@ -167,7 +167,7 @@ impl Outputs {
         self.worker_messages.clear();
     }
 
-    pub(crate) fn to_worker(&mut self, track: TrackId, parts: &[&[u8]]) {
+    pub(crate) fn tell_worker(&mut self, track: TrackId, parts: &[&[u8]]) {
         self.worker_messages.push((track, parts.concat()));
     }
 

@@ -196,7 +196,7 @@ impl Engine {
         port.frames.push(media.meta.ext_seq, media.meta.rtp_ts, media.meta.marker, payload);
         while let Some(frame) = port.frames.take(now) {
             port.note_given(frame.rtp_ts);
-            out.to_worker(id, &[&port::frame_head(&frame, orientation), &frame.data]);
+            out.tell_worker(id, &[&port::frame_head(&frame, orientation), &frame.data]);
             self.port_counts.frames_to_worker += 1;
         }
         if port.frames.needs_keyframe() {
@@ -225,7 +225,7 @@ impl Engine {
     }
 
     /// One message of the worker: any bytes.
-    pub fn from_worker(&mut self, track: TrackId, message: &[u8], now: Time, out: &mut Outputs) {
+    pub fn worker_says(&mut self, track: TrackId, message: &[u8], now: Time, out: &mut Outputs) {
         let Some(track_at) = self.tracks.index_of(track) else { return };
         let source = self.tracks.get(track_at).and_then(|track| track.privacy.as_ref()?.port.as_ref());
         let Some(source) = source.map(|port| port.source) else { return };
@@ -345,11 +345,11 @@ impl Engine {
             let Some(privacy) = track.privacy.as_mut() else { continue };
             let Some(port) = privacy.port.as_mut() else { continue };
             if privacy.blurred.keyframes.take_due(now) {
-                out.to_worker(track.id, &[&[KEYFRAME]]);
+                out.tell_worker(track.id, &[&[KEYFRAME]]);
             }
             if let Some((_, bps)) = rate.filter(|(at, _)| *at <= now) {
                 port.note_rate(bps, now);
-                out.to_worker(track.id, &[&port::rate_message(bps)]);
+                out.tell_worker(track.id, &[&port::rate_message(bps)]);
             }
         }
     }

@@ -112,7 +112,7 @@ fn the_workers_keyframe_request_goes_to_the_camera_at_most_twice_a_second() {
     let asked = world.browsers[0].plis_got.len();
     let keyframes = world.browsers[0].sending[0].keyframes;
     for _ in 0..10 {
-        world.engine.from_worker(TrackId(1), &[2], world.now, &mut world.out);
+        world.engine.worker_says(TrackId(1), &[2], world.now, &mut world.out);
         world.run(10);
     }
     assert_eq!(world.browsers[0].plis_got.len(), asked + 1);
@@ -201,7 +201,7 @@ fn what_was_never_handed_out_is_not_shown() {
     world.run(1_000);
     let given: Vec<[u8; 4]> = world.workers[0].frames().map(|frame| frame[4..8].try_into().unwrap()).collect();
     let tell = |world: &mut World, message: Vec<u8>| {
-        world.engine.from_worker(TrackId(1), &message, world.now, &mut world.out);
+        world.engine.worker_says(TrackId(1), &message, world.now, &mut world.out);
         world.run(5);
         world.browsers[1].got(ssrcs[0]).len()
     };
@@ -237,8 +237,8 @@ fn an_ordinary_track_knows_nothing_of_all_this() {
     let ssrc = world.subscribe(subscriber, 10, 1, Kind::Video);
     world.open_port(1);
     world.run(500);
-    world.engine.from_worker(TrackId(1), &worker::picture([0; 4], true, 100), world.now, &mut world.out);
-    world.engine.from_worker(TrackId(9), &[2], world.now, &mut world.out);
+    world.engine.worker_says(TrackId(1), &worker::picture([0; 4], true, 100), world.now, &mut world.out);
+    world.engine.worker_says(TrackId(9), &[2], world.now, &mut world.out);
     world.run(500);
     assert_eq!(world.workers[0].frames().count(), 0, "a port alone gets nothing");
     assert_one_stream(world.browsers[subscriber].got(ssrc));
@@ -274,7 +274,7 @@ proptest! {
             if names_given && message.len() >= 9 {
                 message[4..8].copy_from_slice(&times[given.index(times.len())]);
             }
-            world.engine.from_worker(TrackId(1), &message, world.now, &mut world.out);
+            world.engine.worker_says(TrackId(1), &message, world.now, &mut world.out);
             world.run(ms);
         }
         world.run(100);

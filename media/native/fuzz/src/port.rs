@@ -76,13 +76,13 @@ fn answer(room: &mut Room, input: &mut Input<'_>) {
     message.extend(time.to_be_bytes());
     message.extend(if choice & 1 == 1 { &[0x10, 0, 0, 0x9d, 1, 0x2a, 0, 1, 0, 1][..] } else { &[0x11, 0, 0][..] });
     message.extend(input.slice().repeat(1 + repeat));
-    room.from_worker(TRACK, &message);
+    room.worker_says(TRACK, &message);
 }
 
 /// Any bytes at all.
 fn say(room: &mut Room, input: &mut Input<'_>) {
     let message = input.slice().to_vec();
-    room.from_worker(TRACK, &message);
+    room.worker_says(TRACK, &message);
 }
 
 /// NACKs of whatever number, keyframe requests and reports of a subscriber.

@@ -135,9 +135,9 @@ impl Room {
         self.given.iter().rev().nth(back).copied()
     }
 
-    pub(crate) fn from_worker(&mut self, track: TrackId, message: &[u8]) {
+    pub(crate) fn worker_says(&mut self, track: TrackId, message: &[u8]) {
         if self.is_allowed(message) {
-            self.engine.from_worker(track, message, self.now, &mut self.out);
+            self.engine.worker_says(track, message, self.now, &mut self.out);
         }
     }
 

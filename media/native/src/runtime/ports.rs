@@ -105,7 +105,7 @@ impl Worker {
         let taken = socket.receive(&mut self.ports.buffer);
         let (Taken::Message(len), Some(room)) = (taken, self.rooms.get_mut(&place.0)) else { return taken };
         let (message, outputs) = (&self.ports.buffer[..len], &mut self.outputs);
-        match guarded(|| room.engine.from_worker(place.1, message, now(), outputs)) {
+        match guarded(|| room.engine.worker_says(place.1, message, now(), outputs)) {
             Ok(()) => self.after_turn(place.0),
             Err(message) => self.fail_room(place.0, message),
         }

@@ -261,7 +261,7 @@ impl World {
         for at in 0..self.workers.len() {
             let track = self.workers[at].track;
             for message in self.workers[at].due(self.now) {
-                self.engine.from_worker(track, &message, self.now, &mut self.out);
+                self.engine.worker_says(track, &message, self.now, &mut self.out);
             }
         }
         self.flush();
