@@ -198,10 +198,24 @@ def ntp(us: int) -> int:
 CODEC_NUMBERS = {"vp8": 1, "vp9": 2, "h264": 3, "av1": 4}
 
 
-def resized_frames(seconds: int) -> tuple[bytes, ...]:
-    """Begins a quarter as large, as when a recording asks for an encoding that nobody watched."""
+SMALL, USUAL = (96, 72), (160, 120)
+"""Pictures of two encodings. AV1's encoder makes none under 64 pixels."""
+
+
+def resized_frames(seconds: int, codec: str = "vp8") -> tuple[bytes, ...]:
+    """Begins smaller, as when a recording asks for an encoding that nobody watched."""
     half = seconds // 2
-    return vp8_frames(half, 80, 60) + vp8_frames(seconds - half)
+    return encoded_frames(codec, half, *SMALL) + encoded_frames(codec, seconds - half, *USUAL)
+
+
+def going_on(camera: "Camera", sent: Iterable["Packet"], after_s: float, clock_hz: int) -> "Camera":
+    """The same stream `after_s` after it began; what was `sent` is all that came since."""
+    return replace(
+        camera,
+        first_seq=camera.first_seq + sum(packet.kind == 1 for packet in sent),
+        first_ts=camera.first_ts + round(after_s * clock_hz),
+        begin_us=camera.begin_us + round(after_s * 1_000_000),
+    )
 
 
 def video(camera: Camera, seconds: int, codec: str = "vp8", frames: Sequence[bytes] | None = None) -> Iterator[Packet]:
