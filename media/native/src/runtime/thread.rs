@@ -235,7 +235,8 @@ impl Worker {
         }
     }
 
-    /// Takes routes and events out of the outputs and remembers that the room has something to flush.
+    /// Takes tap records, workers' messages, routes and events out of the outputs, which all rooms share, and remembers
+    /// that the room has something to flush.
     pub(super) fn after_turn(&mut self, room_id: u64) {
         let Some(room) = self.rooms.get_mut(&room_id) else {
             return;
@@ -244,11 +245,20 @@ impl Worker {
             room.touched = true;
             self.touched.push(room_id);
         }
+        room.observe(&self.outputs.events);
+        let refused = room.write_taps(&mut self.outputs, &mut self.sink);
         if !self.outputs.events.is_empty() {
-            room.observe(&self.outputs.events);
             self.heed_events(room_id);
             self.shared.events.push_room(room_id, &mut self.outputs.events);
         }
+        self.move_routes(room_id);
+        self.fail_taps(room_id, refused);
+        if let Err(message) = self.write_ports(room_id) {
+            self.fail_room(room_id, message);
+        }
+    }
+
+    fn move_routes(&mut self, room_id: u64) {
         if self.outputs.routes.is_empty() {
             return;
         }
@@ -321,6 +331,7 @@ impl Worker {
                 return Ok(());
             };
             room.touched = false;
+            debug_assert!(!self.outputs.has_worker_messages(), "another room's were written after its turn");
             let outputs = &mut self.outputs;
             let more = guarded(|| room.engine.flush(now(), outputs))?;
             self.send_transmits(room_id)?;
