@@ -42,12 +42,12 @@ run: $(VENV)/.installed
 
 # -- tests ----------------------------------------------------------------------------------------------------------
 
-DEBIAN_FOR_TESTS := chromium postgresql ffmpeg nodejs coturn nftables iproute2 espeak-ng khal
+DEBIAN_FOR_TESTS := chromium postgresql ffmpeg nodejs coturn nftables iproute2 espeak-ng khal dovecot-imapd
 test-prerequisites: prerequisites
 	@missing=""; for p in $(DEBIAN_FOR_TESTS); do \
 	  case $$p in chromium) f=$$(command -v chromium);; ffmpeg) f=$$(command -v ffprobe);; nodejs) f=$$(command -v node);; \
 	    postgresql) f=$$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null);; coturn) f=$$(command -v turnserver);; \
-	    espeak-ng|khal) f=$$(command -v $$p);; nftables) f=$$(PATH=$$PATH:/usr/sbin command -v nft);; iproute2) f=$$(PATH=$$PATH:/usr/sbin command -v ip);; esac; \
+	    dovecot-imapd) f=$$(PATH=$$PATH:/usr/sbin command -v dovecot);; espeak-ng|khal) f=$$(command -v $$p);; nftables) f=$$(PATH=$$PATH:/usr/sbin command -v nft);; iproute2) f=$$(PATH=$$PATH:/usr/sbin command -v ip);; esac; \
 	  [ -n "$$f" ] || missing="$$missing $$p"; done; \
 	command -v npm >/dev/null || missing="$$missing npm"; \
 	if [ -n "$$missing" ]; then \

@@ -3,6 +3,7 @@
 
 import { startForms } from './forms.js';
 import { startCountdowns } from './countdown.js';
+import { startInstalled } from './installed.js';
 import { refreshRegions, showWaitingToast } from './page.js';
 import { browserZone } from './time.js';
 import { onLive } from './live.js';
@@ -19,6 +20,7 @@ if (!document.cookie.split('; ').some((pair) => pair.startsWith('zone='))) {
 }
 
 startForms();
+startInstalled();
 startUnread();
 startBell();
 startCountdowns();

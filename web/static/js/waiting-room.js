@@ -48,7 +48,7 @@ wireDevices();
 wireCountry();
 const testing = new AbortController();
 byId('test-network').addEventListener('click', () => void test());
-void call.openDevices().then(fillDevices);
+void call.devices.open().then(fillDevices);
 const stopTicking = everySecond(tick);
 window.addEventListener('pagehide', leave);
 window.addEventListener('pageshow', (event) => {
@@ -151,7 +151,7 @@ function drawWords(state) {
 
 /** @param {RoomState} state */
 function drawDevices(state) {
-  const camera = call.devices.camera;
+  const camera = call.devices.shown.camera;
   const shown = own.srcObject instanceof MediaStream ? own.srcObject.getTracks()[0] : null;
   if (shown !== camera) own.srcObject = camera ? new MediaStream([camera]) : null;
   own.hidden = !camera;
@@ -163,7 +163,7 @@ function drawDevices(state) {
   const problem = problemWords(state.microphone.problem, state.camera.problem);
   byId('device-problem').hidden = !problem;
   say(byId('device-words'), problem);
-  sound.watch(call.devices.microphone, state.microphone);
+  sound.watch(call.devices.shown.microphone, state.microphone);
   drawBackground(state);
   if (hasVideo) checkCamera(own, state.camera);
 }
@@ -194,14 +194,14 @@ function wireCountry() {
 }
 
 function wireDevices() {
-  byId('mic').addEventListener('click', () => void call.toggle('microphone'));
-  if (hasVideo) byId('camera').addEventListener('click', () => void call.toggle('camera'));
-  byId('device-retry').addEventListener('click', () => void call.openDevices().then(fillDevices));
+  byId('mic').addEventListener('click', () => void call.devices.toggle('microphone'));
+  if (hasVideo) byId('camera').addEventListener('click', () => void call.devices.toggle('camera'));
+  byId('device-retry').addEventListener('click', () => void call.devices.open().then(fillDevices));
   for (const kind of kinds) {
-    picker(kind).addEventListener('change', () => void call.choose(kind, picker(kind).value));
+    picker(kind).addEventListener('change', () => void call.devices.choose(kind, picker(kind).value));
   }
   picker('speaker').addEventListener('change', () => chooseDevice('speaker', picker('speaker').value));
-  onDevicesChanged(() => void call.devicesChanged().then(fillDevices));
+  onDevicesChanged(() => void call.devices.noteChange().then(fillDevices));
   wireBackground(() => call);
 }
 
@@ -215,7 +215,7 @@ async function fillDevices() {
       if (kind !== 'speaker') picker(kind).replaceChildren(element('option', {}, 'Not available'));
       continue;
     }
-    const used = kind === 'speaker' ? chosen.speaker : call.deviceId(kind) || chosen[kind];
+    const used = kind === 'speaker' ? chosen.speaker : call.devices.idOf(kind) || chosen[kind];
     picker(kind).replaceChildren(...all[kind].map((device, at) => element('option', {
       value: device.deviceId, selected: device.deviceId === used }, device.label || `${kind} ${at + 1}`)));
   }

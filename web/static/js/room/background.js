@@ -17,12 +17,12 @@ export function wireBackground(call) {
   const pick = picker();
   if (!pick) return;
   pick.replaceChildren(...BACKGROUNDS.map(([value, words]) => element('option', { value }, words)));
-  pick.addEventListener('change', () => void call().setBackground(/** @type {Background} */ (pick.value)));
+  pick.addEventListener('change', () => void call().devices.setBackground(/** @type {Background} */ (pick.value)));
   let last = USUAL;
   document.getElementById('blur')?.addEventListener('click', () => {
     const now = chosenBackground();
     if (now !== 'off') last = now;
-    void call().setBackground(now === 'off' ? last : 'off');
+    void call().devices.setBackground(now === 'off' ? last : 'off');
   });
   drawBackground(call().state);
 }

@@ -5,8 +5,9 @@
 
 import { ProblemError, post } from '../api.js';
 import { setServerNow } from '../time.js';
-import { chooseDevice, chosenDevices, causeOf, listDevices, openDevices, openOne, openScreen } from './devices.js';
-import { Blur, chooseBackground, chosenBackground } from './blur.js';
+import { chosenBackground } from './blur.js';
+import { openScreen } from './devices.js';
+import { KINDS, OwnDevices } from './own-devices.js';
 import { Peer } from './peer.js';
 import { RefusedError, Signaling, onNetworkChange } from './protocol.js';
 import { freshState, isGroup, reduce } from './state.js';
@@ -26,7 +27,6 @@ const MOST_FREEZES = 1000;
 const MOST_FROZEN_MS = 60_000;
 /** New connections in a row without one that held: then the person is told instead of looping. */
 const MAX_PEERS = 5;
-const KINDS = /** @type {DeviceKind[]} */ (['microphone', 'camera']);
 
 export class Call {
   /** @param {string} sessionId @param {string} mode video, audio or chat: which devices the session has */
@@ -42,14 +42,12 @@ export class Call {
     this.onChange = () => {};
     /** @type {(refusal: Refusal, extra: Record<string, any>) => void} */
     this.onRefused = () => {};
-    /** Another device took over from one that is gone. @type {(kind: DeviceKind) => void} */
-    this.onReplaced = () => {};
-    /** @type {Record<DeviceKind, MediaStreamTrack|null>} */
-    this.devices = { microphone: null, camera: null };
-    /** The camera as it is opened; `devices.camera` is what others may see of it. @type {MediaStreamTrack|null} */
-    this._camera = null;
-    /** @type {Blur|null} */
-    this._blur = null;
+    this.devices = new OwnDevices({
+      state: () => this.state,
+      news: (news) => this._news(news),
+      show: (kind, track) => void this._peer?.setTrack(kind, track),
+      tellMuted: (kind) => this._tellMuted(kind),
+    });
     /** @type {MediaStream|null} */
     this._screen = null;
     /** @type {Peer|null} */
@@ -100,17 +98,14 @@ export class Call {
     window.clearTimeout(this._networkTimer);
     this.signaling.leave();
     this._closePeer();
-    for (const kind of KINDS) this._drop(kind);
+    this.devices.close();
     for (const track of this._screen?.getTracks() || []) track.stop();
   }
 
   /** Take over another call's open devices and what the person wants of them. @param {Call} from */
   adopt(from) {
-    for (const kind of KINDS) {
-      const track = from._giveUp(kind);
-      this._note({ type: 'device', kind, change: from.state[kind] });
-      if (track) this._take(kind, track);
-    }
+    for (const kind of KINDS) this._note({ type: 'device', kind, change: from.state[kind] });
+    this.devices.adopt(from.devices);
     from.retire();
   }
 
@@ -133,208 +128,24 @@ export class Call {
     if (this.signaling.send({ type: 'view', heights })) this._view = view;
   }
 
-  // ---------------------------------------------------------------- devices
-
-  /** Opens what is wanted and not open yet. */
-  async openDevices() {
-    const wanted = { microphone: this._isMissing('microphone'), camera: this._isMissing('camera') };
-    if (!wanted.microphone && !wanted.camera) return;
-    const opened = await openDevices(wanted);
-    for (const kind of KINDS) {
-      const track = opened[kind];
-      if (track) this._take(kind, track);
-      else if (wanted[kind]) this._news({ type: 'device', kind, change: { ready: false, problem: opened.problems[kind] || 'failed' } });
-    }
-  }
-
   /** Whether sound is waiting for the person's first click or key. @param {boolean} blocked */
   noteSound(blocked) {
     if (blocked !== this.state.soundBlocked) this._news({ type: 'sound', blocked });
-  }
-
-  /** Which device is in use, by its id. @param {DeviceKind} kind */
-  deviceId(kind) {
-    return (kind === 'camera' ? this._camera : this.devices[kind])?.getSettings().deviceId;
-  }
-
-  /** The open device, which this call lets go of. @param {DeviceKind} kind */
-  _giveUp(kind) {
-    const track = kind === 'camera' ? this._camera : this.devices[kind];
-    this.devices[kind] = null;
-    if (kind === 'camera') {
-      this._camera = null;
-      this._endBlur();
-    }
-    return track;
-  }
-
-  /** @param {DeviceKind} kind */
-  _isMissing(kind) {
-    return this.state[kind].on && !this._isOpen(kind);
-  }
-
-  /** @param {DeviceKind} kind */
-  _isOpen(kind) {
-    return Boolean(kind === 'camera' ? this._camera : this.devices[kind]);
-  }
-
-  /** On or off, as the person wants it. The camera's light goes out with it. @param {DeviceKind} kind */
-  async toggle(kind) {
-    const device = this.state[kind];
-    const on = device.problem ? true : !device.on;
-    this._news({ type: 'device', kind, change: { on, problem: null } });
-    if (kind === 'microphone' && this.devices.microphone) {
-      this.devices.microphone.enabled = on;
-      this._tellMuted(kind);
-    } else if (on) await this._open(kind);
-    else this._drop(kind);
-  }
-
-  /** @param {DeviceKind} kind @param {string} deviceId */
-  async choose(kind, deviceId) {
-    chooseDevice(kind, deviceId);
-    this._drop(kind);
-    if (this.state[kind].on) await this._open(kind);
-  }
-
-  /** @param {DeviceKind} kind */
-  async _open(kind) {
-    try {
-      const track = await openOne(kind, chosenDevices()[kind]);
-      if (this._isMissing(kind)) this._take(kind, track);
-      else track.stop();
-    } catch (error) {
-      this._news({ type: 'device', kind, change: { ready: false, problem: causeOf(error) } });
-    }
-  }
-
-  /** @param {DeviceKind} kind @param {MediaStreamTrack} track */
-  _take(kind, track) {
-    track.addEventListener('ended', () => {
-      if ((kind === 'camera' ? this._camera : this.devices[kind]) === track) void this._replace(kind);
-    });
-    if (kind === 'camera') {
-      this._camera = track;
-      void this._dress();
-    } else {
-      track.enabled = this.state.microphone.on;
-      this._show(kind, track);
-    }
-  }
-
-  /** @param {DeviceKind} kind @param {MediaStreamTrack} track */
-  _show(kind, track) {
-    this.devices[kind] = track;
-    if (kind === 'camera') track.contentHint = 'motion';
-    void this._peer?.setTrack(kind, track);
-    this._news({ type: 'device', kind, change: { ready: true, problem: null } });
-    this._tellMuted(kind);
-  }
-
-  /** Unplugged, or taken away in the browser's own settings: another one goes on, if there is one. @param {DeviceKind} kind */
-  async _replace(kind) {
-    this._drop(kind);
-    if (!this.state[kind].on) return;
-    await this._open(kind);
-    if (kind === 'camera' ? this._camera : this.devices[kind]) this.onReplaced(kind);
-    else if (this.state[kind].problem === 'missing') this._news({ type: 'device', kind, change: { problem: 'gone' } });
-  }
-
-  /** Something was plugged in or out: what was missed is tried again. */
-  async devicesChanged() {
-    const all = await listDevices();
-    for (const kind of KINDS) {
-      const { on, problem } = this.state[kind];
-      if (on && all[kind].length && (problem === 'gone' || problem === 'missing')) await this._open(kind);
-    }
-  }
-
-  /** @param {DeviceKind} kind */
-  _drop(kind) {
-    this._hide(kind);
-    this._giveUp(kind)?.stop();
-  }
-
-  /** @param {DeviceKind} kind */
-  _hide(kind) {
-    this.devices[kind] = null;
-    void this._peer?.setTrack(kind, null);
-    this._news({ type: 'device', kind, change: { ready: false } });
-    this._tellMuted(kind);
-  }
-
-  /** @param {DeviceKind} kind */
-  _tellMuted(kind) {
-    const mid = this._peer?.midOf(kind);
-    const device = this.state[kind];
-    if (mid) this.signaling.send({ type: 'mute', mid, muted: !(device.on && device.ready) });
   }
 
   /** Sound alone, for a weak line or a tired day: no pictures come and the own camera is off. */
   async toggleSoundOnly() {
     const soundOnly = !this.state.soundOnly;
     this._news({ type: 'soundOnly', soundOnly });
-    if (soundOnly && this.state.camera.on) await this.toggle('camera');
+    if (soundOnly && this.state.camera.on) await this.devices.toggle('camera');
     await this._peer?.receivePictures(!soundOnly);
   }
 
-  /** The practitioner has switched it off; the person may switch it on again. */
-  noteMuted() {
-    if (this.state.microphone.on) void this.toggle('microphone');
-  }
-
-  // ---------------------------------------------------------------- background
-
-  /** @param {import('./blur.js').Background} background */
-  async setBackground(background) {
-    chooseBackground(background);
-    this._news({ type: 'background', background: { chosen: background, slowFps: null } });
-    if (this._camera) await this._dress();
-    else if (this.state.camera.problem === 'blur') await this._retryCamera();
-  }
-
-  async _retryCamera() {
-    this._news({ type: 'device', kind: 'camera', change: { problem: null } });
-    if (this._isMissing('camera')) await this._open('camera');
-  }
-
-  /** Shows the camera as the person wants to be seen: from the wish for blur on, nothing without it. */
-  async _dress() {
-    const camera = this._camera;
-    if (!camera) return;
-    const { chosen } = this.state.background;
-    if (chosen === 'off') {
-      this._endBlur();
-      this._show('camera', camera);
-      return;
-    }
-    if (this._blur) {
-      this._blur.setEffect(chosen);
-      return;
-    }
-    this._hide('camera');
-    const blur = new Blur(camera, chosen);
-    this._blur = blur;
-    blur.onSlow = (fps) => this._news({ type: 'background', background: { ...this.state.background, slowFps: fps } });
-    blur.onLost = () => this._lostBlur(blur);
-    try {
-      const blurred = await blur.start();
-      if (blur === this._blur) this._show('camera', blurred);
-    } catch {
-      this._lostBlur(blur);
-    }
-  }
-
-  /** @param {Blur} blur */
-  _lostBlur(blur) {
-    if (blur !== this._blur) return;
-    this._drop('camera');
-    this._news({ type: 'device', kind: 'camera', change: { problem: 'blur' } });
-  }
-
-  _endBlur() {
-    this._blur?.stop();
-    this._blur = null;
+  /** What the server should know of a device that is switched off or missing. @param {DeviceKind} kind */
+  _tellMuted(kind) {
+    const mid = this._peer?.midOf(kind);
+    const device = this.state[kind];
+    if (mid) this.signaling.send({ type: 'mute', mid, muted: !(device.on && device.ready) });
   }
 
   // ---------------------------------------------------------------- screen
@@ -465,7 +276,7 @@ export class Call {
       return;
     }
     this._usePeer(this._makePeer({ held: false }));
-    void this._peer?.start(this.devices.microphone, this.devices.camera);
+    void this._peer?.start(this.devices.shown.microphone, this.devices.shown.camera);
   }
 
   /** While waiting: keys, sections and offer are made, so that being let in costs one round trip. */
@@ -484,7 +295,7 @@ export class Call {
     }
     // Out with the offer first: drawing the room takes longer than the answer.
     peer.release();
-    for (const kind of KINDS) void peer.setTrack(kind, this.devices[kind]);
+    for (const kind of KINDS) void peer.setTrack(kind, this.devices.shown[kind]);
     this._usePeer(peer);
   }
 

@@ -63,8 +63,8 @@ function constraints(kind, deviceId) {
   const wanted = kind === 'camera'
     ? { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 } }
     : { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
-  // Ideal, not exact: a device that is gone falls back to another one.
-  if (deviceId) wanted.deviceId = { ideal: deviceId };
+  // Exact: Chromium takes the system's own microphone where the chosen one is only the ideal.
+  if (deviceId) wanted.deviceId = { exact: deviceId };
   return wanted;
 }
 
@@ -119,11 +119,16 @@ async function someAllowed() {
   }
 }
 
-/** @param {DeviceKind} kind @param {string} [deviceId] @returns {Promise<MediaStreamTrack>} */
+/** The chosen one; if it is gone, another. @param {DeviceKind} kind @param {string} [deviceId] @returns {Promise<MediaStreamTrack>} */
 export async function openOne(kind, deviceId) {
   const wanted = constraints(kind, deviceId);
-  const stream = await navigator.mediaDevices.getUserMedia(kind === 'camera' ? { video: wanted } : { audio: wanted });
-  return stream.getTracks()[0];
+  try {
+    const stream = await navigator.mediaDevices.getUserMedia(kind === 'camera' ? { video: wanted } : { audio: wanted });
+    return stream.getTracks()[0];
+  } catch (error) {
+    if (deviceId && error instanceof Error && error.name === 'OverconstrainedError') return openOne(kind);
+    throw error;
+  }
 }
 
 /** The person chooses what to show; null if they chose nothing. @returns {Promise<MediaStream|null>} */

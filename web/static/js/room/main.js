@@ -34,7 +34,7 @@ export function enterRoom(arriving) {
   const call = arriving || new Call(root.dataset.session || '', root.dataset.mode || 'video');
   const room = new Room(root, call);
   if (!arriving) {
-    void call.openDevices();
+    void call.devices.open();
     call.join();
   }
   room.draw();
@@ -118,7 +118,7 @@ class Room {
     if (message.type === 'welcome') this._connected(message.person);
     else if (message.type === 'news') {
       for (const part of [this._chat, this._files, this._report, this._reports]) part.heard(message.topic, message.body);
-      if (message.topic === 'muted') this._call.noteMuted();
+      if (message.topic === 'muted') this._call.devices.noteMuted();
       if (message.topic === 'muted') toast(`${this._practitioner()} has switched your microphone off. You can switch it on again.`);
     }
   }
@@ -131,7 +131,7 @@ class Room {
 
   draw() {
     const { state } = this._call;
-    this._view.showSelf(this._call.devices.camera);
+    this._view.showSelf(this._call.devices.shown.camera);
     drawBackground(state);
     this._view.draw(state, this._call.tracks());
     this._layouts?.apply(state, serverNow());
@@ -183,8 +183,8 @@ class Room {
   // ---------------------------------------------------------------- devices
 
   _wireDevices() {
-    byId('mic').addEventListener('click', () => void this._call.toggle('microphone'));
-    byId('camera').addEventListener('click', () => void this._call.toggle('camera'));
+    byId('mic').addEventListener('click', () => void this._call.devices.toggle('microphone'));
+    byId('camera').addEventListener('click', () => void this._call.devices.toggle('camera'));
     const { mode } = this._root.dataset;
     byId('camera').hidden = mode !== 'video';
     byId('mic').hidden = mode === 'chat';
@@ -192,15 +192,15 @@ class Room {
     share.dataset.possible = String(canShareScreen());
     once(share, () => this._call.toggleScreen());
     document.getElementById('menu-sound-only')?.addEventListener('click', () => void this._call.toggleSoundOnly());
-    byId('notice-retry').addEventListener('click', () => void this._call.openDevices());
+    byId('notice-retry').addEventListener('click', () => void this._call.devices.open());
     byId('menu-devices').addEventListener('click', () => void this._showDevices());
     onDevicesChanged(() => {
       void this._fillDevices();
-      void this._call.devicesChanged();
+      void this._call.devices.noteChange();
     });
-    this._call.onReplaced = (kind) => toast(`Your ${kind} is no longer there. Another one goes on.`);
+    this._call.devices.onReplaced = (kind) => toast(`Your ${kind} is no longer there. Another one goes on.`);
     for (const kind of /** @type {DeviceKind[]} */ (['microphone', 'camera'])) {
-      pick(kind).addEventListener('change', () => void this._call.choose(kind, pick(kind).value));
+      pick(kind).addEventListener('change', () => void this._call.devices.choose(kind, pick(kind).value));
     }
     pick('speaker').addEventListener('change', () => {
       chooseDevice('speaker', pick('speaker').value);
@@ -227,7 +227,7 @@ class Room {
     this._play(isThere ? chosen.speaker || '' : '');
     for (const kind of /** @type {(DeviceKind|'speaker')[]} */ (['microphone', 'speaker', 'camera'])) {
       byId(`field-${kind}`).hidden = !all[kind].length || (kind === 'camera' && this._root.dataset.mode !== 'video');
-      const used = kind === 'speaker' ? chosen.speaker : this._call.deviceId(kind) || chosen[kind];
+      const used = kind === 'speaker' ? chosen.speaker : this._call.devices.idOf(kind) || chosen[kind];
       pick(kind).replaceChildren(...all[kind].map((device, index) => element('option', {
         value: device.deviceId, selected: device.deviceId === used }, device.label || `${kind} ${index + 1}`)));
     }

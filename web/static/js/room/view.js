@@ -51,6 +51,8 @@ class Tile {
     this.video.srcObject = this.stream;
     // Words stand on the tile until there is something to see.
     for (const event of ['loadeddata', 'resize', 'emptied']) this.video.addEventListener(event, () => this.onPicture());
+    // Until it plays, a new track sends the choice of a speaker back to the system's own.
+    this.video.addEventListener('playing', () => void playThrough(this.video, chosenDevices().speaker));
     this.onPicture = () => {};
   }
 
@@ -190,7 +192,6 @@ export class RoomView {
     if (!tile) {
       tile = new Tile(key, isScreen);
       this._tiles.set(key, tile);
-      void playThrough(tile.video, chosenDevices().speaker);
       if (isScreen) this._stage.prepend(tile.root);
       else this._stage.append(tile.root);
     }

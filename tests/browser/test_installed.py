@@ -1,0 +1,76 @@
+"""The pages as an installed app: the worker keeps the offline page and nothing of anybody's; the network comes back."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import BrowserContext, Page, Playwright, expect
+
+from tests.browser.journey import sign_in, until
+from tests.browser.people import CHROMIUM, QUIET, Server
+
+pytestmark = pytest.mark.timeout(120)
+
+KEPT = """(async () => {
+  const kept = [];
+  for (const name of await caches.keys()) for (const one of await (await caches.open(name)).keys()) kept.push(one.url);
+  return kept;
+})()"""
+
+
+@pytest_asyncio.fixture
+async def context(playwright: Playwright, server: Server) -> AsyncIterator[BrowserContext]:
+    browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+    yield await browser.new_context(base_url=server.url)
+    await browser.close()
+
+
+async def controlled(context: BrowserContext) -> Page:
+    page = await context.new_page()
+    await sign_in(page, "mina@example.com")
+    await until(page, "navigator.serviceWorker.controller !== null")
+    return page
+
+
+async def test_only_the_shell_is_kept_whatever_was_opened(context: BrowserContext) -> None:
+    page = await controlled(context)
+    for path in ("/dashboard", "/wallet", "/messages", "/account", "/sessions"):
+        await page.goto(path)
+    paths = {url.split("/", 3)[3].split("?")[0] for url in await page.evaluate(KEPT)}
+    assert paths == {
+        *("offline", "static/css/tokens.css", "static/css/components.css", "static/css/pages.css"),
+        *("static/js/early.js", "static/js/offline.js", "static/mark.svg", "static/img/app-192.png"),
+    }
+    offline = await page.evaluate("caches.match('/offline').then((kept) => kept.text())")
+    assert "Mina" not in offline
+
+
+async def test_offline_page_is_shown_and_the_wanted_one_follows_by_itself(context: BrowserContext) -> None:
+    page = await controlled(context)
+    await context.set_offline(True)
+    await page.goto("/wallet")
+    await expect(page.get_by_role("heading", name="The practice can't be reached")).to_be_visible()
+    assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(251, 250, 247)"
+    await context.set_offline(False)
+    await expect(page.get_by_role("heading", name="Wallet and payments")).to_be_visible(timeout=20_000)
+
+
+async def test_whoever_is_not_signed_in_gets_no_worker(context: BrowserContext) -> None:
+    page = await context.new_page()
+    await page.goto("/")
+    await page.wait_for_load_state("networkidle")
+    assert await page.evaluate("navigator.serviceWorker.getRegistrations().then((all) => all.length)") == 0
+
+
+async def test_app_can_be_installed_and_starts_where_its_person_does(context: BrowserContext) -> None:
+    page = await context.new_page()
+    await page.goto("/start")
+    assert page.url.endswith("/sign-in")
+    await sign_in(page, "mina@example.com")
+    devtools = await context.new_cdp_session(page)
+    found = await devtools.send("Page.getAppManifest")
+    assert found["errors"] == []
+    assert '"start_url": "/start"' in found["data"]
+    assert (await devtools.send("Page.getInstallabilityErrors"))["installabilityErrors"] == []
+    await page.goto("/start")
+    assert page.url.endswith("/dashboard")
