@@ -218,8 +218,9 @@ async def insecure(session: AsyncSession, row: Appointment) -> Payment | None:
         .execution_options(populate_existing=True)
     )
     payment = found.one_or_none()
-    kept = payment is None or payment.captured_minor is not None
-    return None if kept or payment.failure_code not in (WOULD_LAPSE, AUTHORISATION_LOST) else payment
+    if payment is None or payment.captured_minor is not None:
+        return None
+    return payment if payment.failure_code in (WOULD_LAPSE, AUTHORISATION_LOST) else None
 
 
 async def let_go(session: AsyncSession, row: Appointment, payment: Payment, *, now: datetime) -> None:
