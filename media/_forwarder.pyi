@@ -183,7 +183,7 @@ class NodeStats(TypedDict):
 #                                                     growing, and it must not be used as a cap
 #   ("private", room, track, private)                 True: nothing raw leaves from here on; False: the camera's
 #                                                     keyframe has taken over (after `set_private(…, False)`)
-#   ("port_closed", room, track, reason)              reason: "closed" | "worker_gone" (it closed its end) | "track_gone"
+#   ("port_closed", room, track, reason)              reason: "closed" | "worker_gone" (its end closed) | "track_gone"
 #   ("tap_ended", room, tap, reason)                  reason: "removed" | "grant_revoked" | "track_gone" |
 #                                                     "journal_failed"
 #   ("journal", journal, state, detail)               state: "synced" (detail: bytes on disk) | "failed" (why)
