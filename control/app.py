@@ -52,6 +52,7 @@ from control.api import (
     series,
     session_lists,
     sessions,
+    testimonials,
     wallet,
     webhooks,
 )
@@ -112,10 +113,11 @@ from control.recording_composing import Composer
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.room_news import forward_news
-from control.scheduler import Errand, Scheduler
+from control.scheduler import Errand, Scheduler, seldom
 from control.second_factor import FactorRules
 from control.session_events import forward_sign_outs, forward_to
 from control.session_watch import SessionWatch
+from control.testimonials import remind as remind_of_testimonials
 from control.waiting_room import WaitingRoom
 from control.zendesk_desk import desk_from
 from media.node import MediaNode
@@ -152,6 +154,7 @@ API_NOUNS = (
     network_test,
     consents,
     ratings,
+    testimonials,
     practitioners,
     wallet,
     credits,
@@ -211,6 +214,7 @@ def create_app(
         escalate,
         forget_files,
         app[EXPORTS].run_once,
+        seldom(partial(remind_of_testimonials, app[DATABASE]), timedelta(minutes=10)),
         # Asked late: erasing needs the recordings' archive, which needs the hub, which needs this.
         lambda now: app[ERASING].run_once(now),
         *mine,

@@ -15,7 +15,7 @@ from datetime import datetime
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control import web_sessions
+from control import testimonials, web_sessions
 from control.accounts import Actor, normalised_email
 from control.appointment_states import OPEN
 from control.audit import record
@@ -108,6 +108,7 @@ class Erasing:
             session.add(PersonErasure(person_id=person.id, name=person.name, email=person.email, asked_at=now))
             await blank_words_of(session, self._rules, person.id)
             await self._chat.blank_words_of(session, person.id)
+            await testimonials.forget_person(session, person.id)
             await _take_out_of_sessions(session, person.id, now)
             await web_sessions.revoke_all(session, person.id, now=now)
             for table in _OWN_ROWS:

@@ -22,6 +22,7 @@ from control.models import (
     quality,
     ratings,
     recordings,
+    testimonials,
 )
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "quality",
     "ratings",
     "recordings",
+    "testimonials",
 ]
