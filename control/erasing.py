@@ -11,6 +11,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -59,7 +60,7 @@ KEPT = (
     ("Recordings under a legal hold", "They may not be deleted before the hold ends; then your part goes too."),
     ("The log of who did what", "It names you by a number. Without it nobody could be held to account."),
 )
-_OWN_ROWS = (
+_OWN_ROWS: tuple[Any, ...] = (
     *(NoticeRow, OutboxRow, Credential, OneTimeLink, WebSession, TotpSecret, Passkey, RecoveryCode, PhoneProof),
     *(KeptAnswer, MonitoringAcknowledgement, ConversationReader, Enquiry, JoinToken, PersonRole),
 )

@@ -150,8 +150,8 @@ async def test_copy_cut_off_by_a_crash_is_begun_anew(
     await made_by.ask(world.bob, now=world.clock())
 
     async def crash(*_: object) -> AsyncIterator[Entry]:
+        yield Entry("begun.txt")
         raise KilledHere
-        yield Entry("")
 
     with monkeypatch.context() as broken:
         broken.setattr(exports, "PARTS", (*exports.PARTS[:3], crash))
@@ -175,8 +175,8 @@ async def test_copy_that_fails_says_so_and_can_be_asked_for_again(
     assert (await made_by.ask(world.bob, now=world.clock())).id == first.id, "one at a time"
 
     async def fail(*_: object) -> AsyncIterator[Entry]:
+        yield Entry("begun.txt")
         raise OSError("disk full")
-        yield Entry("")
 
     with monkeypatch.context() as broken:
         broken.setattr(exports, "PARTS", (fail,))
