@@ -56,6 +56,7 @@ async def filled(site: Site) -> None:
 async def made(site: Site, hand: Hand) -> dict[str, bytes]:
     """Asked for, made, fetched and opened."""
     world = site.world
+    world.clock.forward(minutes=1)
     status, asked = await hand.post("/api/account/export")
     assert (status, asked["state"]) == (202, "waiting")
     await site.app[EXPORTS].run_once(world.clock())
