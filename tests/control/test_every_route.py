@@ -35,6 +35,7 @@ PUBLIC_PAGES = frozenset(
         "/sign-up",
         "/manifest.webmanifest",
         "/offline",
+        "/erased",
         "/privacy",
         "/start",
         "/static/{path}",
