@@ -4,7 +4,6 @@ Nobody talks here: test_session.py records a session; this begins where the serv
 """
 
 import asyncio
-import os
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -55,7 +54,7 @@ async def test_what_a_crash_left_is_composed_with_progress_stopped_taken_up_agai
     await expect(listed).to_have_count(2)
     await expect(listed.filter(has_text="recovered after the server stopped")).to_have_count(1)
 
-    await stop_and_take_up_again(practice, page, f"/therapist/recordings/{practice.left.long}")
+    await stop_and_take_up_again(page, f"/therapist/recordings/{practice.left.long}")
 
     await page.goto(f"/therapist/recordings/{practice.left.talk}")
     await expect(page.get_by_text(re.compile("Recovered after the server stopped at "))).to_be_visible()
@@ -72,14 +71,6 @@ async def test_what_a_crash_left_is_composed_with_progress_stopped_taken_up_agai
     assert await picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 320
 
 
-def niceness_of_workers(server: Server) -> list[int]:
-    assert server.process is not None
-    children = Path(f"/proc/{server.process.pid}/task").glob("*/children")
-    pids = [int(pid) for path in children for pid in path.read_text().split()]
-    workers = [pid for pid in pids if b"recorder.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    return [os.getpriority(os.PRIO_PROCESS, pid) for pid in workers]
-
-
 async def stop_making(page: Page, path: str) -> None:
     await page.goto(path)
     stop = page.get_by_role("button", name="Stop making it")
@@ -88,11 +79,10 @@ async def stop_making(page: Page, path: str) -> None:
     await expect(page.get_by_role("button", name="Go on making it")).to_be_visible()
 
 
-async def stop_and_take_up_again(practice: Practice, page: Page, path: str) -> None:
+async def stop_and_take_up_again(page: Page, path: str) -> None:
     await page.goto(path)
     making = page.get_by_text(re.compile(r"Making one film of everybody: \d+ %"))
     await expect(making).to_be_visible(timeout=LONG_MS)
-    assert niceness_of_workers(practice.server) == [19]
     await stop_making(page, path)
     await expect(page.locator("#making")).to_have_count(0)
     await page.get_by_role("button", name="Go on making it").click()
