@@ -30,6 +30,11 @@ async def test_axe_finds_nothing_with_anything_open(meeting: Meeting, width: int
             await expect(page.locator(f"#panel-{panel}")).to_be_visible()
             assert await violations(page) == [], panel
             await page.keyboard.press("Escape")
+        if who is meeting.amara:
+            await page.keyboard.press("n")
+            await expect(page.locator("#client-words")).to_contain_text("session")
+            assert await violations(page) == []
+            await page.keyboard.press("Escape")
         for key, dialog in (("h", "report"), ("d", "devices"), ("Shift+?", "keys")):
             await page.keyboard.press(key)
             await expect(page.locator(f"#{dialog}-dialog")).to_be_visible()
