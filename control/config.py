@@ -198,6 +198,19 @@ def _switched_off(kind: str) -> NoticeKind:
     return known[kind]
 
 
+class PushSettings(Section):
+    enabled: bool = False
+    """People may let their devices show "your client is waiting" and "starting soon", by web push; never with names."""
+    private_key: SecretStr | None = None
+    """VAPID key, 32 bytes in base64; by default made in the data folder. Another one ends every subscription."""
+    contact: str = Field("", max_length=254)
+    """E-mail address push services may write to; by default `practice.contact_email`, else the server's address."""
+    timeout_s: float = Field(10, gt=0, le=100)
+    """How long one delivery may take before it is tried again later."""
+    allow_private_addresses: bool = False
+    """Let push services lie on this machine and its private network, for tests."""
+
+
 class NoticeSettings(Section):
     off: tuple[Annotated[str, AfterValidator(_switched_off)], ...] = ()
     """Kinds of notices nobody gets, such as `client_waiting`; all others are on."""
@@ -407,6 +420,7 @@ class Settings(Section):
     files: FileSettings = FileSettings()
     mail: MailSettings = MailSettings()
     sms: SmsSettings = SmsSettings()
+    push: PushSettings = PushSettings()
     notices: NoticeSettings = NoticeSettings()
     messages: MessageSettings = MessageSettings()
     zendesk: ZendeskSettings = ZendeskSettings()
