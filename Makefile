@@ -9,10 +9,11 @@ RUST_LEAST := $(shell sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' $(CARGO_MA
 RUST_SOURCES := $(CARGO_MANIFEST) $(shell find media/native -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print 2>/dev/null)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-fast lint check-rust check-python check-js fuzz clean prerequisites test-prerequisites
+.PHONY: help run blur test test-fast lint check-rust check-python check-js fuzz clean prerequisites test-prerequisites
 
 help:
 	@echo "make run        install, load the demo practice, serve on http://localhost:8080"
+	@echo "make blur       fetch what background blur needs, in browsers and here (make run and make test do so)"
 	@echo "make test       everything: formatting, types, Rust, Python and browser tests"
 	@echo "make test-fast  Python and Rust tests without browser and servers"
 	@echo "make lint       formatting and types only"
@@ -36,18 +37,21 @@ $(VENV)/.installed: pyproject.toml $(RUST_SOURCES)
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
 
+blur: $(VENV)/.installed
+	@$(BIN)/python -m web.blur_assets
+
 run: $(VENV)/.installed
 	@$(BIN)/python -m web.blur_assets || true
 	@exec $(BIN)/holdspace serve --demo
 
 # -- tests ----------------------------------------------------------------------------------------------------------
 
-DEBIAN_FOR_TESTS := chromium postgresql ffmpeg nodejs coturn nftables iproute2 espeak-ng khal
+DEBIAN_FOR_TESTS := chromium postgresql ffmpeg nodejs coturn nftables iproute2 espeak-ng khal dovecot-imapd tesseract-ocr
 test-prerequisites: prerequisites
 	@missing=""; for p in $(DEBIAN_FOR_TESTS); do \
 	  case $$p in chromium) f=$$(command -v chromium);; ffmpeg) f=$$(command -v ffprobe);; nodejs) f=$$(command -v node);; \
 	    postgresql) f=$$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null);; coturn) f=$$(command -v turnserver);; \
-	    espeak-ng|khal) f=$$(command -v $$p);; nftables) f=$$(PATH=$$PATH:/usr/sbin command -v nft);; iproute2) f=$$(PATH=$$PATH:/usr/sbin command -v ip);; esac; \
+	    dovecot-imapd) f=$$(PATH=$$PATH:/usr/sbin command -v dovecot);; espeak-ng|khal) f=$$(command -v $$p);; tesseract-ocr) f=$$(command -v tesseract);; nftables) f=$$(PATH=$$PATH:/usr/sbin command -v nft);; iproute2) f=$$(PATH=$$PATH:/usr/sbin command -v ip);; esac; \
 	  [ -n "$$f" ] || missing="$$missing $$p"; done; \
 	command -v npm >/dev/null || missing="$$missing npm"; \
 	if [ -n "$$missing" ]; then \
@@ -83,9 +87,10 @@ test: test-prerequisites $(VENV)/.installed-test
 	@$(MAKE) --no-print-directory check-rust check-python check-js
 	$(BIN)/python -m web.blur_assets
 	$(BIN)/pytest -q -n 2 -m "not browser"
-	$(BIN)/pytest -q -m browser
+	$(BIN)/pytest -q -n 2 -m "browser and not alone"
+	$(BIN)/pytest -q -m alone
 
-test-fast: $(VENV)/.installed-test
+test-fast: $(VENV)/.installed-test blur
 	$(BIN)/pytest -q -n 2 -m "not browser and not servers"
 
 # Seconds per target; an hour each is what a change of a parser deserves.

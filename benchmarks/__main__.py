@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from benchmarks import api, booking, charts, forward, join, memory, peers, recording, recovery, sessions
+from benchmarks import api, blur, booking, charts, forward, join, memory, peers, recording, recovery, sessions
 from benchmarks.machine import Circumstances, Measuring
 from benchmarks.namespace import NoRight
 
@@ -39,6 +39,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "peers": peers,
     "recovery": recovery,
     "recording": recording,
+    "blur": blur,
     "join": join,
     "booking": booking,
     "api": api,

@@ -19,7 +19,7 @@ from control.models.appointments import Appointment
 from control.models.chat import ChatMark, ChatMessage
 from control.models.people import Person
 from control.room_news import RoomNews
-from control.room_people import people_inside, require_inside
+from control.room_people import locked_and_made_before, people_inside, require_inside
 from control.sealing import Sealer
 
 MOST_CHARACTERS = 4_000
@@ -83,15 +83,8 @@ class Chat:
             raise Invalid("text_empty", "Write something first.", pointer="/text")
         async with self._db.transaction() as session:
             inside = await require_inside(session, actor, appointment_id)
-            # One line after the other: the next number is read and used under the appointment's lock.
-            await session.execute(select(Appointment.id).where(Appointment.id == appointment_id).with_for_update())
-            known = await session.scalar(
-                select(ChatMessage).where(
-                    ChatMessage.appointment_id == appointment_id,
-                    ChatMessage.author_id == actor.person_id,
-                    ChatMessage.key == key,
-                )
-            )
+            by = ChatMessage.author_id
+            known = await locked_and_made_before(session, ChatMessage, by, actor, appointment_id, key)
             if known is not None:
                 line = self._line(known, actor.name)
                 if line.text != text:

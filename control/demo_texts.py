@@ -43,7 +43,7 @@ CONSENTS = {
     "care": (
         "Before we begin",
         "What a session is. You speak with your practitioner by video, by audio or in writing. It is care, not "
-        "emergency help: if your life or somebody else's is in danger, call your local emergency number.\n\n"
+        "help in danger: if your life or somebody else's is at risk, call your country's help number at once.\n\n"
         "What stays between you. What you say is confidential. The law makes an exception where somebody is in "
         "serious danger; your practitioner will tell you before, if there is any way to.\n\n"
         "What the technology does. Picture, sound and chat go through this practice's own server and nobody else's. "

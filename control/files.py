@@ -31,7 +31,7 @@ from control.models.files import SharedFile
 from control.models.people import Person
 from control.notices.outbox import Notice, NoticeKind, enqueue
 from control.room_news import RoomNews
-from control.room_people import people_inside, require_inside
+from control.room_people import locked_and_made_before, people_inside, require_inside
 from control.sealing import Sealer
 
 CHUNK_BYTES = 524_288
@@ -109,14 +109,8 @@ class Files:
             raise Invalid("file_too_large", most, pointer="/size")
         async with self._db.transaction() as session:
             inside = await require_inside(session, actor, appointment_id)
-            await session.execute(select(Appointment.id).where(Appointment.id == appointment_id).with_for_update())
-            known = await session.scalar(
-                select(SharedFile).where(
-                    SharedFile.appointment_id == appointment_id,
-                    SharedFile.owner_id == actor.person_id,
-                    SharedFile.key == key,
-                )
-            )
+            by = SharedFile.owner_id
+            known = await locked_and_made_before(session, SharedFile, by, actor, appointment_id, key)
             if known is not None:
                 found = self._view(known, actor.name)
                 if (found.name, found.size, found.visible_to) != (name, wanted.size, wanted.visible_to):

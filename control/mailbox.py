@@ -9,6 +9,7 @@ import imaplib
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from control.config import MessageSettings
@@ -50,23 +51,21 @@ class Mailbox:
             log.warning("mailbox not marked reason=%s", type(error).__name__)
         return len(mails)
 
-    def _open(self) -> imaplib.IMAP4_SSL:
+    @contextmanager
+    def _opened(self) -> Iterator[imaplib.IMAP4_SSL]:
         settings = self._settings
-        client = imaplib.IMAP4_SSL(
-            settings.imap_host or "", settings.imap_port, ssl_context=self._tls, timeout=TIMEOUT_S
-        )
         password = settings.imap_password.get_secret_value() if settings.imap_password else ""
-        client.login(settings.imap_username, password)
-        client.select("INBOX")
-        return client
+        with imaplib.IMAP4_SSL(
+            settings.imap_host or "", settings.imap_port, ssl_context=self._tls, timeout=TIMEOUT_S
+        ) as client:
+            client.login(settings.imap_username, password)
+            client.select("INBOX")
+            yield client
 
     def _fetch(self) -> list[tuple[str, bytes | None]]:
         """(uid, the e-mail) of what is unread; None for one too large to be read."""
-        client = self._open()
-        try:
+        with self._opened() as client:
             return list(self._unread(client))
-        finally:
-            client.logout()
 
     def _unread(self, client: imaplib.IMAP4_SSL) -> Iterator[tuple[str, bytes | None]]:
         _, found = client.uid("SEARCH", "UNSEEN")
@@ -80,8 +79,5 @@ class Mailbox:
     def _mark_read(self, numbers: list[str]) -> None:
         if not numbers:
             return
-        client = self._open()
-        try:
+        with self._opened() as client:
             client.uid("STORE", ",".join(numbers), "+FLAGS", r"(\Seen)")
-        finally:
-            client.logout()

@@ -5,16 +5,22 @@ Practitioner and client always, guests from Admit on. An admin may act on an app
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from control.accounts import Actor
 from control.appointment_moves import guest_of, load, party_in
 from control.errors import Forbidden
 from control.lifecycle import Party
 from control.models.appointments import Appointment, Guest
+from control.models.chat import ChatMessage
+from control.models.files import SharedFile
 from control.models.people import Person
+
+Made = TypeVar("Made", ChatMessage, SharedFile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,15 @@ async def require_inside(session: AsyncSession, actor: Actor, appointment_id: st
             raise Forbidden("not_admitted", "The practitioner has not let you in yet.")
         return Inside(row, party, guest.admitted_at)
     return Inside(row, party)
+
+
+async def locked_and_made_before(
+    session: AsyncSession, made: type[Made], by: InstrumentedAttribute[str], actor: Actor, appointment_id: str, key: str
+) -> Made | None:
+    """Lock the session, so that what follows is decided one after the other; what this person's `key` made already."""
+    await session.execute(select(Appointment.id).where(Appointment.id == appointment_id).with_for_update())
+    earlier = select(made).where(made.appointment_id == appointment_id, by == actor.person_id, made.key == key)
+    return await session.scalar(earlier)
 
 
 async def people_inside(session: AsyncSession, row: Appointment) -> dict[str, str]:

@@ -7,7 +7,8 @@ members as in Zendesk's Support API (tickets, ticket comments, webhook signature
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
+import json
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +44,8 @@ class Comment:
 class Zendesk:
     def __init__(self, url: str, email: str, token: str, *, timeout_s: float = TIMEOUT_S) -> None:
         self._url = url
-        self._auth = aiohttp.BasicAuth(f"{email}/token", token)
+        credentials = base64.b64encode(f"{email}/token:{token}".encode()).decode()
+        self._authorization = f"Basic {credentials}"
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
 
@@ -87,27 +89,24 @@ class Zendesk:
         path = f"/api/v2/tickets/{ticket_id}/comments.json?sort=created_at&page[size]={MOST_COMMENTS}"
         answer = await self._call("GET", path)
         try:
-            return tuple(
-                Comment(
-                    int(one["id"]),
-                    int(one["author_id"]),
-                    str(one.get("plain_body") or one["body"]),
-                    bool(one["public"]),
-                )
-                for one in answer["comments"]
-            )
+            return tuple(_comment(one) for one in answer["comments"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise NotReached("an answer of another shape") from error
 
     async def _call(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> Mapping[str, Any]:
         if self._session is None:
-            # Over a kept connection aiohttp repeats a PUT whose answer was lost, and a comment would stand twice.
-            connector = aiohttp.TCPConnector(force_close=True)
-            self._session = aiohttp.ClientSession(timeout=self._timeout, connector=connector)
-        headers = {"Idempotency-Key": key} if key is not None else {}
+            self._session = aiohttp.ClientSession(timeout=self._timeout)
+        headers = {"Authorization": self._authorization}
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        data = None
+        if body is not None:
+            raw = json.dumps(body).encode()
+            headers |= {"Content-Type": "application/json", "Content-Length": str(len(raw))}
+            data = _once(raw)
         try:
             async with self._session.request(
-                method, self._url + path, json=body, auth=self._auth, headers=headers, allow_redirects=False
+                method, self._url + path, data=data, headers=headers, allow_redirects=False
             ) as answer:
                 if answer.status in (429, 503):
                     wait = answer.headers.get("Retry-After", "")
@@ -120,6 +119,11 @@ class Zendesk:
         if not isinstance(found, Mapping):
             raise NotReached("an answer of another shape")
         return found
+
+
+async def _once(raw: bytes) -> AsyncIterator[bytes]:
+    """A body that can't be sent twice: aiohttp repeats a PUT whose answer is lost, and a comment would stand twice."""
+    yield raw
 
 
 def _comment(found: Any) -> Comment:

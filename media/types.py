@@ -28,6 +28,17 @@ class TrackSource(StrEnum):
         return "video" if self in (TrackSource.camera, TrackSource.screen) else "audio"
 
 
+class Background(StrEnum):
+    """How the server treats what is behind a person before anybody else sees their camera."""
+
+    off = "off"
+    """Not at all: the camera as it is sent."""
+    light = "light"
+    strong = "strong"
+    colour = "colour"
+    """A plain one instead of the background."""
+
+
 class ConnectionState(StrEnum):
     """One RTP connection as a person may see it.
 

@@ -36,8 +36,10 @@ _MEDIA_TYPES = {
 _RAW_BODIES = {
     "/api/files/{id}/chunks/{index}": "application/octet-stream",
     "/api/payments/razorpay-return": "application/x-www-form-urlencoded",
-    "/api/webhooks/stripe": "application/json",
+    "/api/webhooks/mail": "message/rfc822",
     "/api/webhooks/razorpay": "application/json",
+    "/api/webhooks/stripe": "application/json",
+    "/api/webhooks/zendesk": "application/json",
 }
 _STATUSES = {"/api/payments/razorpay-return": 303}
 """What a handler's own code does not say."""

@@ -184,7 +184,7 @@ async def _divide(
     }
     await ledger.post(session, f"settle:{payment.id}", lines, appointment_id=row.id, now=now)
     if by_gateway:
-        if to_wallet:
+        if to_wallet and parts.refund_minor:
             await note_refund(session, payment, parts.refund_minor, RefundReason.POLICY, Destination.WALLET, now=now)
         await plan_settlement(session, payment, now=now)
 

@@ -5,13 +5,18 @@ Chromium with its own fake camera and microphone (tests/helpers/fake_media.py), 
 """
 
 import asyncio
+import atexit
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +96,21 @@ class Server:
         return (self.data_dir / "server.log").read_text(encoding="utf-8")
 
 
+@cache
+def _demo_practice() -> Path:
+    """The demo practice's database, made once: a server that finds it starts three times as fast."""
+    folder = tempfile.mkdtemp(prefix="holdspace-demo-")
+    atexit.register(shutil.rmtree, folder)
+    environment = os.environ | {"HOLDSPACE_SERVER__DATA_DIR": folder}
+    subprocess.run([sys.executable, "-m", "control", "demo"], env=environment, check=True, capture_output=True)
+    return Path(folder) / "holdspace.db"
+
+
 @asynccontextmanager
 async def running_server(data_dir: Path, **settings: str) -> AsyncIterator[Server]:
     """`settings` as HOLDSPACE_… variables, the prefix left out."""
+    if not (data_dir / "holdspace.db").exists():
+        shutil.copy(_demo_practice(), data_dir / "holdspace.db")
     environment = {f"HOLDSPACE_{name}": value for name, value in settings.items()}
     server = Server(data_dir, free_port(), free_port(socket.SOCK_DGRAM), settings=environment)
     await server.start()

@@ -14,7 +14,7 @@ from enum import StrEnum
 from itertools import count
 from typing import Any
 
-from aiohttp import BasicAuth, web
+from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 EMAIL, TOKEN, WEBHOOK_SECRET = "desk@row.example", "zendesk-token", "zendesk-webhook-secret"
@@ -78,7 +78,8 @@ class ZendeskServer:
     # -- the API -------------------------------------------------------------------------------------------------
 
     def _check(self, request: web.Request, *, changes: bool = False) -> Fault:
-        if request.headers.get("Authorization") != BasicAuth(f"{EMAIL}/token", TOKEN).encode():
+        credentials = base64.b64encode(f"{EMAIL}/token:{TOKEN}".encode()).decode()
+        if request.headers.get("Authorization") != f"Basic {credentials}":
             raise web.HTTPUnauthorized
         if self.down:
             raise web.HTTPServiceUnavailable
