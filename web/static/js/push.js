@@ -1,6 +1,6 @@
 // @ts-check
 // "Notices on this device" in the account: asks the browser, subscribes at its push service, tells our server.
-// The switch shows what both say; hidden where the operator has not switched push on or the browser has none.
+// The switch shows what both say; hidden where the browser has no push.
 
 import { ProblemError, get, del, request } from './api.js';
 import { byId, showError } from './page.js';
@@ -13,13 +13,7 @@ const WORDS = {
 async function start() {
   const place = document.getElementById('device-notices');
   if (!place || !('serviceWorker' in navigator) || !('PushManager' in window)) return;
-  let state;
-  try {
-    state = await get('/api/push');
-  } catch (error) {
-    if (error instanceof ProblemError) return;
-    throw error;
-  }
+  const state = await get('/api/push');
   const toggle = /** @type {HTMLInputElement} */ (byId('push-on'));
   toggle.checked = state.on && Notification.permission === 'granted';
   place.hidden = false;
