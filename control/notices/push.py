@@ -59,8 +59,8 @@ def sender_of(settings: Settings) -> Sender | None:
         key = ec.derive_private_key(int.from_bytes(keyfiles.push_key(settings), "big"), CURVE)
     except ValueError:
         raise SettingsError(["push.private_key = …: no private key of P-256"]) from None
-    address = settings.push.contact or settings.practice.contact_email
-    return Sender(key, f"mailto:{address}" if address else settings.server.public_url)
+    address = settings.push.contact or settings.practice.contact_email or settings.mail.sender
+    return Sender(key, f"mailto:{address}")
 
 
 def device_untrusted(endpoint: str, p256dh: str, auth: str, settings: PushSettings) -> Device:

@@ -115,7 +115,7 @@ async def test_waiting_client_is_shown_on_every_device_and_named_on_none(
         claims = headers["Authorization"].split("t=")[1].split(".")[1]
         said = json.loads(base64.urlsafe_b64decode(claims + "=="))
         assert said["aud"] == service.base
-        assert said["sub"] == "http://localhost:8080"
+        assert said["sub"] == "mailto:holdspace@localhost"
 
 
 @pytest.mark.parametrize("status", [404, 410])
