@@ -61,5 +61,7 @@ async def test_writing_reporting_and_leaving_need_no_pointer(meeting: Meeting) -
     await page.keyboard.press("Escape")
     await page.keyboard.press("m")
     await expect(page.locator("#mic")).to_have_class("ctl")
+    await meeting.amara.page.keyboard.press("r")
+    await expect(page.locator("#said")).to_have_text("Recording")
     await page.locator("#leave").press("Enter")
     await page.wait_for_url("**/dashboard")

@@ -5,6 +5,7 @@
 import { ProblemError, get, newKey, post } from '../api.js';
 import { byId, element, showError } from '../page.js';
 import { when } from '../time.js';
+import { announce } from './view.js';
 
 const NOTHING = 'No notes yet. What you keep here only you can read.';
 
@@ -64,7 +65,7 @@ export class ClientFile {
       this._text.value = '';
       this._key = newKey();
       await this.opened();
-      byId('said').textContent = 'The note is kept';
+      announce('The note is kept');
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error;
       showError(byId('client-error'), error.message);
