@@ -130,5 +130,5 @@ async def test_device_is_switched_on_told_and_shows_it_without_a_name(playwright
 
         await toggle.uncheck(force=True)
         await until(page, "fetch('/api/push').then((answer) => answer.json()).then((said) => !said.on)")
-    await browser.close()
+        await browser.close()
     await imitation.close()
