@@ -56,7 +56,7 @@ async def test_film_plays_with_captions_and_its_words_can_be_read(
             303,
             401,
         )
-    await browser.close()
+        await browser.close()
 
 
 def test_film_without_captions_or_transcript_refuses_to_start(film: dict[str, Path]) -> None:
