@@ -9,7 +9,7 @@ from control import push
 from control.accounts import require_actor
 from control.api.bodies import Body, read
 from control.api.shapes import Text
-from control.errors import NotFound
+from control.errors import NotFound, NotSignedIn
 from control.keys import CLOCK, DATABASE, PUSH_SENDER, SESSION_ID, SETTINGS
 from control.notices.push import Sender, device_untrusted
 
@@ -29,11 +29,18 @@ def _sender(request: web.Request) -> Sender:
     return sender
 
 
+def _session_id(request: web.Request) -> str:
+    found = request[SESSION_ID]
+    if found is None:
+        raise NotSignedIn
+    return found
+
+
 @routes.get("/api/push")
 async def this_device(request: web.Request) -> web.Response:
     require_actor(request)
     public_key = _sender(request).public_key
-    is_on = await push.is_on(request.app[DATABASE], request[SESSION_ID])
+    is_on = await push.is_on(request.app[DATABASE], _session_id(request))
     return web.json_response({"public_key": public_key, "on": is_on})
 
 
@@ -43,12 +50,12 @@ async def switch_on(request: web.Request) -> web.Response:
     body = await read(request, DeviceBody)
     _sender(request)
     device = device_untrusted(body.endpoint, body.p256dh, body.auth, request.app[SETTINGS].push)
-    await push.switch_on(request.app[DATABASE], actor, request[SESSION_ID], device, now=request.app[CLOCK]())
+    await push.switch_on(request.app[DATABASE], actor, _session_id(request), device, now=request.app[CLOCK]())
     return web.Response(status=204)
 
 
 @routes.delete("/api/push")
 async def switch_off(request: web.Request) -> web.Response:
     actor = require_actor(request)
-    await push.switch_off(request.app[DATABASE], actor, request[SESSION_ID], now=request.app[CLOCK]())
+    await push.switch_off(request.app[DATABASE], actor, _session_id(request), now=request.app[CLOCK]())
     return web.Response(status=204)

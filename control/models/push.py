@@ -22,7 +22,7 @@ class PushSubscription(WithId, Base):
     created_at: Mapped[datetime]
 
 
-def live(now: datetime) -> Select[tuple[PushSubscription]]:
+def live(now: datetime) -> Select[PushSubscription]:
     """Those of browsers that are still signed in."""
     return (
         select(PushSubscription)
