@@ -23,6 +23,7 @@ from media.types import Background
 log = logging.getLogger(__name__)
 
 PACKAGE_ROOT: Final = Path(__file__).parents[2]
+COMMAND: Final = (sys.executable, "-m", "media.blur")
 CONTROL_BYTES: Final = 4096
 PORT_BUFFER_BYTES: Final = 1 << 20
 """Each way: a keyframe is a message, and must fit. The kernel may grant less."""
@@ -201,7 +202,7 @@ class Workers:
     def _start_worker(self) -> Worker:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        command = [sys.executable, "-m", "media.blur", str(theirs.fileno()), str(self._settings.model)]
+        command = [*COMMAND, str(theirs.fileno()), str(self._settings.model)]
         with theirs:
             process = subprocess.Popen(  # noqa: S603  our own module
                 command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], cwd=PACKAGE_ROOT
