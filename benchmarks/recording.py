@@ -2,9 +2,10 @@
 
 Live: rooms of two under the native load (benchmarks/load.py), measured first as they are and then with every person of
 every room recorded to the disk; the difference in the server's CPU by recorded packet is the journal's cost, sealing,
-writing and syncing included. `concurrent_recordings` is the number of rooms in which then nothing was lost in the live
-path (0 if something was). Afterwards: a session of two people in VP8 and Opus, made here, is finished without decoding
-and composed into one picture, each in this process on one core, and timed against its own length.
+writing and syncing included. `concurrent_recordings` is the number of rooms in which then nothing was lost, neither in
+the live path nor in the journals, which are read again (0 if something was). Afterwards: a session of two people in VP8
+and Opus, made here, is finished without decoding and composed into one picture, each in this process on one core, and
+timed against its own length.
 """
 
 import argparse
@@ -44,13 +45,26 @@ WIDTH, HEIGHT = 640, 480
 BIT_RATE: Final = 1_000_000
 LOOP_S: Final = 10
 """So much is encoded; longer sessions repeat it, each turn beginning with a keyframe."""
+PAYLOAD_BYTES: Final = 1_100
+LIVE_LEAST_S: Final = 120.0
+LIVE_ROOM_S: Final = 2.0
+"""The live part may take so long, and so much more for each room and each measured second; then it is given up."""
+
+
+@dataclass(frozen=True)
+class Journals:
+    """What was on the disk when recording had stopped."""
+
+    kept: int
+    missing: int
+    bytes: int
 
 
 @dataclass(frozen=True)
 class Result:
     plain: Window
     recorded: Window
-    journal_bytes: int
+    journals: Journals
     length_s: float
     finish_s: float
     compose_s: float
@@ -67,7 +81,8 @@ class Result:
 
     @property
     def concurrent_recordings(self) -> int:
-        return self.recorded.rooms if self.recorded.loss == 0 else 0
+        is_whole = self.recorded.loss == 0 and self.journals.missing == 0 and self.journals.kept > 0
+        return self.recorded.rooms if is_whole else 0
 
     @property
     def remux_x_realtime(self) -> float:
@@ -84,6 +99,7 @@ class Result:
             "compose_x_realtime": round(self.compose_x_realtime, 2),
             "concurrent_recordings": self.concurrent_recordings,
             "live_loss": self.recorded.loss,
+            "journals": vars(self.journals),
             "delay_ms_p99": round(self.recorded.delay_us_p99 / 1000, 3),
             "server_cores": {"plain": round(self.plain.cores, 4), "recorded": round(self.recorded.cores, 4)},
         }
@@ -96,7 +112,8 @@ class Result:
             ("live loss, plain / recorded", f"{plain.loss:.6f} / {recorded.loss:.6f}"),
             ("forwarding p99, plain / recorded", f"{plain.delay_us_p99:.0f} / {recorded.delay_us_p99:.0f} µs"),
             ("server, cores, plain / recorded", f"{plain.cores:.3f} / {recorded.cores:.3f}"),
-            ("written", f"{self.journal_bytes / 1e6:.1f} MB"),
+            ("in the journals", f"{self.journals.kept} packets, {self.journals.bytes / 1e6:.1f} MB"),
+            ("missing in the journals", str(self.journals.missing)),
             ("finishing without decoding", f"{self.remux_x_realtime:.0f} × real time (goal over {GOAL_REMUX:.0f})"),
             ("composing 1280 × 720 on one core", f"{self.compose_x_realtime:.1f} × real time"),
             ("generator idle", f"{recorded.generator_idle:.0%}"),
@@ -121,35 +138,37 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rooms", type=int, default=GOAL_ROOMS, metavar="N", help="sessions recorded at once")
     parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="length of each measured window")
     parser.add_argument("--length", type=int, default=60, metavar="S", help="of the session that is finished, composed")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="on the disk that is recorded to (some 4 MB a room)")
 
 
 def run(options: argparse.Namespace, tell: Callable[[str], None]) -> Result:
-    with tempfile.TemporaryDirectory(prefix="holdspace-bench-") as folder:
-        live = Path(folder) / "live"
-        plain, recorded = asyncio.run(_live(options.rooms, options.seconds, live, tell))
-        size = sum(path.stat().st_size for path in live.rglob("*.journal"))
-        finish_s, compose_s, length_s = _afterwards(Path(folder) / "later", options.length, tell)
-    return Result(plain, recorded, size, length_s, finish_s, compose_s)
+    with tempfile.TemporaryDirectory(prefix="holdspace-bench-", dir=options.folder) as folder:
+        live = asyncio.run(_live(options.rooms, options.seconds, Path(folder) / "live", tell))
+        afterwards = _afterwards(Path(folder) / "later", options.length, tell)
+    return Result(*live, *afterwards)
 
 
-async def _live(rooms: int, seconds: float, folder: Path, tell: Callable[[str], None]) -> tuple[Window, Window]:
-    """Raises RuntimeError when a participant cannot connect, or the recorder refuses."""
+async def _live(
+    rooms: int, seconds: float, folder: Path, tell: Callable[[str], None]
+) -> tuple[Window, Window, Journals]:
+    """Raises RuntimeError when a participant cannot connect, or the recorder refuses; TimeoutError."""
     cpus = sorted(os.sched_getaffinity(0))
     server_cpu, load_cpu = (cpus[0], cpus[-1]) if len(cpus) > 1 else (None, None)
     server = await Server.start(cpu=server_cpu)
     generator = _forwarder.LoadGenerator(cpu=load_cpu, gro=True, sending="gso")
     crowd = Crowd(server, generator)
     try:
-        await crowd.grow(rooms, tell)
-        generator.start()
-        generator.publish(True)
-        tell(f"{rooms} rooms: as they are")
-        plain = await crowd.measure(seconds)
-        await server.ask("record", rooms=rooms, folder=str(folder))
-        tell(f"{rooms} rooms: recorded")
-        recorded = await crowd.measure(seconds)
-        await server.ask("stop_recording")
-        return plain, recorded
+        async with asyncio.timeout(LIVE_LEAST_S + LIVE_ROOM_S * rooms + 2 * seconds):
+            await crowd.grow(rooms, tell)
+            generator.start()
+            generator.publish(True)
+            tell(f"{rooms} rooms: as they are")
+            plain = await crowd.measure(seconds)
+            await server.ask("record", rooms=rooms, folder=str(folder))
+            tell(f"{rooms} rooms: recorded")
+            recorded = await crowd.measure(seconds)
+            generator.publish(False)
+            return plain, recorded, Journals(**await server.ask("stop_recording"))
     finally:
         generator.stop()
         crowd.close()
@@ -157,7 +176,7 @@ async def _live(rooms: int, seconds: float, folder: Path, tell: Callable[[str], 
 
 
 def _afterwards(root: Path, length_s: int, tell: Callable[[str], None]) -> tuple[float, float, float]:
-    """(seconds to finish, seconds to compose, length of the session as recorded)."""
+    """(length of the session as recorded, seconds to finish, seconds to compose)."""
     from tests.recorder import studio  # writes journals from their layout, independently of the core
 
     shelf = Shelf(root, "bench")
@@ -179,7 +198,7 @@ def _afterwards(root: Path, length_s: int, tell: Callable[[str], None]) -> tuple
     shelf.write_manifest(manifest, keys[0])
     began = time.perf_counter()
     compose(root, "bench", keys, lambda share: tell(f"composing {share:.0%}"))
-    return finish_s, time.perf_counter() - began, manifest["duration_ms"] / 1000
+    return manifest["duration_ms"] / 1000, finish_s, time.perf_counter() - began
 
 
 def _encoded() -> list[bytes]:
@@ -209,7 +228,7 @@ def _video(camera: Any, frames: Sequence[bytes], length_s: int) -> Iterator["Pac
     for number, frame in zip(range(length_s * FPS), itertools.cycle(frames), strict=False):
         ts = camera.first_ts + number * 90_000 // FPS
         captured_us = camera.begin_us + number * 1_000_000 // FPS
-        parts = studio.payloads("vp8", frame, number)
+        parts = studio.payloads("vp8", frame, number, PAYLOAD_BYTES)
         for at, part in enumerate(parts):
             packet = studio.rtp(96, seq, ts, part, marker=at == len(parts) - 1)
             yield studio.Packet(1, 1, camera.tap, captured_us + camera.delay_us + at * 50, packet, camera.key_id)

@@ -2,7 +2,8 @@
 
 `Server` is the benchmark's side; `python -m benchmarks.server` is the other. Requests go to its standard input,
 one answer each comes from its standard output: `join`, `offer` (SDP in, SDP out), `usage` (CPU and counters),
-`record` (both people of each room of benchmarks/load.py), `stop_recording`, `close`.
+`record` (both people of each room of benchmarks/load.py), `stop_recording` (how much their journals hold and miss),
+`close`.
 Signaling, control and pages are left out: the packet path is what is measured, and it is the whole one.
 """
 
@@ -13,16 +14,21 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from media.config import MediaSettings
 from media.node import MediaNode
 from media.types import Offer, ParticipantId, RoomId, TrackSource
+from recorder.journal import RTP, Journal
 from recorder.recorder import Recorder
 from recorder.storage import KEY_BYTES
+from recorder.timeline import SeqOrder
+from recorder.verifying import shelves
 
 LINE_BYTES: Final = 1 << 20
+CLOSE_WITHIN_S: Final = 30.0
 
 
 class Server:
@@ -53,6 +59,10 @@ class Server:
         await server._answer()
         return server
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def ask(self, do: str, **arguments: object) -> dict[str, Any]:
         async with self._turn:
             self._requests.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
@@ -68,20 +78,56 @@ class Server:
 
     async def close(self) -> None:
         if self._process.returncode is None:
-            await self.ask("close")
-            await self._process.wait()
+            try:
+                async with asyncio.timeout(CLOSE_WITHIN_S):
+                    await self.ask("close")
+                    await self._process.wait()
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
 
 
-async def _record(recorders: list[Recorder], node: MediaNode, folder: Path, rooms: int) -> None:
-    recorder = Recorder(node, folder, os.urandom(KEY_BYTES))
-    recorders.append(recorder)
-    for number in range(rooms):
-        await recorder.start(f"room-{number}", RoomId(f"room-{number}"))
-        for person in ("person-0", "person-1"):
-            await recorder.include(f"room-{number}", ParticipantId(person), person, f"grant-{number}-{person}")
+@dataclass
+class Recording:
+    """All rooms recorded into one folder."""
+
+    recorder: Recorder
+    folder: Path
+    key: bytes
+
+    @classmethod
+    async def start(cls, node: MediaNode, folder: Path, rooms: int) -> "Recording":
+        key = os.urandom(KEY_BYTES)
+        recorder = Recorder(node, folder, key)
+        for number in range(rooms):
+            await recorder.start(f"room-{number}", RoomId(f"room-{number}"))
+            for person in ("person-0", "person-1"):
+                await recorder.include(f"room-{number}", ParticipantId(person), person, f"grant-{number}-{person}")
+        return cls(recorder, folder, key)
+
+    async def stop(self) -> dict[str, object]:
+        await self.recorder.close()
+        kept = missing = size = 0
+        for shelf in shelves(self.folder):
+            held, lost = _kept(Journal(shelf.journal_path, shelf.read_keys(self.key)))
+            kept, missing, size = kept + held, missing + lost, size + shelf.journal_path.stat().st_size
+        return {"kept": kept, "missing": missing, "bytes": size}
 
 
-async def _work_off(node: MediaNode, recorders: list[Recorder], request: Mapping[str, Any]) -> dict[str, object]:
+def _kept(journal: Journal) -> tuple[int, int]:
+    """Packets of all streams, and how many are missing between the first and the last of each."""
+    orders: dict[int, SeqOrder] = {}
+    seen: dict[int, set[int]] = {}
+    for chunk in journal.chunks():
+        for kind, _, tap, _, packet in chunk.records():
+            if kind == RTP:
+                order = orders.setdefault(tap, SeqOrder())
+                seen.setdefault(tap, set()).add(order.unwrap(int.from_bytes(packet[2:4], "big")))
+    held = sum(len(numbers) for numbers in seen.values())
+    return held, sum(max(numbers) - min(numbers) + 1 for numbers in seen.values()) - held
+
+
+async def _work_off(node: MediaNode, recordings: list[Recording], request: Mapping[str, Any]) -> dict[str, object]:
     match request["do"]:
         case "join":
             publishes = frozenset(TrackSource(name) for name in request["may_publish"])
@@ -95,13 +141,10 @@ async def _work_off(node: MediaNode, recorders: list[Recorder], request: Mapping
         case "usage":
             return {"cpu_ns": time.process_time_ns(), "rss_bytes": _rss_bytes(), "stats": node.stats()}
         case "record":
-            await _record(recorders, node, Path(request["folder"]), request["rooms"])
+            recordings.append(await Recording.start(node, Path(request["folder"]), request["rooms"]))
             return {}
         case "stop_recording":
-            for recorder in recorders:
-                await recorder.close()
-            recorders.clear()
-            return {}
+            return await recordings.pop().stop()
         case "close":
             await node.close()
             return {}
@@ -123,11 +166,11 @@ async def _serve(arguments: Mapping[str, Any]) -> None:
     loop = asyncio.get_running_loop()
     requests = asyncio.StreamReader(limit=LINE_BYTES)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(requests), sys.stdin)
-    recorders: list[Recorder] = []
+    recordings: list[Recording] = []
     _say({})
     while line := await requests.readline():
         request = json.loads(line)
-        _say(await _work_off(node, recorders, request))
+        _say(await _work_off(node, recordings, request))
         if request["do"] == "close":
             return
     await node.close()

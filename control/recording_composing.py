@@ -82,7 +82,10 @@ class Composer:
         self.wake()
 
     async def cancel(self, actor: Actor, recording_id: str) -> None:
-        """Stop making it; everybody's own files stay. Nothing to cancel is no fault. Raises NotFound."""
+        """Stop making it; what is made of it is kept for when it is asked for again. Nothing to cancel is no fault.
+
+        Raises NotFound.
+        """
         async with self._db.transaction() as session:
             row = await own(session, actor, recording_id)
             changed = await session.execute(
@@ -93,7 +96,7 @@ class Composer:
             if cast(CursorResult[Any], changed).rowcount != 1:
                 return
             record(session, actor, "recording.compose_cancelled", f"recording:{row.id}", {}, now=self._clock())
-        await self._recorder.discard_composition(recording_id)
+        await self._recorder.stop_composing(recording_id)
 
     # -- the queue -----------------------------------------------------------------------------------------------
 

@@ -211,11 +211,12 @@ class Recorder:
             task.add_done_callback(lambda _: self._composing.pop(recording_id, None))
         return await task
 
-    async def discard_composition(self, recording_id: str) -> None:
-        """Stop composing and forget what there is of it; a composed file that is ready stays."""
-        await self._stop_composing(recording_id)
-        async with self._turn_of(recording_id):
-            await asyncio.to_thread(self._shelf(recording_id).drop_pieces)
+    async def stop_composing(self, recording_id: str) -> None:
+        """Whole pieces stay: `compose` goes on from them. A composed file that is ready stays as well."""
+        task = self._composing.get(recording_id)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def recover(self) -> list[str]:
         """Finish what a crash left, at start; answers the recordings that are ready now. Failures are logged."""
@@ -250,7 +251,7 @@ class Recorder:
         """
         if recording_id in self._finishing:
             raise StillFinishing(f"files of recording {recording_id} are being made")
-        await self._stop_composing(recording_id)
+        await self.stop_composing(recording_id)
         async with self._turn_of(recording_id):
             manifest = await asyncio.to_thread(forget_person, self._shelf(recording_id), self._master_key, participant)
         return _finished(recording_id, manifest)
@@ -259,7 +260,7 @@ class Recorder:
         """Stop it if it runs, erase its keys, then its files. Idempotent. Raises StillFinishing."""
         if recording_id in self._finishing:
             raise StillFinishing(f"files of recording {recording_id} are being made")
-        await self._stop_composing(recording_id)
+        await self.stop_composing(recording_id)
         async with self._turn_of(recording_id):
             await self.stop(recording_id)
             await asyncio.to_thread(self._shelf(recording_id).erase)
@@ -292,12 +293,6 @@ class Recorder:
                 )
                 await asyncio.to_thread(shelf.write_manifest, manifest, keys[EVENT_KEY])
             return _finished(recording_id, manifest)
-
-    async def _stop_composing(self, recording_id: str) -> None:
-        task = self._composing.get(recording_id)
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     def _turn_of(self, recording_id: str) -> asyncio.Lock:
         turn = self._turns.get(recording_id)

@@ -22,6 +22,8 @@ from tests.browser import journey
 from tests.browser.people import Person, Server, person_in_browser, running_server
 from tests.helpers.fake_media import AMARA, FPS, HEIGHT, MINA, WIDTH, FakePerson
 
+pytestmark = pytest.mark.alone
+
 WRITER = FakePerson("writer", MINA.pitch_hz, MINA.tint)
 WRITTEN, BLURRED = 8, 3
 """Edges above which the writing is there, and below which it is gone."""

@@ -140,8 +140,8 @@ class FakeRecorder:
             raise
         return replace(self.finished, composed=File("composed", "", "Everybody", "composed", "video/mp4"))
 
-    async def discard_composition(self, recording_id: str) -> None:
-        self._call("discard_composition")
+    async def stop_composing(self, recording_id: str) -> None:
+        self._call("stop_composing")
         for task in asyncio.all_tasks():
             if task.get_coro().__qualname__.endswith("FakeRecorder.compose"):
                 task.cancel()

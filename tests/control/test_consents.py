@@ -85,14 +85,19 @@ async def test_practitioner_answers_about_recording_too_but_not_about_care(world
         await world.consent(world.alice, view.id, Purpose.CARE)
 
 
-async def test_client_gets_a_receipt_for_the_answer_about_recording(world: World) -> None:
+async def test_client_gets_a_receipt_for_each_answer_about_recording_by_e_mail(world: World) -> None:
     view = await world.scheduled()
-    given = await world.consent(world.bob, view.id, Purpose.RECORDING, Answer.NO)
+    given = [
+        await world.consent(world.bob, view.id, Purpose.RECORDING, Answer.NO),
+        await world.consent(world.bob, view.id, Purpose.RECORDING, Answer.YES),
+        await consents.withdraw(world.db, world.bob, view.id, Purpose.RECORDING, now=world.clock()),
+    ]
+    receipts = select(OutboxRow).where(OutboxRow.kind == "recording_consent_receipt")
     async with world.db.reading() as session:
-        facts = (
-            await session.scalars(select(OutboxRow.facts).where(OutboxRow.kind == "recording_consent_receipt"))
-        ).one()
-    assert (facts["answer"], facts["version"], facts["consent_id"]) == ("no", 1, given.consent_id)
+        rows = list(await session.scalars(receipts))
+    assert {row.channel for row in rows} == {"email"}
+    told = {(row.facts["answer"], row.facts["version"], row.facts["consent_id"]) for row in rows}
+    assert told == {(one.answer, 1, one.consent_id) for one in given}
 
 
 async def test_stranger_and_admin_can_answer_nothing(world: World) -> None:

@@ -60,15 +60,15 @@ async def test_what_still_runs_is_not_composed(studio: Studio) -> None:
     assert refused.value.code == "not_ready"
 
 
-async def test_cancelling_stops_the_work_and_asking_again_begins_it(studio: Studio) -> None:
+async def test_cancelling_stops_the_work_and_asking_again_goes_on_with_it(studio: Studio) -> None:
     recording_id, recorder = await studio.ready(), studio.recorder
     async with running(studio) as composer:
         await asyncio.wait_for(recorder.composing.wait(), 10)
         await composer.cancel(studio.world.alice, recording_id)
         assert (await becomes(studio, recording_id, Composition.CANCELLED)).composed is None
-        assert ("discard_composition",) in recorder.calls
+        assert ("stop_composing",) in recorder.calls
         await composer.cancel(studio.world.alice, recording_id)
-        assert recorder.calls.count(("discard_composition",)) == 1
+        assert recorder.calls.count(("stop_composing",)) == 1
         recorder.may_compose.set()
         await composer.ask(studio.world.alice, recording_id)
         await becomes(studio, recording_id, Composition.READY)

@@ -35,7 +35,7 @@ from media.types import (
 )
 from tests.helpers.bad_link import BadLink
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.timeout(120)]
 
 ROOM = RoomId("room")
 ROOM_SCRIPTS = Path(__file__).parents[2] / "web" / "static" / "js" / "room"

@@ -93,24 +93,23 @@ def _units(frame: bytes) -> list[bytes]:
     return [unit for unit in frame.replace(b"\0\0\0\1", b"\0\0\1").split(b"\0\0\1") if unit]
 
 
-def payloads(codec: str, frame: bytes, number: int) -> list[bytes]:
-    """One frame as RTP payloads of at most some 300 bytes."""
-    return {"vp8": _vp8_payloads, "vp9": _vp9_payloads, "h264": _h264_payloads, "av1": _av1_payloads}[codec](
-        frame, number
-    )
+def payloads(codec: str, frame: bytes, number: int, size: int = 300) -> list[bytes]:
+    """One frame as RTP payloads of little more than `size` bytes."""
+    of_codec = {"vp8": _vp8_payloads, "vp9": _vp9_payloads, "h264": _h264_payloads, "av1": _av1_payloads}
+    return of_codec[codec](frame, number, size)
 
 
-def _cut(data: bytes) -> list[bytes]:
-    return [data[at : at + 300] for at in range(0, len(data), 300)]
+def _cut(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
 
 
-def _vp8_payloads(frame: bytes, number: int) -> list[bytes]:
+def _vp8_payloads(frame: bytes, number: int, size: int) -> list[bytes]:
     picture = bytes([0x80, 0x80 | number >> 8 & 0x7F, number & 0xFF])
-    return [bytes([0x90 if at == 0 else 0x80]) + picture + part for at, part in enumerate(_cut(frame))]
+    return [bytes([0x90 if at == 0 else 0x80]) + picture + part for at, part in enumerate(_cut(frame, size))]
 
 
-def _vp9_payloads(frame: bytes, number: int) -> list[bytes]:
-    parts, picture = _cut(frame), bytes([0x80 | number >> 8 & 0x7F, number & 0xFF])
+def _vp9_payloads(frame: bytes, number: int, size: int) -> list[bytes]:
+    parts, picture = _cut(frame, size), bytes([0x80 | number >> 8 & 0x7F, number & 0xFF])
     inter = 0 if frame[0] & 0x0C == 0 else 0x40
     return [
         bytes([0x80 | inter | (0x08 if at == 0 else 0) | (0x04 if at == len(parts) - 1 else 0)]) + picture + part
@@ -118,36 +117,36 @@ def _vp9_payloads(frame: bytes, number: int) -> list[bytes]:
     ]
 
 
-def _h264_payloads(frame: bytes, _number: int) -> list[bytes]:
+def _h264_payloads(frame: bytes, _number: int, size: int) -> list[bytes]:
     units, out = _units(frame), list[bytes]()
     if len(units) > 1:  # parameter sets together
         out.append(b"\x18" + b"".join(struct.pack(">H", len(unit)) + unit for unit in units[:2]))
         units = units[2:]
     for unit in units:
-        if len(unit) <= 300:
+        if len(unit) <= size:
             out.append(unit)
             continue
-        parts = _cut(unit[1:])
+        parts = _cut(unit[1:], size)
         for at, part in enumerate(parts):
             flags = (0x80 if at == 0 else 0) | (0x40 if at == len(parts) - 1 else 0)
             out.append(bytes([unit[0] & 0xE0 | 28, flags | unit[0] & 0x1F]) + part)
     return out
 
 
-def _av1_payloads(frame: bytes, _number: int) -> list[bytes]:
+def _av1_payloads(frame: bytes, _number: int, size: int) -> list[bytes]:
     """Each OBU alone, without its size, cut where it is long."""
     out: list[bytes] = []
     at = 0
     while at < len(frame):
         header, at = frame[at], at + 1
-        size = shift = 0
+        length = shift = 0
         while True:
-            size |= (frame[at] & 0x7F) << shift
+            length |= (frame[at] & 0x7F) << shift
             shift, at = shift + 7, at + 1
             if not frame[at - 1] & 0x80:
                 break
-        parts = _cut(bytes([header & ~2]) + frame[at : at + size])
-        at += size
+        parts = _cut(bytes([header & ~2]) + frame[at : at + length], size)
+        at += length
         for number, part in enumerate(parts):
             flags = (0x80 if number else 0) | (0x40 if number < len(parts) - 1 else 0)
             out.append(bytes([flags | 1 << 4]) + part)
@@ -198,10 +197,24 @@ def ntp(us: int) -> int:
 CODEC_NUMBERS = {"vp8": 1, "vp9": 2, "h264": 3, "av1": 4}
 
 
-def resized_frames(seconds: int) -> tuple[bytes, ...]:
-    """Begins a quarter as large, as when a recording asks for an encoding that nobody watched."""
+SMALL, USUAL = (96, 72), (160, 120)
+"""Pictures of two encodings. AV1's encoder makes none under 64 pixels."""
+
+
+def resized_frames(seconds: int, codec: str = "vp8") -> tuple[bytes, ...]:
+    """Begins smaller, as when a recording asks for an encoding that nobody watched."""
     half = seconds // 2
-    return vp8_frames(half, 80, 60) + vp8_frames(seconds - half)
+    return encoded_frames(codec, half, *SMALL) + encoded_frames(codec, seconds - half, *USUAL)
+
+
+def going_on(camera: "Camera", sent: Iterable["Packet"], after_s: float, clock_hz: int) -> "Camera":
+    """The same stream `after_s` after it began; what was `sent` is all that came since."""
+    return replace(
+        camera,
+        first_seq=camera.first_seq + sum(packet.kind == 1 for packet in sent),
+        first_ts=camera.first_ts + round(after_s * clock_hz),
+        begin_us=camera.begin_us + round(after_s * 1_000_000),
+    )
 
 
 def video(camera: Camera, seconds: int, codec: str = "vp8", frames: Sequence[bytes] | None = None) -> Iterator[Packet]:

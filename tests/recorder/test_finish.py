@@ -1,12 +1,9 @@
 """From a journal to files that play: sync, gaps, bad links, crashes, and who is in them."""
 
-import io
 from collections.abc import Iterable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import av
 import pytest
 
 from recorder import finish as finishing
@@ -25,7 +22,6 @@ from tests.recorder.studio import (
     key,
     play,
     prologue,
-    resized_frames,
     video,
     write_journal,
 )
@@ -90,19 +86,6 @@ def test_pictures_in_a_second_codec_get_a_file_of_their_own(shelf: Shelf) -> Non
     assert [entry["file_id"] for entry in manifest["files"]] == ["1-camera", "1-camera-vp9"]
     for number in range(2):
         assert len(played(shelf, manifest, number).video_s) == 2 * FPS
-
-
-def test_a_larger_encoding_in_the_middle_goes_on_in_the_same_file(shelf: Shelf) -> None:
-    picture, sound = Camera(tap=1), Camera(tap=2, first_seq=9, first_ts=77)
-    packets = by_arrival(video(picture, 4, frames=resized_frames(4)), audio(sound, 4))
-    manifest = finished(shelf, prologue((picture, "camera"), (sound, "microphone")) + packets)
-    (entry,) = manifest["files"]
-    assert entry["lost_frames"] == 0
-    with av.open(io.BytesIO(content_of(shelf, entry))) as container:
-        sizes = [(frame.width, frame.height) for frame in container.decode(video=0)]
-    assert sizes == [(80, 60)] * (2 * FPS) + [(160, 120)] * (2 * FPS)
-    seen = played(shelf, manifest)
-    assert max(later - earlier for earlier, later in pairwise(seen.video_s)) < 1.5 / FPS
 
 
 @pytest.mark.parametrize("skew_us", [0, 3_600_000_000, -7_000_000])

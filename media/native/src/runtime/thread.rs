@@ -228,7 +228,8 @@ impl Worker {
         }
     }
 
-    /// Takes routes and events out of the outputs and remembers that the room has something to flush.
+    /// Takes tap records, routes and events out of the outputs, which all rooms share, and remembers that the room has
+    /// something to flush.
     pub(super) fn after_turn(&mut self, room_id: u64) {
         let Some(room) = self.rooms.get_mut(&room_id) else {
             return;
@@ -237,10 +238,16 @@ impl Worker {
             room.touched = true;
             self.touched.push(room_id);
         }
+        room.observe(&self.outputs.events);
+        let refused = room.write_taps(&mut self.outputs, &mut self.sink);
         if !self.outputs.events.is_empty() {
-            room.observe(&self.outputs.events);
             self.shared.events.push_room(room_id, &mut self.outputs.events);
         }
+        self.move_routes(room_id);
+        self.fail_taps(room_id, refused);
+    }
+
+    fn move_routes(&mut self, room_id: u64) {
         if self.outputs.routes.is_empty() {
             return;
         }
