@@ -76,6 +76,11 @@ class Backgrounds:
                 track.wanted_private = False
                 self._core.set_private(room.core_id, track.id, False)
 
+    def state_of(self, room: Room, member: Member) -> BackgroundState:
+        tracks = (track for track in room.tracks_of(member.participant) if track.source is TrackSource.camera)
+        expected = BackgroundState.off if member.background is Background.off else BackgroundState.starting
+        return next((track.background for track in tracks), expected)
+
     def _veil(self, room: Room, track: Track, background: Background) -> None:
         if not track.wanted_private or track.id not in self._homes:
             self._core.set_private(room.core_id, track.id, True)
@@ -94,7 +99,7 @@ class Backgrounds:
             return
         self._keep(track)
         self._workers.stop(track)
-        self._serve_next()
+        asyncio.get_running_loop().call_soon(self._serve_next)
 
     def _serve_next(self) -> None:
         for identity, room in list(self._homes.items()):
@@ -148,4 +153,5 @@ class Backgrounds:
         track.background = state
         log.info("background changed room=%s track=%d state=%s", room.id, track.id, state)
         self._emit(BackgroundChanged(room.id, track.participant, state))
-        self._reshare(room)
+        # Later: who ends a track refills the slots that showed it only afterwards.
+        asyncio.get_running_loop().call_soon(self._reshare, room)

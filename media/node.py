@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from media.config import MediaSettings
 from media.rooms import Rooms
-from media.types import Answer, Background, MediaEvent, Offer, ParticipantId, RoomId, TrackInfo, TrackSource
+from media.types import (
+    Answer,
+    Background,
+    BackgroundState,
+    MediaEvent,
+    Offer,
+    ParticipantId,
+    RoomId,
+    TrackInfo,
+    TrackSource,
+)
 
 if TYPE_CHECKING:
     from media._forwarder import Node, NodeOptions, NodeStats
@@ -93,9 +103,9 @@ class MediaNode:
         """Stop or resume forwarding what `participant` publishes in section `mid`."""
         await self._call(lambda rooms, _: rooms.set_muted(room, participant, mid, muted))
 
-    async def set_background(self, room: RoomId, participant: ParticipantId, background: Background) -> None:
-        """How the participant's camera is to be seen; from here on nobody sees it otherwise."""
-        await self._call(lambda rooms, _: rooms.set_background(room, participant, background))
+    async def set_background(self, room: RoomId, participant: ParticipantId, background: Background) -> BackgroundState:
+        """How the participant's camera is to be seen; nobody sees it otherwise once this is answered."""
+        return await self._call(lambda rooms, _: rooms.set_background(room, participant, background))
 
     async def permit(self, room: RoomId, participant: ParticipantId, *, may_publish: frozenset[TrackSource]) -> None:
         """Change what `participant` may publish; tracks of sources they may not any more end. Raises UnknownId."""

@@ -26,6 +26,7 @@ from media.room import Changes, Member, Room
 from media.types import (
     Answer,
     Background,
+    BackgroundState,
     ConnectionChanged,
     ConnectionState,
     JournalChanged,
@@ -147,10 +148,11 @@ class Rooms:
             self._emit(TrackMuted(name, participant, track.id, muted))
             self._refill(room)
 
-    def set_background(self, name: RoomId, participant: ParticipantId, background: Background) -> None:
+    def set_background(self, name: RoomId, participant: ParticipantId, background: Background) -> BackgroundState:
         room, peer = self._find_peer(name, participant)
         peer.member.background = background
         self._backgrounds.apply(room, peer.member)
+        return self._backgrounds.state_of(room, peer.member)
 
     def permit(self, name: RoomId, participant: ParticipantId, may_publish: frozenset[TrackSource]) -> None:
         room, peer = self._find_peer(name, participant)

@@ -15,6 +15,7 @@ from media.types import (
     Answer,
     Background,
     BackgroundChanged,
+    BackgroundState,
     ConnectionChanged,
     ConnectionState,
     EncodingsWanted,
@@ -51,7 +52,9 @@ class MediaRooms(Protocol):
         self, room: RoomId, participant: ParticipantId, *, may_publish: frozenset[TrackSource]
     ) -> None: ...
     async def set_view(self, room: RoomId, participant: ParticipantId, heights: Mapping[str, int]) -> None: ...
-    async def set_background(self, room: RoomId, participant: ParticipantId, background: Background) -> None: ...
+    async def set_background(
+        self, room: RoomId, participant: ParticipantId, background: Background
+    ) -> BackgroundState: ...
     async def leave(self, room: RoomId, participant: ParticipantId) -> None: ...
     async def close_room(self, room: RoomId) -> None: ...
 
@@ -196,10 +199,12 @@ class Peers:
     async def set_background(self, session: Session, wish: say.Blur) -> None:
         """Kept with the session: its next connections begin with it. Who can't be hidden is not shown at all."""
         session.background = wish.effect
-        if not _may_have_peer(session) or not session.has_peer:
-            return
+        state = BackgroundState.off if wish.effect is Background.off else BackgroundState.starting
         try:
-            await self._media.set_background(session.admission.room, session.admission.participant, wish.effect)
+            if _may_have_peer(session) and session.has_peer:
+                admission = session.admission
+                state = await self._media.set_background(admission.room, admission.participant, wish.effect)
+            session.post(say.BackgroundTold(state))
         except MediaError as error:
             log.warning("background failed session=%s code=%s", session.id[:8], error.code)
             await self.take(session)

@@ -31,6 +31,10 @@ FROM_WHEEL: Final = {
 }
 
 
+MODEL: Final = BLUR / "selfie_segmentation_landscape.tflite"
+"""The segmenter, which the server's own blur (media/blur) uses too."""
+
+
 class NoAssets(Exception):
     """A package could not be had, or is not the one that was checked; the message says which and why."""
 

@@ -58,6 +58,7 @@ class FakeCore:
         }
         self._events: list[tuple[Any, ...]] = []
         self._lock = threading.Lock()
+        self._opened = threading.Condition()
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     @property
@@ -147,8 +148,18 @@ class FakeCore:
         line = socket.socket(fileno=fd)
         self._need(self.tracks, track)
         line.settimeout(10)
-        with self._lock:
+        with self._opened:
             self.ports.append((track, line))
+            self._opened.notify_all()
+
+    def port(self, track: int, nth: int) -> socket.socket:
+        """Waits for the track's nth frame port."""
+        with self._opened:
+            assert self._opened.wait_for(lambda: len(self._ports_of(track)) > nth, timeout=20)
+            return self._ports_of(track)[nth]
+
+    def _ports_of(self, track: int) -> list[socket.socket]:
+        return [line for identity, line in self.ports if identity == track]
 
     def close_frame_port(self, room: int, track: int) -> None:
         self._need(self.tracks, track)

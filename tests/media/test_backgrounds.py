@@ -85,10 +85,7 @@ class World:
 
     async def port(self, track: int, nth: int = 0) -> socket.socket:
         """The core's end of the track's nth port."""
-        async with asyncio.timeout(20):
-            while len(found := [line for identity, line in list(self.core.ports) if identity == track]) <= nth:
-                await asyncio.sleep(0.01)
-        return found[nth]
+        return await asyncio.to_thread(self.core.port, track, nth)
 
     async def show(self, who: ParticipantId, nth: int = 0) -> socket.socket:
         """A picture goes through the worker."""
