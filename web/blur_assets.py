@@ -1,4 +1,4 @@
-"""`python -m web.blur_assets` brings what blur in the browser needs by npm and pip, checked, into web/static/blur.
+"""`python -m web.blur_assets` brings what background blur needs by npm and pip, checked, into web/static/blur.
 
 MediaPipe's tasks-vision 0.10.35 is the last version without a metrics address; the segmenter's model comes out of an
 older wheel, because newer ones have none. Everything is Apache-2.0 and stays out of the repository. Without these

@@ -188,6 +188,7 @@ async def test_a_hidden_background_is_asked_of_the_node_before_any_offer(stage: 
 async def test_a_new_connection_of_the_session_is_hidden_too_and_another_person_s_is_not(stage: Stage) -> None:
     page = await stage.join("amara")
     await page.say(type="blur", effect="light")
+    await page.until("background")
     stage.media.emit(ConnectionChanged(ROOM, AMARA, ConnectionState.failed))
     await page.until("peer_lost")
     await page.say(type="offer", revision=1, sdp="v=0", sources={"1": "camera"})
