@@ -31,7 +31,7 @@ IO_URING_SETUP: Final = 425
 
 
 def cut(answer: int = REFUSE) -> bool:
-    """`answer` is what an attempt meets. False where this kernel or machine has no such filter; the caller goes on without, and says so."""
+    """`answer`: what an attempt meets. False where there is no such filter: nothing is cut off then."""
     if platform.machine() not in MACHINES:
         return False
     program = b"".join(struct.pack("<HBBI", *step) for step in _steps(*MACHINES[platform.machine()], answer))
