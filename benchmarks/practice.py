@@ -1,7 +1,6 @@
 """A practice with a session ready for two browsers: the server as `holdspace serve --demo` starts it, and Chromium.
 
-What benchmarks with real browsers begin with. Everything is done as people do it: signing in through the page, booking
-and agreeing through the API.
+What benchmarks and tests with real browsers begin with: signing in, booking and agreeing through the API.
 """
 
 import asyncio
@@ -37,7 +36,9 @@ FLAGS: Final = (
 READY_S: Final = 30
 
 
-async def book_session(url: str, amara: "BrowserContext", mina: "BrowserContext") -> str:
+async def book_session(
+    url: str, amara: "BrowserContext", mina: "BrowserContext", *, recording: str = "no", start: bool = True
+) -> str:
     """Book, agree and start the demo's short session through the API; answers the appointment's id."""
     as_mina = await _signed_in(url, mina, "mina@example.com", "demo-mina-halvorsen")
     as_amara = await _signed_in(url, amara, "amara@lindenrow.example", "demo-amara-okafor")
@@ -52,31 +53,26 @@ async def book_session(url: str, amara: "BrowserContext", mina: "BrowserContext"
     booked = await as_mina("/sessions/book", serviceId=service, start=soonest["start"], timeZone="UTC")
     one = f"/api/appointments/{booked['id']}"
     await as_mina(f"{one}/payment", paymentMethod="wallet")
-    for purpose, answer in (("care", "yes"), ("recording", "no")):
+    for purpose, answer in (("care", "yes"), ("recording", recording)):
         text = await (await mina.request.get(f"{one}/consents/{purpose}")).json()
         await as_mina(f"{one}/consents/{purpose}", answer=answer, text_id=text["text"]["id"])
-    await as_amara(f"{one}/start")
+    if start:
+        await as_amara(f"{one}/start")
     return str(booked["id"])
 
 
 async def _signed_in(url: str, context: "BrowserContext", email: str, password: str) -> Any:
     """A function that posts as this person, with the CSRF token and a fresh idempotency key."""
-    page = await context.new_page()
-    await page.goto("/sign-in")
-    await page.locator("#email").fill(email)
-    await page.locator("#password").fill(password)
-    await page.locator("#sign-in button[type=submit]").click()
-    await page.wait_for_url(lambda url: "/sign-in" not in url)
-    token = await page.locator("meta[name=csrf-token]").get_attribute("content")
-    await page.close()
+    token = (await (await context.request.get("/api/me")).json())["csrf_token"]
 
     async def post(path: str, **body: object) -> Any:
-        headers = {"Origin": url, "X-CSRF-Token": token or "", "Idempotency-Key": os.urandom(16).hex()}
+        headers = {"Origin": url, "X-CSRF-Token": token, "Idempotency-Key": os.urandom(16).hex()}
         answer = await context.request.post(path, data=body, headers=headers)
         if not answer.ok:
             raise RuntimeError(f"POST {path}: {answer.status} {await answer.text()}")
         return await answer.json()
 
+    token = (await post("/api/sign-in", email=email, password=password))["csrf_token"]
     return post
 
 
