@@ -28,6 +28,8 @@ CONTROL_BYTES: Final = 4096
 PORT_BUFFER_BYTES: Final = 1 << 20
 """Each way: a keyframe is a message, and must fit. The kernel may grant less."""
 READY_WITHIN_S: Final = 60.0
+SILENT_S: Final = 30.0
+"""A worker that is ready and says nothing for so long hangs; it says something every two seconds."""
 IDLE_S: Final = 120.0
 """A worker without a camera waits so long for the next: starting one takes seconds."""
 AGAIN_AFTER_S: Final = (0.0, 0.5, 2.0)
@@ -69,8 +71,10 @@ class Worker:
     control: socket.socket
     jobs: dict[int, Job] = field(default_factory=dict)
     is_ready: bool = False
-    timer: asyncio.TimerHandle | None = None
-    """Until it is ready its time to be so; then, while it has nothing to do, its time to go."""
+    idle: asyncio.TimerHandle | None = None
+    """Its time to go, while it has nothing to do."""
+    silent: asyncio.TimerHandle | None = None
+    """Its time to have said something; at first, to be ready."""
 
 
 class Workers:
@@ -143,9 +147,9 @@ class Workers:
         ours.setblocking(False)
         with theirs:
             self._tell(worker, {"open": job.track, "effect": job.effect}, theirs)
-        if worker.timer is not None and worker.is_ready:
-            worker.timer.cancel()
-            worker.timer = None
+        if worker.idle is not None:
+            worker.idle.cancel()
+            worker.idle = None
         job.worker = worker
         worker.jobs[job.track] = job
         self._on_change(job.track, Flow.starting)
@@ -211,7 +215,7 @@ class Workers:
         self._workers.append(worker)
         loop = asyncio.get_running_loop()
         loop.add_reader(ours, self._hear, worker)
-        worker.timer = loop.call_later(READY_WITHIN_S, self._end, worker)
+        worker.silent = loop.call_later(READY_WITHIN_S, self._end, worker)
         log.info("blur worker started pid=%d", process.pid)
         return worker
 
@@ -225,6 +229,9 @@ class Workers:
         if not text:
             self._end(worker)
             return
+        if worker.silent is not None:
+            worker.silent.cancel()
+        worker.silent = asyncio.get_running_loop().call_later(SILENT_S, self._end, worker)
         match json.loads(text):
             case {"ready": True}:
                 worker.is_ready = True
@@ -236,10 +243,10 @@ class Workers:
     def _rest(self, worker: Worker) -> None:
         if not worker.is_ready:
             return
-        if worker.timer is not None:
-            worker.timer.cancel()
+        if worker.idle is not None:
+            worker.idle.cancel()
         loop = asyncio.get_running_loop()
-        worker.timer = None if worker.jobs else loop.call_later(IDLE_S, self._end, worker)
+        worker.idle = None if worker.jobs else loop.call_later(IDLE_S, self._end, worker)
 
     def _end(self, worker: Worker) -> None:
         """It is gone, or is to go; its tracks are given to others."""
@@ -249,8 +256,9 @@ class Workers:
         loop = asyncio.get_running_loop()
         loop.remove_reader(worker.control)
         worker.control.close()
-        if worker.timer is not None:
-            worker.timer.cancel()
+        for timer in (worker.idle, worker.silent):
+            if timer is not None:
+                timer.cancel()
         worker.process.kill()
         reaped = loop.run_in_executor(None, worker.process.wait)
         self._reaping.add(reaped)

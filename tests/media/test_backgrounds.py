@@ -194,6 +194,16 @@ async def test_a_camera_whose_workers_die_again_and_again_is_given_up(
     await world.show(ANN, nth=3)
 
 
+async def test_a_worker_that_hangs_is_replaced(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.enter(ANN, Background.strong)
+    first = await world.show(ANN)
+    monkeypatch.setattr(workers, "SILENT_S", 0.2)
+    await asyncio.to_thread(first.send, b"picture")  # after which the stand-in says no more
+    await world.port(world.camera(ANN), 1)
+    monkeypatch.setattr(workers, "SILENT_S", 60.0)
+    await world.show(ANN, nth=1)
+
+
 async def test_a_short_gap_is_not_told_and_a_long_one_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await world.enter(ANN, Background.strong)
     line = await world.show(ANN)

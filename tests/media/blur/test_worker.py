@@ -15,7 +15,10 @@ pytestmark = pytest.mark.timeout(180)
 
 
 def told(control: socket.socket) -> dict[str, object]:
-    return dict(json.loads(control.recv(4096)))
+    """The next news, but that it lives."""
+    while (news := dict(json.loads(control.recv(4096)))) == {"alive": True}:
+        pass
+    return news
 
 
 def test_a_worker_blurs_for_several_people_and_ends_with_its_server() -> None:
