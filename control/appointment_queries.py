@@ -22,7 +22,7 @@ from control.lifecycle import Party
 from control.models.appointments import Appointment, Guest
 from control.models.money import Payment
 from control.models.people import Person, Role
-from control.money.payments import LIVE
+from control.money.payments import LIVE, WOULD_LAPSE
 from control.paging import MOST_PAGE, Page, Place, Wanted, after, cut
 from control.slots import Span
 
@@ -75,6 +75,14 @@ class SessionView:
     client_waiting_since: datetime | None
     payment_method: str | None
     payment_state: str | None
+    payment_failure: str | None
+
+    @property
+    def needs_another_way(self) -> bool:
+        """Its bank won't keep, or did not keep, the money of this session to come (control/money/payments.py)."""
+        if self.state not in (State.SCHEDULED, State.CONFIRMED) or self.price_minor == 0:
+            return False
+        return self.payment_state is None or self.payment_failure == WOULD_LAPSE
 
 
 _client = aliased(Person)
@@ -90,6 +98,7 @@ def _select() -> Select[*tuple[Any, ...]]:
             _practitioner.time_zone.label("practitioner_time_zone"),
             Payment.method.label("payment_method"),
             Payment.state.label("payment_state"),
+            Payment.failure_code.label("payment_failure"),
         )
         .join(_client, _client.id == Appointment.client_id)
         .join(_practitioner, _practitioner.id == Appointment.practitioner_id)
@@ -115,6 +124,7 @@ def _view(found: Row[Any], actor: Actor) -> SessionView:
         client_waiting_since=row.client_waiting_told_at if row.state == State.CONFIRMED else None,
         payment_method=found.payment_method,
         payment_state=found.payment_state,
+        payment_failure=found.payment_failure,
     )
 
 

@@ -280,6 +280,19 @@ async def pay(db: Database, actor: Actor, appointment_id: str, method: Method, *
         raise
 
 
+async def _pay_instead(session: AsyncSession, row: Appointment, method: Method, now: datetime) -> None:
+    """By wallet or credit what a bank would not keep secured; nothing if the session is paid well."""
+    await session.refresh(row, with_for_update=True)
+    insecure = await payments.insecure(session, row)
+    if insecure is None:
+        return
+    await payments.let_go(session, row, insecure, now=now)
+    payment = await payments.hold(session, row, method, now=now)
+    await payments.abandon(session, row, now=now)
+    if method is Method.WALLET:
+        await tell_paid(session, row, payment.amount_minor, now)
+
+
 async def pay_in(session: AsyncSession, actor: Actor, row: Appointment, method: Method, now: datetime) -> SessionView:
     """`pay` inside the caller's transaction, for the client."""
     if row.state == State.PENDING:
@@ -291,6 +304,8 @@ async def pay_in(session: AsyncSession, actor: Actor, row: Appointment, method: 
             payment = await payments.hold(session, row, method, now=now)
             if method is Method.WALLET:
                 await tell_paid(session, row, payment.amount_minor, now)
+    elif method not in (*GATEWAY_METHODS, Method.FREE):
+        await _pay_instead(session, row, method, now)
     if row.state in SLOT_HOLDING and row.state != State.PENDING:
         return await view(session, actor, row.id)
     raise Conflict("not_payable", "There is nothing to pay for this session any more.", status_now=row.state)

@@ -1,21 +1,28 @@
-"""What keeps a crowd on one slot cheap: shared looks, and turns in which losers learn of the winner without a query.
+"""What keeps a crowd cheap: shared and gathered looks, and turns in which losers learn of the winner without a query.
 
 Only a saving: the transaction that follows decides, and the database refuses an overlap whatever happened here. Held
 per `Database`, so per process; another process's bookings are seen in the transaction.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from control.database import Database
 from control.slots import Span
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+MOST_GATHERED: Final = 100
+"""Keys of one statement: more rows at once would hold up the loop while they are read."""
+
+Look = Callable[[Database, Sequence[K]], Awaitable[Mapping[K, T]]]
+"""Finds the rows of several keys; those that are not there are left out."""
 
 
 class SlotTaken(Exception):
@@ -32,9 +39,31 @@ class _Calendar:
 
 
 @dataclass
+class _Gathering:
+    """Who waits for the next statement of one look, and the task that asks them one after the other."""
+
+    waiting: dict[Any, asyncio.Future[Any]] = field(default_factory=dict)
+    asking: asyncio.Task[None] | None = None
+
+
+@dataclass
 class Crowd:
     _calendars: dict[str, _Calendar] = field(default_factory=dict)
     _looks: dict[Hashable, asyncio.Task[Any]] = field(default_factory=dict)
+    _gatherings: dict[Hashable, _Gathering] = field(default_factory=dict)
+
+    async def gathered(self, db: Database, look: Look[K, T], key: K) -> T | None:
+        """What `look` finds under `key`, asked together with all who come while an earlier statement is under way.
+
+        Nobody gets an answer that was begun before they asked: it is as fresh as a statement of their own.
+        """
+        gathering = self._gatherings.setdefault(look, _Gathering())
+        answer = gathering.waiting.get(key)
+        if answer is None:
+            answer = gathering.waiting[key] = asyncio.get_running_loop().create_future()
+        if gathering.asking is None:
+            gathering.asking = asyncio.create_task(_ask(db, look, gathering))
+        return cast(T | None, await asyncio.shield(answer))
 
     async def shared(self, key: Hashable, look: Callable[[], Awaitable[T]]) -> T:
         """The result of `look`, or of the same look that is under way already. Who leaves does not end it."""
@@ -69,6 +98,23 @@ class Crowd:
             calendar.inside -= 1
             if not calendar.inside:
                 del self._calendars[practitioner_id]
+
+
+async def _ask(db: Database, look: Look[Any, Any], gathering: _Gathering) -> None:
+    try:
+        while gathering.waiting:
+            asked = {key: gathering.waiting.pop(key) for key in [*gathering.waiting][:MOST_GATHERED]}
+            try:
+                found = await look(db, tuple(asked))
+            except Exception as error:
+                for answer in asked.values():
+                    answer.set_exception(error)
+                    answer.exception()  # everybody who waited may have left
+            else:
+                for key, answer in asked.items():
+                    answer.set_result(found.get(key))
+    finally:
+        gathering.asking = None
 
 
 async def _run(look: Callable[[], Awaitable[T]]) -> T:

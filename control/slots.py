@@ -83,18 +83,22 @@ def slots_of_window(window: Window, rules: SlotRules) -> Iterator[Slot]:
     """Every slot of one window, booked or not, in order."""
     price = rules.price_minor if window.price_minor is None else window.price_minor
     start = window.span.start
-    while start + rules.length <= window.span.end:
+    step, last = rules.step, window.span.end - rules.length
+    while start <= last:
         if _is_offered(window, rules, start):
             yield Slot(start, start + rules.length, price, rules.currency, window.id)
-        start += rules.step
+        start += step
 
 
 def _is_offered(window: Window, rules: SlotRules, start: datetime) -> bool:
-    own = Span(start, start + rules.length)
-    if any(span.overlaps(own) for span in window.off):
-        return False
-    wanted = rules.busy(start)
-    return not any(span.overlaps(wanted) for span in window.busy)
+    if window.off:
+        own = Span(start, start + rules.length)
+        if any(span.overlaps(own) for span in window.off):
+            return False
+    if window.busy:
+        wanted = rules.busy(start)
+        return not any(span.overlaps(wanted) for span in window.busy)
+    return True
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
@@ -130,7 +134,8 @@ def all_slots(windows: Iterable[Window], rules: SlotRules) -> list[Slot]:
 
 def free_slots(windows: Iterable[Window], rules: SlotRules, taken: Sequence[Span], now: datetime) -> list[Slot]:
     """The slots that may be booked at `now`. `taken` are busy spans with their buffers, in any order."""
-    candidates = [slot for slot in all_slots(windows, rules) if rules.allows(slot.start, now)]
+    bookable = rules.bookable(now)
+    candidates = [slot for slot in all_slots(windows, rules) if bookable.start <= slot.start <= bookable.end]
     busy = sorted(taken)
     free: list[Slot] = []
     first = 0  # spans before it end before every later candidate begins

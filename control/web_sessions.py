@@ -4,6 +4,7 @@ Opening one is control/accounts.py's. A session whose second factor is still due
 """
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,12 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
 from control.accounts import SESSION_TOUCH, Actor, as_actor, token_hash
+from control.crowd import crowd_of
 from control.database import Database, publish
 from control.errors import NotFound
 from control.models.people import Person, SessionKind, WebSession
 from control.second_factor import FactorRules, tell_and_record
 from control.session_events import SignedOut
 
+_WITH_ROLES = joinedload(Person.roles)
 APP_LIFETIME = timedelta(days=365)
 TOKEN_PREFIX = "hsp_"  # noqa: S105  what a leaked token is recognised by
 
@@ -48,26 +51,28 @@ async def session_of(
     db: Database, token: str, *, rules: FactorRules, kind: SessionKind = SessionKind.BROWSER, now: datetime
 ) -> Visit | None:
     """The session and person behind a cookie or bearer token, if it is valid now."""
-    async with db.reading() as session:
-        rows = await session.execute(
-            select(WebSession, Person)
-            .join(Person, Person.id == WebSession.person_id)
-            .options(joinedload(Person.roles))  # each request asks this: one statement
-            .where(
-                WebSession.token_hash == token_hash(token),
-                WebSession.kind == kind,
-                WebSession.revoked_at.is_(None),
-                WebSession.expires_at > now,
-            )
-        )
-        found = rows.unique().one_or_none()
+    found = await crowd_of(db).gathered(db, _standing, token_hash(token))
     if found is None:
         return None
     row, person = found
+    if row.kind != kind or row.expires_at <= now:
+        return None
     if now - row.last_seen_at > SESSION_TOUCH:
         await _touch(db, row.id, now=now)
     awaits = row.second_factor_at is None and rules.is_needed(person)
     return Visit(row.id, as_actor(person), awaits, person.second_factor_at is not None)
+
+
+async def _standing(db: Database, hashes: Sequence[str]) -> dict[str, tuple[WebSession, Person]]:
+    """Each request asks this: one statement, for all who ask at the same time."""
+    async with db.reading() as session:
+        rows = await session.execute(
+            select(WebSession, Person)
+            .join(Person, Person.id == WebSession.person_id)
+            .options(_WITH_ROLES)
+            .where(WebSession.token_hash.in_(hashes), WebSession.revoked_at.is_(None))
+        )
+        return {row.token_hash: (row, person) for row, person in rows.unique()}
 
 
 async def _touch(db: Database, session_id: str, *, now: datetime) -> None:

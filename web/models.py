@@ -30,6 +30,9 @@ class Session:
     currency: str
     payment: str  # "held", "paid", "refunded", "free", "due" or ""
     recording_offered: bool
+    payment_method: str = ""
+    needs_another_way: bool = False
+    """Its money is no longer, or not long enough, secure: the client is asked to pay in another way."""
     hold_expires_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None

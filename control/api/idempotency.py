@@ -13,18 +13,19 @@ is found again by its key, every other action returns the present state).
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, cast
 
 from aiohttp import web
-from sqlalchemy import CursorResult, delete
+from sqlalchemy import CursorResult, delete, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 
 from control.accounts import require_actor
+from control.crowd import crowd_of
 from control.database import Database
 from control.errors import Conflict, Invalid, Malformed
 from control.keys import CLOCK, DATABASE
@@ -128,8 +129,7 @@ class _AtWork(Exception):
 
 
 async def _kept(db: Database, person_id: str, key: str, what: str, now: datetime) -> web.Response | None:
-    async with db.reading() as session:
-        kept = await session.get(KeptAnswer, (person_id, key))
+    kept = await crowd_of(db).gathered(db, _answers, (person_id, key))
     if kept is None or kept.created_at <= now - KEPT_FOR:
         return None
     if kept.request_hash != what:
@@ -137,6 +137,12 @@ async def _kept(db: Database, person_id: str, key: str, what: str, now: datetime
     if kept.status is None:
         raise _AtWork
     return _repeated(kept.status, kept.body or "")
+
+
+async def _answers(db: Database, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], KeptAnswer]:
+    async with db.reading() as session:
+        rows = await session.scalars(select(KeptAnswer).where(tuple_(KeptAnswer.person_id, KeptAnswer.key).in_(keys)))
+        return {(row.person_id, row.key): row for row in rows}
 
 
 async def _keep(db: Database, person_id: str, key: str, what: str, status: int, body: str, now: datetime) -> None:

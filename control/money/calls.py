@@ -24,7 +24,7 @@ from control.models.purchases import Purchase
 from control.money import cards, refund_records
 from control.money.gateway_work import CallKind, finish_calls, new_key
 from control.money.gateways import Gateway, Refused, Seen, SeenRefund, Standing, Unreachable, Wish
-from control.money.payments import OPEN, Method
+from control.money.payments import OPEN, Method, insecure
 
 log = logging.getLogger(__name__)
 
@@ -264,11 +264,13 @@ def _due(
 
 
 async def _is_wanted(session: AsyncSession, payment: Payment, now: datetime) -> bool:
-    """What the attempt is to pay is still to be had."""
+    """What the attempt is to pay is still to be had, or is to be paid in another way."""
     if payment.purchase_id is not None:
         return (await session.get_one(Purchase, payment.purchase_id)).state == "open"
     row = await session.get_one(Appointment, payment.appointment_id)
-    return row.state == State.PENDING and (row.hold_expires_at is None or now < row.hold_expires_at)
+    if row.state != State.PENDING:
+        return await insecure(session, row) is not None
+    return row.hold_expires_at is None or now < row.hold_expires_at
 
 
 def _wish(payment: Payment) -> Wish:

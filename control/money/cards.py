@@ -32,7 +32,7 @@ from control.money.gateway_work import (
     plan_return,
 )
 from control.money.gateways import Seen, Standing
-from control.money.payments import OPEN, Method, PaymentState
+from control.money.payments import AUTHORISATION_LOST, OPEN, Method, PaymentState, insecure, let_go
 from control.money.policy import share_half_even
 from control.money.words import money_words
 from control.notices.outbox import Notice, NoticeKind, enqueue
@@ -142,7 +142,7 @@ async def _captured(session: AsyncSession, row: Payable, payment: Payment, seen:
     """Money has moved: it is ours to keep or owed back, never forgotten."""
     if payment.captured_minor is not None:
         return
-    payment.captured_minor = seen.captured_minor
+    payment.captured_minor, payment.failure_code = seen.captured_minor, None
     lines = {
         ledger.gateway(payment.currency): -seen.captured_minor,
         ledger.transit(payment.currency): seen.captured_minor,
@@ -158,16 +158,19 @@ async def _captured(session: AsyncSession, row: Payable, payment: Payment, seen:
 async def _arrived(session: AsyncSession, row: Payable, payment: Payment, seen: Seen, now: datetime) -> None:
     """The price is secured, or came for what is not to be had any more."""
     if payment.state in OPEN and isinstance(row, Appointment) and _payable(row, payment, seen, now):
-        _set(payment, PaymentState.HELD, now)
-        payment.failure_code = None
-        await session.flush()
-        currency = payment.currency
-        lines = {ledger.transit(currency): -payment.amount_minor, ledger.escrow(currency): payment.amount_minor}
-        await ledger.post(session, f"hold:{payment.id}", lines, appointment_id=row.id, now=now)
+        await _held(session, row, payment, now)
         if not await move(session, row, Event.SECURE, actor=None, party=Party.CLIENT, now=now):
             raise RuntimeError(f"a locked hold moved away: appointment={row.id[:8]}")
         await tell_paid(session, row, payment.amount_minor, now)
-        receipts.owe(session, payment, now=now)
+    elif (
+        payment.state in OPEN
+        and isinstance(row, Appointment)
+        and _fits(payment, seen)
+        and (other := await insecure(session, row)) is not None
+    ):
+        await let_go(session, row, other, now=now)
+        await _held(session, row, payment, now)
+        await tell_paid(session, row, payment.amount_minor, now)
     elif payment.state in (*OPEN, PaymentState.FAILED, PaymentState.CANCELLED):
         if isinstance(row, Purchase) and row.state == "open" and _fits(payment, seen):
             await purchases.deliver(session, row, payment, now=now)
@@ -179,6 +182,16 @@ async def _arrived(session: AsyncSession, row: Payable, payment: Payment, seen: 
         await _apologise(session, row, payment, now)
     elif payment.state == PaymentState.RETURNED and payment.captured_minor is not None:
         await plan_return(session, payment, now=now)
+
+
+async def _held(session: AsyncSession, row: Appointment, payment: Payment, now: datetime) -> None:
+    _set(payment, PaymentState.HELD, now)
+    payment.failure_code = None
+    await session.flush()
+    currency = payment.currency
+    lines = {ledger.transit(currency): -payment.amount_minor, ledger.escrow(currency): payment.amount_minor}
+    await ledger.post(session, f"hold:{payment.id}", lines, appointment_id=row.id, now=now)
+    receipts.owe(session, payment, now=now)
 
 
 def _payable(row: Appointment, payment: Payment, seen: Seen, now: datetime) -> bool:
@@ -232,7 +245,7 @@ async def _write_off(session: AsyncSession, row: Appointment, payment: Payment, 
             transit: kept,
         }
     _set(payment, PaymentState.FAILED, now)
-    payment.failure_code, payment.fee_minor, payment.earned_minor = "authorisation_lost", None, None
+    payment.failure_code, payment.fee_minor, payment.earned_minor = AUTHORISATION_LOST, None, None
     await session.flush()
     await ledger.post(session, f"write_off:{payment.id}", lines, appointment_id=row.id, now=now)
     audit.record(session, None, "payment.lost", f"payment:{payment.id}", {"state": row.state}, now=now)

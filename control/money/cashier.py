@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.accounts import Actor
-from control.appointment_moves import party_of
+from control.appointment_moves import party_of, session_facts
 from control.appointment_queries import SessionView, view
 from control.appointment_states import SLOT_HOLDING, State
 from control.database import Database, new_id
@@ -24,13 +24,14 @@ from control.errors import Conflict, Forbidden, Invalid, NotFound, Problem, Unav
 from control.lifecycle import Party
 from control.models.appointments import Appointment
 from control.models.money import GatewayCall, GatewayEvent, Payment
-from control.money import cards, purchases, refund_records
+from control.money import cards, payments, purchases, refund_records
 from control.money.calls import Calls
 from control.money.gateway_work import CallKind, insert_once, plan_abandonment, plan_call
 from control.money.gateways import Event, Gateway, Refused, Seen, SeenRefund, Unreachable
 from control.money.gateways.demo import DemoGateway
 from control.money.payments import OPEN, Method, PaymentState
 from control.money.purchases import PurchaseView
+from control.notices.outbox import Notice, NoticeKind, enqueue
 
 log = logging.getLogger(__name__)
 
@@ -177,6 +178,8 @@ class Cashier:
         if party_of(actor, row) is not Party.CLIENT:
             raise Forbidden("not_client", "The client pays for this session.")
         if row.state != State.PENDING:
+            if await payments.insecure(session, row) is not None:
+                return _attempt(order, row.client_id, row.price_minor, row.currency, now)  # taken at once
             if row.state in SLOT_HOLDING:
                 return None
             raise Conflict("not_payable", "There is nothing to pay for this session any more.", status_now=row.state)
@@ -244,10 +247,11 @@ class Cashier:
         async with self._db.reading() as session:
             seen = await view(session, actor, order.appointment_id) if order.appointment_id is not None else None
             payment = await session.get_one(Payment, payment_id) if payment_id else None
+            again = await _paid_again(session, payment)
         bought = await purchases.get_for(self._db, actor, order.purchase_id) if order.purchase_id is not None else None
         if bought is not None and bought.state == "paid":
             return Till(None, bought, None, payment_id)
-        if seen is not None and (payment is None or seen.state is not State.PENDING):
+        if seen is not None and not again and (payment is None or seen.state is not State.PENDING):
             if seen.state in SLOT_HOLDING:
                 return Till(seen, None, None, payment_id)
             raise Conflict("hold_expired", "This time is no longer held for you. You get your money back.")
@@ -291,7 +295,7 @@ class Cashier:
     async def keep_until(self, appointment_id: str, until: datetime) -> None:
         """Before a session moves: an authorisation that would lapse before `until` is captured into escrow now.
 
-        Raises Conflict("payment_would_lapse") if the bank refuses; what it has taken meanwhile is in escrow anyway.
+        Raises Conflict("payment_would_lapse") if the bank refuses: the client is told, and may pay in another way.
         """
         async with self._db.transaction() as session:
             payment = await session.scalar(
@@ -314,13 +318,29 @@ class Cashier:
                 await self.calls.do(call_id)
         except Unreachable as error:
             log.warning("capture before a move failed payment=%s code=%s", payment_id[:8], error.code)
-        async with self._db.reading() as session:
-            if (await session.get_one(Payment, payment_id)).captured_minor is None:
-                detail = (
-                    "The card's bank has not agreed to hold the money that long, so the session stays where it is. The"
-                    " client can book the new time with another way to pay, then cancel this one."
-                )
-                raise Conflict("payment_would_lapse", detail)
+        if await self._ask_for_another_way(payment_id):
+            detail = (
+                "The card's bank won't hold the money until then, so the session stays where it is and the request"
+                " open. The client has been asked for another way to pay; after that it can be accepted."
+            )
+            raise Conflict("payment_would_lapse", detail)
+
+    async def _ask_for_another_way(self, payment_id: str) -> bool:
+        """False: what the bank was asked for is in escrow after all. Told once, however often somebody accepts."""
+        now = self._clock()
+        async with self._db.transaction() as session:
+            row, payment = await cards.locked(session, payment_id)
+            if payment.captured_minor is not None or not isinstance(row, Appointment):
+                return False
+            told = payment.failure_code == payments.WOULD_LAPSE
+            if payment.state == PaymentState.HELD:
+                payment.failure_code, payment.changed_at = payments.WOULD_LAPSE, now
+                await session.flush()
+            if not told:
+                about = await session_facts(session, row, amount_minor=payment.amount_minor)
+                extra = {"service_id": row.service_id, "would_lapse": True}
+                await enqueue(session, Notice(NoticeKind.PAYMENT_FAILED, row.client_id, about, extra), now=now)
+        return True
 
     # -- webhooks ------------------------------------------------------------------------------------------------
 
@@ -392,3 +412,11 @@ def _attempt(order: _Order, payer_id: str, amount_minor: int, currency: str, now
         created_at=now,
         changed_at=now,
     )
+
+
+async def _paid_again(session: AsyncSession, payment: Payment | None) -> bool:
+    """An attempt at a session whose first payment did not stay secure."""
+    if payment is None or payment.appointment_id is None or payment.state not in (*OPEN, PaymentState.FAILED):
+        return False
+    other = await payments.insecure(session, await session.get_one(Appointment, payment.appointment_id))
+    return other is not None and other.id != payment.id

@@ -3,7 +3,7 @@
     starting ──▶ requires_action ──▶ held ──┬─▶ earned    something was kept: completed, late, no-show
      (gateways)       (gateways)               └─▶ released  everything went back
     failed, cancelled    an attempt that secured nothing
-    returned             a payer was charged for a time that was no longer held: it gets all of it back
+    returned             a payer was charged for a time that was no longer held, or pays in another way after all
 
 Payee, amount, currency and fee come from the appointment, never from a request. Everything works in the caller's
 transaction, so a payment and what it pays for happen together or not at all.
@@ -17,6 +17,7 @@ from sqlalchemy import CursorResult, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.accounts import Actor
+from control.appointment_states import State
 from control.audit import record
 from control.database import Database, new_id
 from control.errors import Invalid
@@ -24,7 +25,16 @@ from control.models.appointments import Appointment
 from control.models.money import Payment
 from control.models.people import Person
 from control.money import credits, ledger, receipts
-from control.money.gateway_work import Destination, RefundReason, note_refund, plan_abandonment, plan_settlement
+from control.money.gateway_work import (
+    CallKind,
+    Destination,
+    RefundReason,
+    finish_calls,
+    note_refund,
+    plan_abandonment,
+    plan_return,
+    plan_settlement,
+)
 from control.money.policy import PRICE_LIMITS_MINOR, Outcome, Policy, Settlement
 from control.money.policy import settle as shares
 from control.money.together import time_together
@@ -61,6 +71,12 @@ class Review(StrEnum):
     NEEDED = "needed"
     CLEARED = "cleared"
 
+
+WOULD_LAPSE = "would_lapse"
+"""The failure of a payment that is held, but whose bank would not let it be taken before a new, later time."""
+
+AUTHORISATION_LOST = "authorisation_lost"
+"""The failure of a payment whose bank took its promise back."""
 
 OPEN = (PaymentState.STARTING, PaymentState.REQUIRES_ACTION)
 """States that may still turn into money."""
@@ -187,6 +203,38 @@ async def _divide(
         if to_wallet and parts.refund_minor:
             await note_refund(session, payment, parts.refund_minor, RefundReason.POLICY, Destination.WALLET, now=now)
         await plan_settlement(session, payment, now=now)
+
+
+async def insecure(session: AsyncSession, row: Appointment) -> Payment | None:
+    """The payment of a session to come whose bank won't keep the money, or did not: it may be paid in another way."""
+    if row.state not in (State.SCHEDULED, State.CONFIRMED):
+        return None
+    found = await session.scalars(
+        select(Payment)
+        .where(Payment.appointment_id == row.id)
+        .where(Payment.state.in_(LIVE) | (Payment.failure_code == AUTHORISATION_LOST))
+        .order_by(Payment.state.in_(LIVE).desc(), Payment.created_at.desc())
+        .limit(1)
+        .execution_options(populate_existing=True)
+    )
+    payment = found.one_or_none()
+    if payment is None or payment.captured_minor is not None:
+        return None
+    return payment if payment.failure_code in (WOULD_LAPSE, AUTHORISATION_LOST) else None
+
+
+async def let_go(session: AsyncSession, row: Appointment, payment: Payment, *, now: datetime) -> None:
+    """An insecure payment makes room for one by another way, in the same transaction; `row` is locked."""
+    if payment.state != PaymentState.HELD:
+        return  # written off already
+    payment.state, payment.changed_at = PaymentState.RETURNED, now
+    payment.kept_minor, payment.refunded_minor = 0, payment.amount_minor
+    await session.flush()
+    currency = payment.currency
+    lines = {ledger.escrow(currency): -payment.amount_minor, ledger.transit(currency): payment.amount_minor}
+    await ledger.post(session, f"let_go:{payment.id}", lines, appointment_id=row.id, now=now)
+    await finish_calls(session, payment.id, CallKind.CAPTURE, now=now)
+    await plan_return(session, payment, now=now)
 
 
 async def abandon(session: AsyncSession, row: Appointment, *, now: datetime) -> None:

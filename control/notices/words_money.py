@@ -44,7 +44,29 @@ def _payment_confirmed(facts: Facts, reader: Reader) -> Letter:
     )
 
 
+def _would_lapse(facts: Facts, reader: Reader) -> Letter:
+    """The session stays, and is to be moved to a time until which the card's bank won't hold its money."""
+    about = about_of(facts)
+    return Letter(
+        "Please choose another way to pay",
+        (
+            f"Your session on {reader.time(about.starts_at)} is to be moved, but your card's bank won't hold the money"
+            " until the new time.",
+            "The session stays where it is until then. Pay it in another way and it can be moved; what is reserved on"
+            " your card is let go, and you never pay twice.",
+        ),
+        _another_way(facts),
+        "Choose another way",
+    )
+
+
+def _another_way(facts: Facts) -> str:
+    return f"/book/{facts['service_id']}?appointment={about_of(facts).appointment_id}"
+
+
 def _payment_failed(facts: Facts, reader: Reader) -> Letter:
+    if facts.get("would_lapse"):
+        return _would_lapse(facts, reader)
     about = about_of(facts)
     return Letter(
         "Your payment did not go through",
@@ -115,7 +137,11 @@ WORDS: Vocabulary = {
     ),
     NoticeKind.PAYMENT_FAILED: Words(
         _payment_failed,
-        lambda facts: _line("Your payment did not go through", facts, "Nothing was taken"),
+        lambda facts: (
+            InApp("Please choose another way to pay", "Your card's bank won't hold the money", _another_way(facts))
+            if facts.get("would_lapse")
+            else _line("Your payment did not go through", facts, "Nothing was taken")
+        ),
     ),
     NoticeKind.REFUND_CONFIRMED: Words(
         _refund_confirmed,

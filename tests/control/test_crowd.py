@@ -1,11 +1,14 @@
-"""A crowd on one slot: looks are shared, and whoever waits for time just taken is told without a turn."""
+"""A crowd: looks are shared or gathered, and whoever waits for time just taken is told without a turn."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from control.crowd import Crowd, SlotTaken
+from control.crowd import MOST_GATHERED, Crowd, SlotTaken
+from control.database import Database
 from control.slots import Span
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -86,3 +89,74 @@ async def test_failed_look_fails_for_everybody_who_shared_it() -> None:
     crowd = Crowd()
     found = await asyncio.gather(*(crowd.shared("key", look) for _ in range(3)), return_exceptions=True)
     assert [type(error) for error in found] == [ValueError] * 3
+
+
+class Rows:
+    """Finds the upper case of what is asked, but nothing for "none"; keeps what each statement asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+        self.go = asyncio.Event()
+
+    async def look(self, db: Database, keys: Sequence[str]) -> dict[str, str]:
+        self.asked.append(tuple(keys))
+        await self.go.wait()
+        if "broken" in keys:
+            raise ValueError("the database is away")
+        return {key: key.upper() for key in keys if key != "none"}
+
+
+@pytest.fixture
+def gathered(unopened: Database) -> Callable[[Rows, str], Awaitable[str | None]]:
+    crowd = Crowd()
+    looks: dict[Rows, Any] = {}
+    return lambda rows, key: crowd.gathered(unopened, looks.setdefault(rows, rows.look), key)
+
+
+@pytest.fixture
+def unopened() -> Database:
+    return Database("sqlite:///never-opened.db")
+
+
+async def test_who_comes_while_others_are_asked_for_is_asked_together(gathered: Any) -> None:
+    rows = Rows()
+    first = asyncio.create_task(gathered(rows, "a"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    later = [asyncio.create_task(gathered(rows, key)) for key in ("b", "none", "b", "a")]
+    await asyncio.sleep(0)
+    rows.go.set()
+    assert await asyncio.gather(first, *later) == ["A", "B", None, "B", "A"]
+    assert rows.asked == [("a",), ("b", "none", "a")]  # the second "a" is not answered by what was begun before it
+
+
+async def test_one_statement_asks_for_no_more_than_its_share(gathered: Any) -> None:
+    rows = Rows()
+    rows.go.set()
+    keys = [f"k{n}" for n in range(MOST_GATHERED + 1)]
+    assert await asyncio.gather(*(gathered(rows, key) for key in keys)) == [key.upper() for key in keys]
+    assert [len(asked) for asked in rows.asked] == [MOST_GATHERED, 1]
+
+
+async def test_failed_statement_fails_for_those_it_asked_for_only(gathered: Any) -> None:
+    rows = Rows()
+    broken = asyncio.create_task(gathered(rows, "broken"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    sound = asyncio.create_task(gathered(rows, "a"))
+    await asyncio.sleep(0)
+    rows.go.set()
+    with pytest.raises(ValueError, match="away"):
+        await broken
+    assert await sound == "A"
+
+
+async def test_somebody_who_leaves_takes_nobody_along(gathered: Any) -> None:
+    rows = Rows()
+    impatient, patient = (asyncio.create_task(gathered(rows, "a")) for _ in range(2))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    rows.go.set()
+    assert await patient == "A"
+    with pytest.raises(asyncio.CancelledError):
+        await impatient

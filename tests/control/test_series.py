@@ -13,7 +13,6 @@ from control.appointment_queries import SessionView
 from control.appointment_states import State
 from control.booking import Wanted
 from control.errors import Conflict, Forbidden, Invalid, NotFound, Problem
-from control.models.practice import AvailabilityRule
 from control.money import ledger
 from control.money.payments import Method, top_up
 from tests.helpers.practice import Site, World
@@ -25,19 +24,8 @@ LISBON = ZoneInfo("Europe/Lisbon")
 @pytest.fixture
 async def weekly(world: World) -> World:
     """Alice offers Monday afternoons for six weeks; the clocks go forward in the fourth."""
+    await world.offer_mondays(until="2026-04-06")
     async with world.db.transaction() as session:
-        session.add(
-            AvailabilityRule(
-                practitioner_id=world.alice.person_id,
-                weekday=0,
-                local_start="14:00",
-                local_end="18:00",
-                time_zone="Europe/Lisbon",
-                valid_from="2026-03-09",
-                valid_until="2026-04-06",
-                created_at=world.clock(),
-            )
-        )
         for who in (world.bob, world.charlie):
             key = f"more:{who.person_id}"
             await top_up(session, None, who.person_id, 50_000, "EUR", key=key, now=world.clock())

@@ -24,7 +24,7 @@ from control.consents import PRACTICE, Purpose
 from control.database import Database, new_id
 from control.models.consents import ConsentText
 from control.models.people import LinkPurpose, Role
-from control.models.practice import AvailabilityWindow
+from control.models.practice import AvailabilityRule, AvailabilityWindow
 from control.money.payments import Method, top_up
 from control.practitioners import NewProfile, NewService
 from tests.helpers.browsers import Answer, Browser, open_browser
@@ -86,6 +86,22 @@ class World:
         view = await self.confirmed()
         self.clock.now = view.starts_at
         return await appointments.start(self.db, self.alice, view.id, now=self.clock())
+
+    async def offer_mondays(self, until: str | None = None) -> None:
+        """Alice's Monday afternoons from the second week on, by a weekly rule; `until` is the last day, included."""
+        async with self.db.transaction() as session:
+            session.add(
+                AvailabilityRule(
+                    practitioner_id=self.alice.person_id,
+                    weekday=0,
+                    local_start="14:00",
+                    local_end="18:00",
+                    time_zone="Europe/Lisbon",
+                    valid_from="2026-03-09",
+                    valid_until=until,
+                    created_at=self.clock(),
+                )
+            )
 
     async def consent(
         self, who: Actor, appointment_id: str, purpose: Purpose, said: consents.Answer = consents.Answer.YES

@@ -6,9 +6,8 @@ from control import booking, series
 from control.booking import Terms, Wanted
 from control.client_files import ClientFiles
 from control.keys import CLIENT_FILES
-from control.models.practice import AvailabilityRule
 from control.money.payments import Method
-from tests.helpers.practice import Site, World
+from tests.helpers.practice import Site
 from tests.web.conftest import Open
 from tests.web.test_pages import flaws_of
 
@@ -28,24 +27,9 @@ async def test_filters_of_the_directory_stay_chosen_and_narrow(site: Site, open_
     assert "Nobody found" in nobody.text
 
 
-async def weekly(world: World) -> None:
-    async with world.db.transaction() as session:
-        session.add(
-            AvailabilityRule(
-                practitioner_id=world.alice.person_id,
-                weekday=0,
-                local_start="14:00",
-                local_end="18:00",
-                time_zone="Europe/Lisbon",
-                valid_from="2026-03-09",
-                created_at=world.clock(),
-            )
-        )
-
-
 async def test_weeks_that_are_not_free_are_listed_before_paying_and_left_out(site: Site, open_page: Open) -> None:
     world = site.world
-    await weekly(world)
+    await world.offer_mondays()
     await world.book(world.charlie, world.first_start + timedelta(weeks=1))
     page = await open_page(world.bob, f"/book/{world.service_id}/series?start=2026-03-02T14:00:00Z&weeks=3")
     boxes = page.all("input", name="starts")
@@ -60,7 +44,7 @@ async def test_weeks_that_are_not_free_are_listed_before_paying_and_left_out(sit
 
 async def test_series_page_pays_for_all_and_is_its_clients_alone(site: Site, open_page: Open) -> None:
     world = site.world
-    await weekly(world)
+    await world.offer_mondays()
     starts = [world.first_start, world.first_start + timedelta(weeks=1)]
     from uuid import uuid4
     from zoneinfo import ZoneInfo

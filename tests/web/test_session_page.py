@@ -195,6 +195,33 @@ async def test_no_show_is_offered_to_the_practitioner_from_fifteen_minutes_on(si
     assert mark not in (await open_page(world.bob, f"/sessions/{view.id}")).actions
 
 
+async def test_kept_fee_is_offered_to_be_waived_to_who_may_and_once(site: Site, open_page: Open) -> None:
+    world = site.world
+    view = await world.scheduled()
+    here, waive = f"/sessions/{view.id}", f"/api/appointments/{view.id}/waive-fee"
+    assert waive not in (await open_page(world.alice, here)).actions
+    await appointments.cancel(world.db, world.bob, view.id, now=world.clock())
+    for who in (world.alice, world.dana):
+        page = await open_page(who, here)
+        assert waive in page.actions
+        assert "Bob gets €25.00 back" in page.text
+        assert flaws_of(page) == []
+    assert waive not in (await open_page(world.bob, here)).actions
+    await appointments.waive_fee(world.db, world.alice, view.id, now=world.clock())
+    page = await open_page(world.alice, here)
+    assert waive not in page.actions
+    assert "The fee is waived" in page.text
+
+
+async def test_cancelled_without_a_fee_has_none_to_waive(site: Site, open_page: Open) -> None:
+    world = site.world
+    view = await world.scheduled()
+    await appointments.cancel(world.db, world.alice, view.id, now=world.clock())
+    page = await open_page(world.alice, f"/sessions/{view.id}")
+    assert f"/api/appointments/{view.id}/waive-fee" not in page.actions
+    assert "It is over" in page.text
+
+
 async def test_practitioner_rates_the_client_privately_and_once(site: Site, open_page: Open) -> None:
     world = site.world
     done = await completed(world, await world.scheduled())

@@ -127,7 +127,9 @@ def start_untrusted(request: web.Request) -> datetime | None:
 
 
 async def _booked(request: web.Request, appointment_id: str, now: datetime) -> web.StreamResponse:
-    """Steps 4 to 6. Only the client who holds the time sees them; where one stands is the appointment's state."""
+    """Steps 4 to 6, and 5 once more where the first payment did not stay secure; only the client who holds the time
+    sees them. Where one stands is the appointment's state.
+    """
     actor, db = require_actor(request), request.app[DATABASE]
     view = await appointments.get_for(db, actor, appointment_id)
     if view.party is not Party.CLIENT or view.service_id != request.match_info["service_id"]:
@@ -137,6 +139,8 @@ async def _booked(request: web.Request, appointment_id: str, now: datetime) -> w
     session = session_of(view)
     if session.state in {"expired", "cancelled"}:
         step = "gone"
+    elif session.needs_another_way:
+        step = "pay"
     elif session.state != "pending":
         step = "done"
     else:

@@ -67,6 +67,8 @@ async def session(request: web.Request) -> web.StreamResponse:
         asked=await _open_request(db, actor, view, now) if can_move else None,
         lengths=await reschedules.lengths_for(db, actor, view.id) if can_move else (),
         guests=await guests.guests_of(db, actor, view.id) if view.party is Party.PRACTITIONER else (),
+        fee_minor=_fee_that_may_be_waived(view),
+        fee_waived_at=None if view.party in VISITORS else view.fee_waived_at,
         may_miss=view.party is Party.PRACTITIONER and _may_be_missed(facts, now),
     )
 
@@ -74,6 +76,12 @@ async def session(request: web.Request) -> web.StreamResponse:
 async def _open_request(db: Database, actor: Actor, view: SessionView, now: datetime) -> RequestView | None:
     found = await reschedules.requests_of(db, actor, view.id, now=now)
     return next((one for one in found if one.state is RequestState.OPEN), None)
+
+
+def _fee_that_may_be_waived(view: SessionView) -> int:
+    """What was kept of a session that did not take place, for who may give it back."""
+    missed = view.state in (State.CANCELLED, State.NO_SHOW_CLIENT)
+    return (view.kept_minor or 0) if missed and view.party not in VISITORS else 0
 
 
 def _may_be_missed(facts: Facts, now: datetime) -> bool:

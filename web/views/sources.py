@@ -42,6 +42,8 @@ def session_of(view: SessionView) -> Session:
         currency=view.currency,
         payment=_payment(view),
         recording_offered=view.recording_offered,
+        payment_method=view.payment_method or "",
+        needs_another_way=view.needs_another_way,
         hold_expires_at=view.hold_expires_at,
         started_at=view.started_at,
         ended_at=view.ended_at,

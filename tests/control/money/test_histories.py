@@ -30,7 +30,7 @@ from control.money.payments import Method, PaymentState
 from control.money.policy import Outcome
 from tests.helpers.practice import World
 
-HISTORIES = int(os.environ.get("HOLDSPACE_TEST_MONEY_HISTORIES", "400"))
+HISTORIES = int(os.environ.get("HOLDSPACE_TEST_MONEY_HISTORIES", "200"))
 PER_TRANSACTION = 50
 HOLD = timedelta(minutes=10)
 WAYS = (Method.WALLET, Method.CREDITS, Method.STRIPE, Method.STRIPE, Method.RAZORPAY)
