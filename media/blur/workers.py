@@ -12,6 +12,7 @@ import logging
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -88,16 +89,14 @@ class Workers:
         self._settings = settings
         self._open_port = open_port
         self._on_change = on_change
+        self._has_libraries = all(importlib.util.find_spec(name) for name in ("mediapipe", "cv2"))
         self._workers: list[Worker] = []
         self._jobs: dict[int, Job] = {}
-        self._reaping: set[asyncio.Future[int]] = set()
 
     @property
     def possible(self) -> bool:
         """The model and the libraries are there."""
-        names = ("mediapipe", "cv2")
-        found = all(importlib.util.find_spec(name) for name in names)
-        return self._settings.workers > 0 and found and self._settings.model.is_file()
+        return self._settings.workers > 0 and self._has_libraries and self._settings.model.is_file()
 
     def warm(self) -> None:
         """Have a worker ready: somebody may want it soon."""
@@ -253,16 +252,13 @@ class Workers:
         if worker not in self._workers:
             return
         self._workers.remove(worker)
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(worker.control)
+        asyncio.get_running_loop().remove_reader(worker.control)
         worker.control.close()
         for timer in (worker.idle, worker.silent):
             if timer is not None:
                 timer.cancel()
         worker.process.kill()
-        reaped = loop.run_in_executor(None, worker.process.wait)
-        self._reaping.add(reaped)
-        reaped.add_done_callback(self._reaping.discard)
+        threading.Thread(target=worker.process.wait, name="reaper", daemon=True).start()
         jobs, worker.jobs = list(worker.jobs.values()), {}
         log.log(
             logging.ERROR if jobs else logging.INFO,
