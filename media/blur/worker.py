@@ -77,7 +77,10 @@ class Worker:
 
     def _obey(self) -> bool:
         """One command. False at the end of the control socket."""
-        text, descriptors, _, _ = socket.recv_fds(self._control, CONTROL_BYTES, 1)
+        try:
+            text, descriptors, _, _ = socket.recv_fds(self._control, CONTROL_BYTES, 1)
+        except ConnectionError:
+            text = b""  # the server is gone, and had not read all we said
         if not text:
             return False
         match json.loads(text):

@@ -20,11 +20,12 @@ import pytest_asyncio
 from PIL import Image, ImageDraw, ImageFont
 from playwright.async_api import Page, Playwright, expect
 
+from benchmarks.practice import book_session
 from tests.browser import journey
 from tests.browser.people import Person, Server, person_in_browser, running_server
 from tests.helpers.fake_media import AMARA, FPS, HEIGHT, MINA, WIDTH, FakePerson
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]
 
 WRITER = FakePerson("writer", MINA.pitch_hz, MINA.tint)
 WRITTEN, BLURRED = 8, 3
@@ -126,9 +127,7 @@ async def pair(
         server = await stack.enter_async_context(running_server(tmp_path, **getattr(request, "param", {})))
         mina = await stack.enter_async_context(person_in_browser(playwright, WRITER, writers_room, server.url))
         amara = await stack.enter_async_context(person_in_browser(playwright, AMARA, writers_room, server.url))
-        appointment = await journey.book_soonest(mina.page, "mina@example.com")
-        await journey.agree(mina.page, appointment, recording=False)
-        await journey.sign_in(amara.page, "amara@lindenrow.example")
+        appointment = await book_session(server.url, amara.context, mina.context, recording="no", start=False)
         yield Pair(server, mina, amara, appointment)
 
 
@@ -215,7 +214,6 @@ SERVER = pytest.mark.parametrize("pair", [{"MEDIA__BLUR_PATH": "server"}], indir
 
 
 @SERVER
-@pytest.mark.timeout(240)
 async def test_by_the_server_others_see_no_picture_without_the_blur_and_no_gap_when_it_is_switched(pair: Pair) -> None:
     page = await pair.waiting()
     await page.get_by_label("Background").select_option("strong")
@@ -238,7 +236,6 @@ async def test_by_the_server_others_see_no_picture_without_the_blur_and_no_gap_w
 
 
 @SERVER
-@pytest.mark.timeout(240)
 async def test_a_worker_that_dies_leaves_a_placeholder_and_never_the_camera(pair: Pair) -> None:
     page = await pair.waiting()
     await page.get_by_label("Background").select_option("strong")
