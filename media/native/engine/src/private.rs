@@ -243,6 +243,26 @@ impl Engine {
         }
     }
 
+    /// Position of VP8 among the track's codecs, if a picture of this time is expected and wanted.
+    fn admit_picture(&mut self, track_at: usize, rtp_ts: u32) -> Option<u8> {
+        let track = self.tracks.get_mut(track_at)?;
+        let codec_at = track.codecs.iter().position(|codec| codec.codec == Codec::Vp8);
+        let muted = track.muted;
+        let privacy = track.privacy.as_mut()?;
+        if !privacy.port.as_mut().is_some_and(|port| port.take_back(rtp_ts)) {
+            self.port_counts.bad_port_messages += 1;
+            return None;
+        }
+        let wanted = codec_at.filter(|_| privacy.is_on() && !muted);
+        let counted = if wanted.is_some() {
+            &mut self.port_counts.frames_from_worker
+        } else {
+            &mut self.port_counts.frames_dropped
+        };
+        *counted += 1;
+        wanted.map(|at| at as u8)
+    }
+
     /// Cuts the worker's picture into packets and forwards them like a camera's.
     fn show_picture(
         &mut self,
@@ -253,49 +273,30 @@ impl Engine {
         now: Time,
         out: &mut Outputs,
     ) {
+        let Some(codec) = self.admit_picture(track_at, rtp_ts) else { return };
         let Some(track) = self.tracks.get_mut(track_at) else { return };
-        let codec_at = track.codecs.iter().position(|codec| codec.codec == Codec::Vp8);
-        let (muted, camera) = (track.muted, track.privacy.as_ref().and_then(|privacy| privacy.port.as_ref()?.source));
+        let camera = track.privacy.as_ref().and_then(|privacy| privacy.port.as_ref()?.source);
         let camera = camera.and_then(|(layer, _)| track.stream(layer));
-        let camera = camera.map(|stream| (stream.video_orientation, stream.playout_delay));
+        let (video_orientation, playout_delay) =
+            camera.map(|stream| (stream.video_orientation, stream.playout_delay)).unwrap_or_default();
         let Some(privacy) = track.privacy.as_mut() else { return };
-        let is_known = privacy.port.as_mut().is_some_and(|port| port.take_back(rtp_ts));
-        let is_on = privacy.is_on();
-        let (Some(codec_at), true, true, false) = (codec_at, is_known, is_on, muted) else {
-            let counted =
-                if is_known { &mut self.port_counts.frames_dropped } else { &mut self.port_counts.bad_port_messages };
-            *counted += 1;
-            return;
-        };
-        self.port_counts.frames_from_worker += 1;
-        (privacy.blurred.video_orientation, privacy.blurred.playout_delay) = camera.unwrap_or_default();
+        (privacy.blurred.video_orientation, privacy.blurred.playout_delay) = (video_orientation, playout_delay);
         if is_keyframe {
             privacy.blurred.keyframes.arrived();
         }
         privacy.picture_id = privacy.picture_id.wrapping_add(1) & 0x7fff;
+        let picture_id = Some(privacy.picture_id);
         let parts = picture.len().div_ceil(MAX_PART_BYTES);
         let first_seq = privacy.next_seq;
         privacy.next_seq += parts as u64;
-        let meta = PacketMeta {
-            rtp_ts,
-            arrival: now,
-            codec: codec_at as u8,
-            video_orientation: privacy.blurred.video_orientation,
-            playout_delay: privacy.blurred.playout_delay,
-            picture_id: Some(privacy.picture_id),
-            layer_sync: is_keyframe,
-            ..PacketMeta::default()
-        };
+        let layer_sync = is_keyframe;
+        let meta = PacketMeta { rtp_ts, arrival: now, codec, picture_id, layer_sync, ..PacketMeta::default() };
+        let meta = PacketMeta { video_orientation, playout_delay, ..meta };
         // Of almost one size: a picture is then one send.
         for (at, part) in picture.chunks(picture.len().div_ceil(parts)).enumerate() {
-            let is_first = at == 0;
-            let meta = PacketMeta {
-                ext_seq: first_seq + at as u64,
-                marker: at + 1 == parts,
-                starts_keyframe: is_keyframe && is_first,
-                ..meta
-            };
-            self.show_part(track_at, meta, is_first, part, now, out);
+            let (ext_seq, marker) = (first_seq + at as u64, at + 1 == parts);
+            let meta = PacketMeta { ext_seq, marker, starts_keyframe: is_keyframe && at == 0, ..meta };
+            self.show_part(track_at, meta, at == 0, part, now, out);
         }
     }
 

@@ -30,7 +30,7 @@ pub(super) fn start(threads: usize) -> Runtime {
     Runtime::start(options, Box::new(|_| None)).unwrap()
 }
 
-pub(super) fn add_transport(runtime: &Runtime, room: u64, transport: u64, ufrag: &str) {
+fn add_transport(runtime: &Runtime, room: u64, transport: u64, ufrag: &str) {
     let command = Command::AddTransport {
         transport: TransportId(transport),
         participant: "someone".to_owned(),
@@ -42,7 +42,7 @@ pub(super) fn add_transport(runtime: &Runtime, room: u64, transport: u64, ufrag:
 }
 
 /// Waits for the next notices; fails when none come.
-pub(super) fn next_notices(runtime: &Runtime) -> Vec<Notice> {
+fn next_notices(runtime: &Runtime) -> Vec<Notice> {
     let mut poller = Poller::new([runtime.event_fd()]);
     poller.wait(Some(5_000_000_000));
     assert!(poller.is_readable(0), "no event came");
