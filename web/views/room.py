@@ -56,6 +56,8 @@ class RoomPage:
     recording_consent_url: str
     """Where the text is read again; empty for whoever is not asked here."""
     recording_text_id: str
+    client_id: str
+    """Whose file its practitioner opens beside the picture; empty for everybody else."""
 
 
 @routes.get("/sessions/{id:[0-9a-f]{32}}/waiting-room")
@@ -146,4 +148,5 @@ async def _room_page(request: web.Request, db: Database, seen: SessionView, now:
         price=words.money(seen.price_minor, seen.currency) if seen.price_minor and not is_guest else "",
         recording_consent_url=f"/sessions/{seen.id}/recording-consent" if asks else "",
         recording_text_id=text_id,
+        client_id=seen.client_id if is_practitioner else "",
     )

@@ -23,6 +23,14 @@ export function say(place, words) {
   if (place.textContent !== words) place.textContent = words;
 }
 
+/**
+ * For those who don't see the room. One place that is always there: a live region that appears together with its words
+ * is not read out. @param {string} words
+ */
+export function announce(words) {
+  say(byId('said'), words);
+}
+
 /** The first name, and a title where it stands before one: "Dr. Amara". @param {string} name */
 export function callName(name) {
   const words = name.trim().split(/\s+/);
@@ -113,6 +121,7 @@ export class RoomView {
     if (line.getAttribute('aria-label') !== said) line.setAttribute('aria-label', said);
     const warning = byId('warning');
     warning.hidden = !clock.warning;
+    if (clock.warning && warning.textContent !== clock.warning) announce(clock.warning);
     say(warning, clock.warning);
     this._tickWaiting(now);
   }
@@ -139,6 +148,7 @@ export class RoomView {
     const words = recordingWords(state);
     sign.hidden = !words;
     sign.classList.toggle('recording--paused', state.snapshot?.recording.state === 'paused');
+    if (sign.textContent !== words) announce(words || 'Recording has stopped');
     say(sign, words);
     this._drawQuality(state);
   }
