@@ -14,7 +14,7 @@ Errors, all mapped in one place (native/src/errors.rs) to classes of `media.erro
 """
 
 from collections.abc import Sequence
-from typing import Final, Literal, Self, TypedDict, final, type_check_only
+from typing import Final, Literal, NotRequired, Self, TypedDict, final, type_check_only
 
 BUILD_INFO: Final[str]
 """`crate version, rustc version, profile, target features in use`; logged once at start."""
@@ -64,6 +64,11 @@ class TrackSpec(TypedDict):
     """(ssrc, rtx_ssrc) pairs known from the offer; may be empty."""
     rids: tuple[str, ...]
     """Simulcast rids in the offer's order; empty without simulcast."""
+    private: NotRequired[bool]
+    """Video of which nobody sees more than what the worker at its frame port returns; before the first packet.
+
+    On a track that is there True makes it private; False (as when missing) ends nothing: `set_private` does.
+    """
 
 @type_check_only
 class SlotSpec(TypedDict):
@@ -154,6 +159,12 @@ class NodeStats(TypedDict):
     dropped: dict[str, int]
     repeat_refused: int
     """Packets the encryptor refused because their (SSRC, index) had been used."""
+    frames_to_worker: int
+    """Whole pictures of private tracks that their workers' sockets took."""
+    frames_dropped: int
+    """Pictures a worker's socket did not take, or that it returned when they were no longer wanted."""
+    frames_from_worker: int
+    bad_port_messages: int
     delay_us_buckets: tuple[tuple[int, int], ...]
     """(upper bound in µs, count): kernel receive time to handing the packet to the kernel."""
     thread_cpu_ns: tuple[int, ...]
@@ -170,6 +181,9 @@ class NodeStats(TypedDict):
 #                                                     when it falls, at most every 200 ms while it grows. is_limit:
 #                                                     the network showed it; else only lack of traffic kept it from
 #                                                     growing, and it must not be used as a cap
+#   ("private", room, track, private)                 True: nothing raw leaves from here on; False: the camera's
+#                                                     keyframe has taken over (after `set_private(…, False)`)
+#   ("port_closed", room, track, reason)              reason: "closed" | "worker_gone" (its end closed) | "track_gone"
 #   ("tap_ended", room, tap, reason)                  reason: "removed" | "grant_revoked" | "track_gone" |
 #                                                     "journal_failed"
 #   ("journal", journal, state, detail)               state: "synced" (detail: bytes on disk) | "failed" (why)
@@ -238,6 +252,18 @@ class Node:
     def set_track_muted(self, room: int, track: int, muted: bool) -> None:
         """Muted: packets of the track are authenticated and dropped, subscribers and taps get none."""
     def request_keyframe(self, room: int, track: int) -> None: ...
+
+    # private tracks: the camera goes to a worker only, what the worker returns goes to everybody
+    def set_private(self, room: int, track: int, private: bool) -> None:
+        """True: nobody is sent another packet of the camera, repeats included, once "private" is told; without a worker
+        nothing is sent at all. False: the camera's next keyframe takes over, the worker's pictures go on until then.
+        """
+    def open_frame_port(self, room: int, track: int, fd: int) -> None:
+        """The worker's AF_UNIX SOCK_SEQPACKET socket, in place of one there is; may come before the track is private.
+
+        The descriptor is the core's from the call on (use `socket.detach()`), unless it answers ValueError.
+        """
+    def close_frame_port(self, room: int, track: int) -> None: ...
     def set_max_bitrate(self, room: int, transport: int, bps: int | None) -> None:
         """Cap towards this publisher by REMB; None leaves the cap to the transport-wide feedback's own limit."""
 

@@ -262,6 +262,30 @@ async def test_encodings_fit_what_the_browser_makes_of_a_camera(
     assert again is None
 
 
+@pytest.mark.parametrize(
+    ("rates", "scales"),
+    [
+        pytest.param([900] * 3, [1, 1, 1], id="wide"),
+        pytest.param([900, 150, 900, 150, 150, 150], [1, 1, 1, 1, 2, 2], id="narrow for more than a moment"),
+        pytest.param([30, 30], [1, 4], id="two sizes at once"),
+        pytest.param([150, 150, *[250] * 8], [1, *[2] * 9], id="not clearly more"),
+        pytest.param([150, 150, *[400] * 6], [1, *[2] * 6, 1], id="clearly more"),
+    ],
+)
+async def test_camera_becomes_smaller_on_a_narrow_line_and_larger_on_one_that_is_clearly_wider(
+    page: Page, script: Script, rates: list[int], scales: list[int]
+) -> None:
+    found = await page.evaluate(
+        """async (rates) => {
+            const { Narrowness } = await import('/static/js/room/narrow.js');
+            const narrowness = new Narrowness();
+            return rates.map((kbps) => { narrowness.look(640 * 480, 1000 * kbps); return narrowness.scale; });
+        }""",
+        rates,
+    )
+    assert found == scales
+
+
 # -- the reducer
 
 SNAPSHOT = {

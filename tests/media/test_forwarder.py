@@ -155,12 +155,69 @@ def test_unknown_and_duplicate_ids_are_answered_at_once(node: Node) -> None:
         node.request_dump(99, 1)
 
 
+def test_a_private_track_is_told_of_when_it_takes_effect(node: Node) -> None:
+    node.add_room(ROOM)
+    node.add_transport(ROOM, 1, "anna", "anna-fragment", PASSWORD)
+    with pytest.raises(errors.UnknownId):
+        node.set_private(ROOM, 1, True)
+    node.set_track(ROOM, 1, 1, {**track_spec(), "private": True})
+    assert drain_until(node, "private") == ("private", ROOM, 1, True)
+    node.set_track(ROOM, 1, 2, track_spec("2"))
+    node.set_private(ROOM, 2, True)
+    node.set_private(ROOM, 2, True)
+    assert drain_until(node, "private") == ("private", ROOM, 2, True)
+    sound: TrackSpec = {"mid": "3", "kind": "audio", "codecs": (), "ssrcs": (), "rids": ()}
+    node.set_track(ROOM, 1, 3, sound)
+    with pytest.raises(errors.Refused):
+        node.set_private(ROOM, 3, True)
+    with pytest.raises(ValueError, match="private"):
+        node.set_track(ROOM, 1, 4, {**sound, "private": True})
+
+
+def test_a_frame_port_is_open_until_one_side_closes_it(node: Node) -> None:
+    node.add_room(ROOM)
+    node.add_transport(ROOM, 1, "anna", "anna-fragment", PASSWORD)
+    node.set_track(ROOM, 1, 1, {**track_spec(), "private": True})
+    ours, first = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    node.open_frame_port(ROOM, 1, first.detach())
+    ours.settimeout(5)
+    assert ours.recv(100)[0] == 3, "a rate comes at once"
+    ours.close()
+    assert drain_until(node, "port_closed") == ("port_closed", ROOM, 1, "worker_gone")
+    ours, second = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    node.open_frame_port(ROOM, 1, second.detach())
+    node.close_frame_port(ROOM, 1)
+    node.close_frame_port(ROOM, 1)
+    assert drain_until(node, "port_closed") == ("port_closed", ROOM, 1, "closed")
+    ours.settimeout(5)
+    while ours.recv(100):
+        pass  # what was written before the end
+    ours.close()
+
+
+def test_a_descriptor_that_is_no_workers_socket_stays_the_callers(node: Node) -> None:
+    node.add_room(ROOM)
+    node.add_transport(ROOM, 1, "anna", "anna-fragment", PASSWORD)
+    node.set_track(ROOM, 1, 1, track_spec())
+    left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with left, right:
+        for fd in (left.fileno(), -1, 1 << 20):
+            with pytest.raises(ValueError, match="SEQPACKET"):
+                node.open_frame_port(ROOM, 1, fd)
+        left.send(b"still open")
+        assert right.recv(100) == b"still open"
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, pytest.raises(errors.UnknownId):
+        node.open_frame_port(ROOM, 9, theirs.detach())
+
+
 def test_removing_what_is_not_there_does_nothing(node: Node) -> None:
     node.remove_room(ROOM)
     node.add_room(ROOM)
     node.remove_transport(ROOM, 1)
     node.remove_track(ROOM, 1)
     node.remove_tap(ROOM, 1)
+    node.close_frame_port(ROOM, 1)
     node.revoke_recording(ROOM, "never given")
     node.close_journal(1)
     node.remove_room(ROOM)

@@ -5,11 +5,14 @@
 //! journal's full queue refuses has changed nothing.
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use holdspace_engine::{Command, Event, ExtensionIds, SlotId, SlotSpec, TapId, TrackId, TrackSpec, TransportId};
+use holdspace_engine::{
+    Command, Event, ExtensionIds, PortEnd, SlotId, SlotSpec, TapId, TrackId, TrackSpec, TransportId,
+};
 use holdspace_journal::{JournalError, MAX_RECORD_BYTES};
 use holdspace_wire::srtp::Profile;
 
@@ -20,6 +23,7 @@ use crate::runtime::counters::ThreadCounts;
 use crate::runtime::events::Notice;
 use crate::runtime::{BoundAddress, Runtime, RuntimeOptions};
 use crate::sys::clock;
+use crate::sys::worker_socket::WorkerSocket;
 
 /// Longest DTLS datagram sent; the contract with media/dtls.py is 1,200 bytes per datagram.
 const MAX_DTLS_BYTES: usize = 1_500;
@@ -241,6 +245,31 @@ impl Node {
         }
     }
 
+    pub fn set_private(&self, room: u64, track: u64, private: bool) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        let thread = registry.check_video(room, track)?;
+        self.tell(thread, room, Command::SetPrivate { track: TrackId(track), private })
+    }
+
+    /// The socket is the core's, whatever the answer.
+    pub fn open_frame_port(&self, room: u64, track: u64, socket: OwnedFd) -> Result<(), CoreError> {
+        let socket =
+            WorkerSocket::new(socket).map_err(|error| CoreError::Failed(format!("worker's socket: {error}")))?;
+        let mut registry = self.open()?;
+        let thread = registry.check_video(room, track)?;
+        self.runtime.send(thread, ThreadCommand::OpenPort { room, track: TrackId(track), socket })
+    }
+
+    pub fn close_frame_port(&self, room: u64, track: u64) -> Result<(), CoreError> {
+        let mut registry = self.open()?;
+        match registry.check_video(room, track) {
+            Ok(thread) => {
+                self.tell(thread, room, Command::ClosePort { track: TrackId(track), reason: PortEnd::Closed })
+            }
+            Err(_) => Ok(()), // what is not there has no port
+        }
+    }
+
     pub fn set_slot(&self, room: u64, transport: u64, slot: u64, spec: SlotSpec) -> Result<(), CoreError> {
         let mut registry = self.open()?;
         let place = StreamPlace { room, transport, mid: &spec.mid, kind: spec.kind };
@@ -443,7 +472,8 @@ mod tests {
         node.add_room(1).unwrap();
         node.add_transport(1, 1, "anna".to_owned(), ("anna-fragment".to_owned(), "x".repeat(24))).unwrap();
         let (mid, kind) = ("0".to_owned(), Kind::Audio);
-        node.set_track(1, 1, 1, TrackSpec { mid, kind, codecs: vec![], ssrcs: vec![], rids: vec![] }).unwrap();
+        node.set_track(1, 1, 1, TrackSpec { mid, kind, codecs: vec![], ssrcs: vec![], rids: vec![], private: false })
+            .unwrap();
         node.grant_recording(1, "consent".to_owned(), "anna".to_owned()).unwrap();
         node.open_journal(7, &folder.path().join("journal"), &[1; 32], b"header").unwrap();
         let request = TapRequest { track: 1, grant: "consent", journal: 7, key_id: 1, key: &[2; 32] };

@@ -31,7 +31,7 @@ fn add_transport(node: &Node, transport: u64, name: &str) -> Result<(), CoreErro
 }
 
 fn track(mid: &str, kind: Kind) -> TrackSpec {
-    TrackSpec { mid: mid.to_owned(), kind, codecs: vec![], ssrcs: vec![], rids: vec![] }
+    TrackSpec { mid: mid.to_owned(), kind, codecs: vec![], ssrcs: vec![], rids: vec![], private: false }
 }
 
 fn slot(mid: &str, ssrc: u32) -> SlotSpec {

@@ -44,6 +44,7 @@ fn find<'a>(slot: &Slot, tracks: &'a Arena<TrackId, Track>, sent: Sent) -> Optio
         return Some(Source { sent, meta, descriptor, payload, codec, video_orientation: None, playout_delay: None });
     }
     let (meta, descriptor, payload) = stream.cache.get(sent.source_seq)?;
+    debug_assert!(sent.source_seq >= stream.shown_from, "what is not shown is in no cache");
     let codec = (*slot.codec_map.get(usize::from(meta.codec))?)?;
     let payload = match codec.form {
         Form::Unpacked => red::parse_untrusted_primary(payload).ok()?.data,

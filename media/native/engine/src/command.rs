@@ -1,6 +1,7 @@
 //! What Python asks of a room: one variant per call of `media/_forwarder.pyi` that concerns a room's inside.
 //! Journals are the runtime's; of `add_tap` the engine sees only what the packet path needs.
 
+use crate::event::PortEnd;
 use holdspace_wire::srtp::Profile;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +57,8 @@ pub struct TrackSpec {
     pub ssrcs: Vec<(u32, Option<u32>)>,
     /// Simulcast rids in the offer's order; empty without simulcast.
     pub rids: Vec<String>,
+    /// Video of which nobody sees more than the worker at the frame port returns. False ends nothing.
+    pub private: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,6 +136,18 @@ pub enum Command {
     RequestKeyframe {
         track: TrackId,
     },
+    SetPrivate {
+        track: TrackId,
+        private: bool,
+    },
+    /// The runtime has a worker's socket for the track, or another one.
+    OpenPort {
+        track: TrackId,
+    },
+    ClosePort {
+        track: TrackId,
+        reason: PortEnd,
+    },
     SetMaxBitrate {
         transport: TransportId,
         bps: Option<u64>,
@@ -175,6 +190,9 @@ impl Command {
             Command::SetLayer { slot, .. } => ("set_layer", Some(slot.0)),
             Command::SetSlotShare { slot, .. } => ("set_slot_share", Some(slot.0)),
             Command::SetTrackMuted { track, .. } => ("set_track_muted", Some(track.0)),
+            Command::SetPrivate { track, .. } => ("set_private", Some(track.0)),
+            Command::OpenPort { track } => ("open_frame_port", Some(track.0)),
+            Command::ClosePort { track, .. } => ("close_frame_port", Some(track.0)),
             Command::RequestKeyframe { track } => ("request_keyframe", Some(track.0)),
             Command::SetMaxBitrate { transport, .. } => ("set_max_bitrate", Some(transport.0)),
             Command::GrantRecording { .. } => ("grant_recording", None),

@@ -4,10 +4,11 @@
 use crate::command::{Command, ExtensionIds, Kind, SlotId, SlotSpec, TapId, TrackId, TrackSpec, TransportId};
 use crate::dtls_flight::Flight;
 use crate::engine::Engine;
-use crate::event::{Event, TapEnd};
+use crate::event::{Event, PortEnd, TapEnd};
 use crate::ice::Agent;
 use crate::layers::ALL_TEMPORAL;
 use crate::output::{Outputs, Route};
+use crate::port::BLURRED;
 use crate::slot::{map_codecs, Slot};
 use crate::tap::{remove_taps, Tap};
 use crate::time::Time;
@@ -21,7 +22,7 @@ const MIN_UFRAG: usize = 8;
 const MIN_PWD: usize = 24;
 const MAX_GRANTS: usize = 256;
 const MAX_CODECS: usize = 32;
-const MAX_LAYERS: usize = 8;
+const MAX_LAYERS: usize = BLURRED;
 const MAX_FLIGHT: usize = 16;
 /// REMBs that say a cap is gone.
 const LIFTS: u8 = 3;
@@ -53,7 +54,7 @@ impl Engine {
                 self.set_srtp(transport, profile, inbound_key, outbound_key, now)
             }
             C::SetExtensions { transport, extensions } => self.set_extensions(transport, extensions),
-            C::SetTrack { transport, track, spec } => self.set_track(transport, track, spec),
+            C::SetTrack { transport, track, spec } => self.set_track(transport, track, spec, now, out),
             C::RemoveTrack { track } => self.remove_track(track, out),
             C::SetSlot { transport, slot, spec } => self.set_slot(transport, slot, spec),
             C::SetSlotSource { slot, track } => self.set_slot_source(slot, track, now),
@@ -65,6 +66,9 @@ impl Engine {
                 self.want_keyframes(at, u64::MAX, now);
                 Ok(())
             }
+            C::SetPrivate { track, private } => self.set_private(track, private, now, out),
+            C::OpenPort { track } => self.open_port(track, now),
+            C::ClosePort { track, reason } => self.close_port(track, reason, out),
             C::SetMaxBitrate { transport, bps } => self.set_max_bitrate(transport, bps, now),
             C::GrantRecording { grant, participant } => self.grant_recording(grant, participant),
             C::RevokeRecording { grant } => self.revoke_recording(&grant, out),
@@ -224,9 +228,18 @@ impl Engine {
         Ok(())
     }
 
-    fn set_track(&mut self, transport: TransportId, id: TrackId, spec: TrackSpec) -> Done {
+    fn set_track(
+        &mut self,
+        transport: TransportId,
+        id: TrackId,
+        spec: TrackSpec,
+        now: Time,
+        out: &mut Outputs,
+    ) -> Done {
         let index = self.transports.index_of(transport).ok_or(EngineError::UnknownId)?;
         refuse_unless(spec.codecs.len() <= MAX_CODECS && spec.rids.len() <= MAX_LAYERS, "too many codecs or rids")?;
+        refuse_unless(spec.kind == Kind::Video || !spec.private, "only video can be private")?;
+        let private = spec.private;
         let track_at = match self.tracks.index_of(id) {
             Some(at) => {
                 let track = self.tracks.get_mut(at).ok_or(EngineError::UnknownId)?;
@@ -235,7 +248,7 @@ impl Engine {
                     return Err(EngineError::DuplicateId);
                 }
                 if track.spec == spec {
-                    return Ok(());
+                    return if private { self.set_private(id, true, now, out) } else { Ok(()) };
                 }
                 track.renegotiate(spec.clone());
                 at
@@ -250,6 +263,9 @@ impl Engine {
                 at
             }
         };
+        if private {
+            self.veil(track_at, now, out); // before any SSRC is bound
+        }
         self.bind_offered(index, track_at, &spec);
         self.map_slots_of(track_at);
         Ok(())
@@ -289,6 +305,7 @@ impl Engine {
     fn remove_track(&mut self, id: TrackId, out: &mut Outputs) -> Done {
         let gone = remove_taps(&mut self.taps, &mut self.tracks, |tap| tap.track_id == id);
         out.events.extend(gone.into_iter().map(|tap| Event::TapEnded { tap, reason: TapEnd::TrackGone }));
+        let _ = self.close_port(id, PortEnd::TrackGone, out); // a track that is not there has none
         let (at, track) = self.tracks.remove(id).ok_or(EngineError::UnknownId)?;
         for slot in track.slots {
             if let Some(slot) = self.slots.get_mut(slot) {
@@ -419,6 +436,9 @@ impl Engine {
         }
         track.muted = muted;
         track.heard = None;
+        if let Some(port) = track.privacy.as_mut().and_then(|privacy| privacy.port.as_mut()) {
+            port.lose();
+        }
         for stream in track.streams.iter_mut().flatten() {
             stream.nacks.reset();
         }

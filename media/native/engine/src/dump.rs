@@ -120,6 +120,8 @@ impl Engine {
             ("transport", self.transports.get(track.transport).map_or(Value::Null, |peer| int(peer.id.0))),
             ("mid", text(&track.spec.mid)),
             ("muted", Value::Bool(track.muted)),
+            ("private", text(track.privacy.as_ref().map_or("off", |privacy| privacy.mode.name()))),
+            ("port", dump_port(track)),
             ("live", Value::Bool(track.live)),
             ("codec", codec.map_or(Value::Null, Value::Text)),
             ("red", Value::Bool(track.sends_red())),
@@ -164,6 +166,19 @@ fn dump_stream(stream: &StreamIn, now: Time) -> Value {
         ("cached_packets", int(stream.cache.len() as u64)),
         ("cache_bytes", int(stream.cache.capacity_bytes() as u64)),
     ])
+}
+
+fn dump_port(track: &Track) -> Value {
+    let Some(privacy) = &track.privacy else { return Value::Null };
+    privacy.port.as_ref().map_or(Value::Null, |port| {
+        Value::Map(vec![
+            ("layer", port.source.map_or(Value::Null, |(layer, _)| int(layer as u64))),
+            ("given", int(port.given() as u64)),
+            ("rate_bps", port.told_bps().map_or(Value::Null, int)),
+            ("next_seq", int(privacy.next_seq)),
+            ("cached_packets", int(privacy.blurred.cache.len() as u64)),
+        ])
+    })
 }
 
 fn dump_tap(tap: &Tap) -> Value {

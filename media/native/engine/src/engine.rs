@@ -8,6 +8,7 @@ use crate::config::EngineConfig;
 use crate::event::{Event, IceState};
 use crate::ice::Change;
 use crate::output::{Outputs, Path, Route, FLUSH_BYTES};
+use crate::port::PortCounts;
 use crate::slot::{Sent, Slot};
 use crate::stats::{DropCounts, RoomTotals};
 use crate::tap::Tap;
@@ -39,6 +40,7 @@ pub struct Engine {
     pub(crate) levels_at: Option<Time>,
     /// Of transports that are gone.
     pub(crate) past: Counters,
+    pub(crate) port_counts: PortCounts,
     /// Input for transports that are not here.
     pub(crate) stray: DropCounts,
     pub(crate) plan: Vec<(Sent, usize)>,
@@ -64,6 +66,7 @@ impl Engine {
             wake: None,
             levels_at: None,
             past: Counters::default(),
+            port_counts: PortCounts::default(),
             stray: DropCounts::default(),
             plan: Vec::new(),
             ask: Vec::new(),
@@ -211,6 +214,7 @@ impl Engine {
             transports: self.transports.len(),
             tracks: self.tracks.len(),
             dropped: self.stray,
+            port: self.port_counts,
             ..RoomTotals::default()
         };
         for counters in self.transports.iter().map(|peer| &peer.counters).chain([&self.past]) {

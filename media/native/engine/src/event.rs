@@ -38,6 +38,15 @@ pub enum Event {
         tap: TapId,
         reason: TapEnd,
     },
+    /// The track became private, or its camera is seen again.
+    Private {
+        track: TrackId,
+        private: bool,
+    },
+    PortClosed {
+        track: TrackId,
+        reason: PortEnd,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +112,23 @@ impl TapEnd {
             TapEnd::GrantRevoked => "grant_revoked",
             TapEnd::TrackGone => "track_gone",
             TapEnd::JournalFailed => "journal_failed",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortEnd {
+    Closed,
+    WorkerGone,
+    TrackGone,
+}
+
+impl PortEnd {
+    pub const fn name(self) -> &'static str {
+        match self {
+            PortEnd::Closed => "closed",
+            PortEnd::WorkerGone => "worker_gone",
+            PortEnd::TrackGone => "track_gone",
         }
     }
 }

@@ -44,6 +44,11 @@ impl Engine {
     pub(crate) fn forward(&mut self, media: &MediaIn<'_>, now: Time, out: &mut Outputs) {
         let Binding { track: track_at, layer, .. } = media.binding;
         let cache_us = self.config.cache_ms * 1_000;
+        let stream = self.tracks.get(track_at).and_then(|track| track.stream(layer));
+        let Some(shown_from) = stream.map(|stream| stream.shown_from) else { return };
+        if media.meta.ext_seq < shown_from && !self.unveils(media, now, out) {
+            return;
+        }
         let Some(track) = self.tracks.get_mut(track_at) else { return };
         let repaired = track.codecs.iter().any(|codec| codec.spec.nack);
         let Some(stream) = track.stream_mut(layer) else { return };
@@ -103,7 +108,17 @@ impl Engine {
         wanted_layers
     }
 
+    /// For consumers: of what they may see.
     pub(crate) fn want_keyframes(&mut self, track_at: usize, layers: u64, now: Time) {
+        let Some(track) = self.tracks.get_mut(track_at) else { return };
+        let private = track.privacy.as_mut().filter(|privacy| privacy.is_on());
+        let Some(privacy) = private else { return self.want_keyframes_of_camera(track_at, layers, now) };
+        privacy.blurred.keyframes.want();
+        let at = privacy.blurred.keyframes.deadline(now).unwrap_or(now);
+        self.wake_at(at);
+    }
+
+    pub(crate) fn want_keyframes_of_camera(&mut self, track_at: usize, layers: u64, now: Time) {
         let Some(track) = self.tracks.get_mut(track_at) else { return };
         if track.kind() != Kind::Video || track.muted {
             return;

@@ -9,6 +9,7 @@ use crate::event::{Event, TrackState};
 use crate::forward::MediaIn;
 use crate::ice::{Change, Refusal};
 use crate::output::{Outputs, Path};
+use crate::private::NEVER;
 use crate::stats::DropReason;
 use crate::stream_in::StreamIn;
 use crate::tap::is_taped;
@@ -215,6 +216,7 @@ impl Engine {
         if peer.bindings.len() >= MAX_BINDINGS {
             return Err(DropReason::Bound);
         }
+        let private = track.is_private();
         let place = track.streams.get_mut(binding.layer).ok_or(DropReason::Bound)?;
         if binding.is_rtx {
             if let Some(stream) = place {
@@ -222,7 +224,8 @@ impl Engine {
             }
         } else if place.as_ref().is_none_or(|stream| stream.ssrc != binding.ssrc) {
             let rtx_ssrc = place.as_ref().and_then(|stream| stream.rtx_ssrc);
-            *place = Some(StreamIn::new(self.next_stream_key, binding.ssrc, rtx_ssrc));
+            let stream = place.insert(StreamIn::new(self.next_stream_key, binding.ssrc, rtx_ssrc));
+            stream.shown_from = if private { NEVER } else { 0 };
             self.next_stream_key += 1;
         }
         peer.bindings.push(binding);

@@ -82,13 +82,16 @@ impl Engine {
         let was_unknown = stream.clock.is_none();
         stream.set_clock(info, now);
         let (key, clock) = (stream.key, SenderClock { ntp_time: info.ntp_time, rtp_ts: info.rtp_ts, arrival: now });
+        let blurred_key = track.clock_of_blurred((binding.layer, key), clock);
         if was_unknown {
             self.wake_at(now); // slots of this stream may report now
         }
         let Some(track) = self.tracks.get(binding.track).filter(|_| !muted) else { return };
         for tap in &track.taps {
             if let Some(tap) = self.taps.get_mut(*tap) {
-                tap.report(key, clock, clock_hz, now, out);
+                [Some(key), blurred_key].into_iter().flatten().for_each(|key| {
+                    tap.report(key, clock, clock_hz, now, out);
+                });
             }
         }
     }

@@ -9,6 +9,7 @@
 //!   layer is needed (VP8 and VP9 flags, the dependency descriptor's "switch").
 
 use crate::cache::PacketMeta;
+use crate::port::BLURRED;
 use crate::rewrite::{Inbound, Timeline};
 use crate::time::Time;
 use crate::track::Track;
@@ -58,7 +59,9 @@ impl Temporal {
 pub(crate) fn may_switch(timeline: &Timeline, track: &Track, layer: usize, now: Time) -> bool {
     let Some(shown) = timeline.stream_key().and_then(|key| track.layer_of_key(key)) else { return true };
     let has_clock = |layer: usize| track.stream(layer).is_some_and(|stream| stream.clock.is_some());
-    shown == layer || !track.is_sent(shown, now) || (has_clock(shown) && has_clock(layer))
+    // Between the camera and the worker's pictures there is one source only, never both.
+    let is_only = shown == BLURRED || layer == BLURRED;
+    shown == layer || is_only || !track.is_sent(shown, now) || (has_clock(shown) && has_clock(layer))
 }
 
 /// The outgoing timestamp of a new encoding's first packet, by the sender reports of both encodings.

@@ -17,6 +17,8 @@
 //! - The runtime demultiplexes. STUN requests go by local ufrag, all else by source address; both tables are kept
 //!   from [`Route`] outputs only. The engine checks again that a path is one it has authenticated, so a stale table
 //!   entry is harmless. An unknown ufrag or address is the runtime's to drop and count.
+//! - Messages for the workers of private tracks are outputs like transmits; one that the worker's socket does not take
+//!   is told by [`Engine::worker_refused`], what the worker says comes by [`Engine::worker_says`].
 //! - When an address moves to a transport of another room, the runtime's table entry is overwritten and the older
 //!   engine is told by [`Engine::forget_path`].
 //! - Ids come from Python and are unique within the process. The runtime adds the room's id to events.
@@ -35,6 +37,7 @@ mod engine;
 pub mod event;
 mod feedback;
 mod forward;
+mod frames;
 mod ice;
 mod inbound;
 mod inbound_rtcp;
@@ -43,6 +46,8 @@ mod nack;
 pub mod output;
 mod pace;
 mod pacer;
+mod port;
+mod private;
 mod rate;
 mod red;
 mod rewrite;
@@ -58,8 +63,9 @@ mod transport;
 pub use command::{CodecSpec, Command, ExtensionIds, Kind, SlotId, SlotSpec, TapId, TrackId, TrackSpec, TransportId};
 pub use config::EngineConfig;
 pub use engine::Engine;
-pub use event::{Event, IceState, SpokenLevel, TapEnd, TrackState};
+pub use event::{Event, IceState, PortEnd, SpokenLevel, TapEnd, TrackState};
 pub use output::{Local, Outputs, Path, Route, TapKind, TapRecord, Transmit, STREAM};
+pub use port::{PortCounts, MAX_PORT_MESSAGE};
 pub use stats::{DelayHistogram, DropCounts, DropReason, RoomTotals, TransportStats, Value};
 pub use tap::{tap_payload_type, TAP_ORIENTATION_ID};
 pub use time::Time;

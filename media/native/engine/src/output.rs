@@ -1,7 +1,7 @@
 //! Where an engine puts what must leave it. One `Outputs` per runtime thread, lent to every engine in turn and
 //! drained between calls, so that the big buffers exist once per thread and stay warm in its cache.
 
-use crate::command::{TapId, TransportId};
+use crate::command::{TapId, TrackId, TransportId};
 use crate::event::Event;
 use crate::time::Time;
 use std::net::{IpAddr, SocketAddr};
@@ -123,6 +123,7 @@ pub struct Outputs {
     used: usize,
     taps: Vec<TapEntry>,
     tap_bytes: Vec<u8>,
+    worker_messages: Vec<(TrackId, Vec<u8>)>,
 }
 
 impl Outputs {
@@ -151,6 +152,23 @@ impl Outputs {
     pub fn clear_tap_records(&mut self) {
         self.taps.clear();
         self.tap_bytes.clear();
+    }
+
+    /// For the workers of private tracks, in order: one datagram each.
+    pub fn worker_messages(&self) -> impl Iterator<Item = (TrackId, &[u8])> {
+        self.worker_messages.iter().map(|(track, message)| (*track, message.as_slice()))
+    }
+
+    pub fn has_worker_messages(&self) -> bool {
+        !self.worker_messages.is_empty()
+    }
+
+    pub fn clear_worker_messages(&mut self) {
+        self.worker_messages.clear();
+    }
+
+    pub(crate) fn tell_worker(&mut self, track: TrackId, parts: &[&[u8]]) {
+        self.worker_messages.push((track, parts.concat()));
     }
 
     pub fn has_transmits(&self) -> bool {

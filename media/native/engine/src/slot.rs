@@ -340,6 +340,11 @@ impl Slot {
         self.kept.push_back((ext_seq, buffer));
     }
 
+    /// What left in clear of a source that has become private is not repeated.
+    pub(crate) fn forget_ciphertext(&mut self) {
+        self.kept.clear();
+    }
+
     pub(crate) fn kept(&self, ext_seq: u64) -> Option<&[u8]> {
         self.kept.iter().rev().find(|(seq, _)| *seq == ext_seq).map(|(_, bytes)| bytes.as_slice())
     }

@@ -1,5 +1,6 @@
 //! Counters, drop reasons, the delay histogram and the plain data of dumps. Must not hold keys or packet bytes.
 
+use crate::port::PortCounts;
 use crate::time::Time;
 
 /// Why an input was dropped.
@@ -95,6 +96,7 @@ pub struct RoomTotals {
     pub bytes_out: u64,
     pub dropped: DropCounts,
     pub repeat_refused: u64,
+    pub port: PortCounts,
 }
 
 /// Plain data for `request_dump`.

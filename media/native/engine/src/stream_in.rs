@@ -156,6 +156,8 @@ pub(crate) struct StreamIn {
     /// Latest values of extensions that publishers send on some packets only; subscribers get them on all.
     pub(crate) video_orientation: Option<u8>,
     pub(crate) playout_delay: Option<[u8; 3]>,
+    /// Packets before this one are for no consumer (`private`); 0 on ordinary tracks.
+    pub(crate) shown_from: u64,
     /// Dependency templates since the last keyframe.
     pub(crate) structure: Option<dependency::Structure>,
 }
@@ -176,6 +178,7 @@ impl StreamIn {
             fir_seq: 0,
             video_orientation: None,
             playout_delay: None,
+            shown_from: 0,
             structure: None,
         }
     }

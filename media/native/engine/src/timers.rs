@@ -73,6 +73,7 @@ impl Engine {
         }
         self.tick_tracks(now, out);
         self.tick_levels(now, out);
+        self.tick_ports(now, out);
         // Everything due was done; the millisecond keeps a mistake here from becoming a busy loop.
         self.wake = self.earliest(now).map(|at| at.max(now.plus_ms(1)));
     }
@@ -158,7 +159,8 @@ impl Engine {
         };
         let peers = self.transports.iter().filter_map(of_peer);
         let silences = self.tracks.iter().filter_map(Track::silent_at);
-        peers.chain(silences).chain(self.levels_at).min()
+        let ports = self.tracks.iter().filter_map(|track| track.port_deadline(&self.slots, now));
+        peers.chain(silences).chain(ports).chain(self.levels_at).min()
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a participant publishes in one media section: its codecs, its streams by layer, and who listens.
 
 use crate::command::{CodecSpec, Kind, TrackId, TrackSpec};
+use crate::port::{Mode, Privacy, BLURRED};
+use crate::private::NEVER;
 use crate::stream_in::StreamIn;
 use crate::time::Time;
 use holdspace_wire::codec::Codec;
@@ -25,6 +27,8 @@ pub(crate) struct Track {
     /// One per rid (one without simulcast); None until its SSRC is known.
     pub(crate) streams: Vec<Option<StreamIn>>,
     pub(crate) muted: bool,
+    /// None: never was, and no port was opened.
+    pub(crate) privacy: Option<Box<Privacy>>,
     /// Indexes of slots filled by this track.
     pub(crate) slots: Vec<usize>,
     pub(crate) taps: Vec<usize>,
@@ -50,6 +54,7 @@ impl Track {
             codecs: Vec::new(),
             streams: Vec::new(),
             muted: false,
+            privacy: None,
             slots: Vec::new(),
             taps: Vec::new(),
             live: false,
@@ -111,23 +116,45 @@ impl Track {
     }
 
     pub(crate) fn stream(&self, layer: usize) -> Option<&StreamIn> {
-        self.streams.get(layer)?.as_ref()
+        match self.streams.get(layer) {
+            Some(stream) => stream.as_ref(),
+            None => self.privacy.as_ref().filter(|_| layer == BLURRED).map(|privacy| &privacy.blurred),
+        }
     }
 
     pub(crate) fn stream_mut(&mut self, layer: usize) -> Option<&mut StreamIn> {
-        self.streams.get_mut(layer)?.as_mut()
+        match self.streams.get_mut(layer) {
+            Some(stream) => stream.as_mut(),
+            None => self.privacy.as_mut().filter(|_| layer == BLURRED).map(|privacy| &mut privacy.blurred),
+        }
     }
 
     pub(crate) fn layer_of_key(&self, key: u64) -> Option<usize> {
-        self.streams.iter().position(|stream| stream.as_ref().is_some_and(|s| s.key == key))
+        let of_camera = self.streams.iter().position(|stream| stream.as_ref().is_some_and(|s| s.key == key));
+        of_camera.or_else(|| self.privacy.as_ref().filter(|privacy| privacy.blurred.key == key).map(|_| BLURRED))
     }
 
+    /// What comes from the camera is for the frame port alone.
+    pub(crate) fn is_private(&self) -> bool {
+        self.privacy.as_ref().is_some_and(|privacy| privacy.mode != Mode::Off)
+    }
+
+    /// Something of it can be shown.
     pub(crate) fn is_sent(&self, layer: usize, now: Time) -> bool {
-        self.stream(layer).is_some_and(|stream| stream.is_live(now, LAYER_LIVE_MS))
+        self.stream(layer).is_some_and(|stream| stream.is_live(now, LAYER_LIVE_MS) && stream.shown_from != NEVER)
+    }
+
+    /// The best encoding that comes from the camera, shown or not.
+    pub(crate) fn best_of_camera(&self, now: Time) -> usize {
+        let is_live = |stream: &Option<StreamIn>| stream.as_ref().is_some_and(|s| s.is_live(now, LAYER_LIVE_MS));
+        self.streams.iter().rposition(is_live).unwrap_or(0)
     }
 
     /// The layer to show: the wanted one, or, while that is not being sent, the nearest below, else above.
     pub(crate) fn layer_for(&self, wanted: usize, now: Time) -> usize {
+        if self.is_private() {
+            return BLURRED;
+        }
         if self.streams.len() == 1 || self.is_sent(wanted, now) {
             return wanted;
         }
@@ -150,8 +177,9 @@ impl Track {
         heard.voice |= level.voice;
     }
 
-    /// Any subscriber or recorder would use a keyframe.
+    /// Any subscriber, recorder or worker would use a keyframe.
     pub(crate) fn has_consumers(&self) -> bool {
-        !self.slots.is_empty() || !self.taps.is_empty()
+        let has_port = || self.privacy.as_ref().is_some_and(|privacy| privacy.port.is_some());
+        !self.slots.is_empty() || !self.taps.is_empty() || has_port()
     }
 }

@@ -14,7 +14,7 @@ pub fn engine(bytes: &[u8]) {
 }
 
 fn play(bytes: &[u8]) -> Room {
-    let mut input = Input { bytes };
+    let mut input = Input::new(bytes);
     let mut room = Room::new(u64::from(input.byte()));
     for number in 0..PEERS {
         join(&mut room, number);
@@ -30,7 +30,7 @@ fn play(bytes: &[u8]) -> Room {
         }
     }
     for _ in 0..MAX_STEPS {
-        if input.bytes.is_empty() {
+        if input.is_empty() {
             break;
         }
         let step = STEPS[usize::from(input.byte()) % STEPS.len()];
@@ -69,30 +69,38 @@ pub(crate) struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    fn byte(&mut self) -> u8 {
+    pub(crate) fn new(bytes: &'a [u8]) -> Input<'a> {
+        Input { bytes }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(crate) fn byte(&mut self) -> u8 {
         let Some((byte, rest)) = self.bytes.split_first() else { return 0 };
         self.bytes = rest;
         *byte
     }
 
-    fn word(&mut self) -> u16 {
+    pub(crate) fn word(&mut self) -> u16 {
         u16::from_be_bytes([self.byte(), self.byte()])
     }
 
     /// As many as the next byte says, or as there are.
-    fn slice(&mut self) -> &'a [u8] {
+    pub(crate) fn slice(&mut self) -> &'a [u8] {
         let len = usize::from(self.byte()).min(self.bytes.len());
         let (slice, rest) = self.bytes.split_at(len);
         self.bytes = rest;
         slice
     }
 
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         usize::from(self.byte()) % bound
     }
 }
 
-fn join(room: &mut Room, number: usize) {
+pub(crate) fn join(room: &mut Room, number: usize) {
     if room.add(number) {
         room.check(number, 0, true);
         room.set_keys(number);
@@ -204,7 +212,7 @@ fn sleep(room: &mut Room, input: &mut Input<'_>) {
     room.sleep_ms(u64::from(input.word()));
 }
 
-fn codecs(choice: u8) -> Vec<CodecSpec> {
+pub(crate) fn codecs(choice: u8) -> Vec<CodecSpec> {
     let spec = |name: &str, payload_type: u8, rtx: Option<u8>| CodecSpec {
         name: name.into(),
         payload_type,
@@ -232,7 +240,7 @@ fn publish(room: &mut Room, input: &mut Input<'_>) {
     let pair = |layer: u32| (first + 2 * layer, Some(first + 2 * layer + 1));
     let ssrcs = if choice & 0x40 != 0 { vec![] } else { (0..rids.len().max(1) as u32).map(pair).collect() };
     let kind = if at == 1 { Kind::Audio } else { Kind::Video };
-    let spec = TrackSpec { mid: Peer::mid(number, at), kind, codecs: codecs(choice), ssrcs, rids };
+    let spec = TrackSpec { mid: Peer::mid(number, at), kind, codecs: codecs(choice), ssrcs, rids, private: false };
     let transport = Room::transport(number);
     room.apply(Command::SetTrack { transport, track: track(number, at), spec });
 }

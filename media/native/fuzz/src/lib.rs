@@ -5,15 +5,17 @@
 //! A new parser gets a function here, a line in [`TARGETS`], a binary, and seeds.
 
 mod engine;
+mod port;
 mod room;
 mod wire;
 
 pub use engine::engine;
+pub use port::frame_port;
 pub use wire::{payload, red, rtcp, rtp, stun, transport_cc};
 
 pub type Target = fn(&[u8]);
 
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("stun", stun),
     ("rtp", rtp),
     ("rtcp", rtcp),
@@ -21,4 +23,5 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("payload", payload),
     ("red", red),
     ("engine", engine),
+    ("frame_port", frame_port),
 ];

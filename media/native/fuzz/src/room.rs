@@ -2,7 +2,9 @@
 //! no (SSRC, index) used twice for different bytes, every packet readable by the peer it is for.
 
 use crate::engine::picked;
-use holdspace_engine::{Command, Engine, EngineConfig, ExtensionIds, Local, Outputs, Path, SlotId, Time, TransportId};
+use holdspace_engine::{
+    Command, Engine, EngineConfig, ExtensionIds, Local, Outputs, Path, SlotId, Time, TrackId, TransportId,
+};
 use holdspace_wire::rtcp::{Arrivals, ReportBlock, Writer};
 use holdspace_wire::rtp::{self, Header, NewHeader};
 use holdspace_wire::seq::{ExtSeq, Seq};
@@ -70,6 +72,10 @@ pub(crate) struct Room {
     pub(crate) peers: Vec<Peer>,
     slots: BTreeMap<SlotId, u32>,
     next_slot_ssrc: u32,
+    /// What nobody may read.
+    forbidden: Option<&'static [u8]>,
+    /// Times of pictures handed to workers, newest last.
+    given: Vec<u32>,
 }
 
 fn path(number: usize, address: usize) -> Path {
@@ -90,6 +96,8 @@ impl Room {
             peers: (0..PEERS).map(|number| Peer::new(number, 0)).collect(),
             slots: BTreeMap::new(),
             next_slot_ssrc: 0x5000_0000,
+            forbidden: None,
+            given: Vec::new(),
         }
     }
 
@@ -113,6 +121,28 @@ impl Room {
         let participant = Peer::name(number);
         self.apply(Command::AddTransport { transport: Room::transport(number), participant, ice_ufrag, ice_pwd });
         true
+    }
+
+    pub(crate) fn forbid(&mut self, content: &'static [u8]) {
+        self.forbidden = Some(content);
+    }
+
+    fn is_allowed(&self, bytes: &[u8]) -> bool {
+        self.forbidden.is_none_or(|content| !bytes.windows(content.len()).any(|window| window == content))
+    }
+
+    pub(crate) fn given(&self, back: usize) -> Option<u32> {
+        self.given.iter().rev().nth(back).copied()
+    }
+
+    pub(crate) fn worker_says(&mut self, track: TrackId, message: &[u8]) {
+        if self.is_allowed(message) {
+            self.engine.worker_says(track, message, self.now, &mut self.out);
+        }
+    }
+
+    pub(crate) fn refuse_worker(&mut self, track: TrackId, kind: u8) {
+        self.engine.worker_refused(track, kind, self.now);
     }
 
     pub(crate) fn remove(&mut self, number: usize) {
@@ -324,6 +354,9 @@ impl Room {
             let sends: Vec<(usize, usize, Vec<u8>)> =
                 self.out.transmits().map(|(send, bytes)| (send.segment_bytes, send.segments, bytes.to_vec())).collect();
             self.out.clear_transmits();
+            let given = self.out.worker_messages().filter(|(_, message)| message[0] == 1);
+            self.given.extend(given.map(|(_, frame)| u32::from_be_bytes([frame[4], frame[5], frame[6], frame[7]])));
+            self.out.clear_worker_messages();
             for (segment_bytes, segments, bytes) in sends {
                 assert!(bytes.len() <= 16_000 && segments <= 64 && !bytes.is_empty());
                 assert_eq!(bytes.chunks(segment_bytes).count(), segments, "segments as the kernel would cut them");
@@ -338,6 +371,7 @@ impl Room {
         self.out.routes.clear();
         for record in self.out.tap_records() {
             assert!(Header::parse_untrusted(record.bytes).is_ok());
+            assert!(self.is_allowed(record.bytes), "recorded");
         }
         self.out.clear_tap_records();
     }
@@ -364,6 +398,8 @@ impl Room {
         }
         let opened = peer.inbound.unprotect_rtp(&mut packet, &header).expect("a packet its receiver can read");
         let packet = &packet[..opened.len];
+        let content = self.forbidden.filter(|content| packet.windows(content.len()).any(|window| window == *content));
+        assert!(content.is_none(), "shown");
         assert!(header.payload_range(packet).is_ok());
         let transport_seq = header.extension(packet, TRANSPORT_CC_ID).and_then(rtp::read_transport_seq);
         if let Some(seq) = transport_seq {

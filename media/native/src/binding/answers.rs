@@ -37,6 +37,8 @@ fn room_event(py: Python<'_>, room: u64, event: &Event) -> PyResult<Object> {
             ("levels", room, PyTuple::new(py, each.collect::<Vec<_>>())?).into_py_any(py)
         }
         Event::Estimate { transport, bps, is_limit } => ("estimate", room, transport.0, bps, is_limit).into_py_any(py),
+        Event::Private { track, private } => ("private", room, track.0, *private).into_py_any(py),
+        Event::PortClosed { track, reason } => ("port_closed", room, track.0, reason.name()).into_py_any(py),
         Event::TapEnded { tap, reason } => ("tap_ended", room, tap.0, reason.name()).into_py_any(py),
     }
 }
@@ -132,6 +134,10 @@ pub(super) fn node_stats(py: Python<'_>, threads: &[ThreadCounts], tcp: (usize, 
     }
     dict.set_item("dropped", dropped)?;
     dict.set_item("repeat_refused", totals.repeat_refused)?;
+    dict.set_item("frames_to_worker", totals.port.frames_to_worker)?;
+    dict.set_item("frames_dropped", totals.port.frames_dropped)?;
+    dict.set_item("frames_from_worker", totals.port.frames_from_worker)?;
+    dict.set_item("bad_port_messages", totals.port.bad_port_messages)?;
     dict.set_item("delay_us_buckets", PyTuple::new(py, delay.buckets().collect::<Vec<_>>())?)?;
     let cpu = threads.iter().map(|counts| counts.cpu_ns).collect::<Vec<_>>();
     dict.set_item("thread_cpu_ns", PyTuple::new(py, cpu)?)?;

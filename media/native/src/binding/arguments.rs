@@ -143,7 +143,11 @@ pub(super) fn track(dict: &Bound<'_, PyDict>) -> PyResult<TrackSpec> {
         codecs: fields.codecs()?,
         ssrcs: fields.required("ssrcs")?,
         rids: fields.required("rids")?,
+        private: fields.optional("private")?.unwrap_or(false),
     };
+    if spec.private && spec.kind != Kind::Video {
+        return Err(PyValueError::new_err("TrackSpec[\"private\"]: only video can be private"));
+    }
     fields.end()?;
     Ok(spec)
 }

@@ -12,6 +12,7 @@ use super::{answers, arguments, detached};
 use crate::errors::CoreError;
 use crate::node::Node as Core;
 use crate::registry::TapRequest;
+use crate::sys::worker_socket::WorkerSocket;
 
 #[pyclass(frozen, module = "media._forwarder")]
 pub(super) struct Node {
@@ -189,6 +190,21 @@ impl Node {
 
     fn set_track_muted(&self, py: Python<'_>, room: u64, track: u64, muted: bool) -> PyResult<()> {
         self.call(py, |core| core.set_track_muted(room, track, muted))
+    }
+
+    fn set_private(&self, py: Python<'_>, room: u64, track: u64, private: bool) -> PyResult<()> {
+        self.call(py, |core| core.set_private(room, track, private))
+    }
+
+    fn open_frame_port(&self, py: Python<'_>, room: u64, track: u64, fd: i32) -> PyResult<()> {
+        let socket = WorkerSocket::adopt(fd);
+        let socket =
+            socket.ok_or_else(|| PyValueError::new_err(format!("{fd} is no AF_UNIX SOCK_SEQPACKET socket")))?;
+        self.call(py, |core| core.open_frame_port(room, track, socket))
+    }
+
+    fn close_frame_port(&self, py: Python<'_>, room: u64, track: u64) -> PyResult<()> {
+        self.call(py, |core| core.close_frame_port(room, track))
     }
 
     fn request_keyframe(&self, py: Python<'_>, room: u64, track: u64) -> PyResult<()> {

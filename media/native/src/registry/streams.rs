@@ -75,6 +75,15 @@ impl Registry {
         Ok(place.thread)
     }
 
+    /// Only video can be private.
+    pub fn check_video(&mut self, room: u64, track: u64) -> Result<usize, CoreError> {
+        let place = self.room(room)?;
+        match place.tracks.get(&track).ok_or_else(|| unknown("track", track))?.kind {
+            Kind::Video => Ok(place.thread),
+            Kind::Audio => Err(CoreError::Refused(format!("track {track} is no video"))),
+        }
+    }
+
     /// The thread to tell; None when there is nothing to tell.
     pub fn remove_track(&mut self, room: u64, track: u64) -> Option<usize> {
         let place = self.rooms.get_mut(&room)?;

@@ -3,6 +3,7 @@
 use holdspace_engine::{Command, TapId, TrackId, TransportId};
 
 use super::acceptor::HandedStream;
+use crate::sys::worker_socket::WorkerSocket;
 
 #[derive(Debug)]
 pub enum ThreadCommand {
@@ -23,6 +24,12 @@ pub enum ThreadCommand {
         track: TrackId,
         grant: String,
         place: TapPlace,
+    },
+    /// `OpenPort` of the engine, and the socket of the worker.
+    OpenPort {
+        room: u64,
+        track: TrackId,
+        socket: WorkerSocket,
     },
     ReportTransport {
         room: u64,

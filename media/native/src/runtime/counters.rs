@@ -59,6 +59,7 @@ pub fn add_totals(sum: &mut RoomTotals, one: &RoomTotals) {
     sum.bytes_out += one.bytes_out;
     sum.repeat_refused += one.repeat_refused;
     sum.dropped.add(&one.dropped);
+    sum.port.add(&one.port);
 }
 
 /// A room that is gone: its counters go on counting, its transports and tracks do not.

@@ -11,6 +11,7 @@ pub mod events;
 mod demux;
 mod orders;
 mod outbox;
+mod ports;
 mod room;
 mod streams;
 mod thread;
@@ -36,6 +37,7 @@ use command::ThreadCommand;
 use counters::{Published, ThreadCounts};
 use events::{EventQueue, Notice};
 use outbox::Outbox;
+use ports::Ports;
 use streams::Streams;
 use thread::{Worker, WorkerParts};
 
@@ -196,9 +198,11 @@ impl Runtime {
             published: Published::default(),
         });
         let streams = Streams::new().map_err(|error| CoreError::Failed(format!("epoll: {error}")))?;
+        let ports = Ports::new().map_err(|error| CoreError::Failed(format!("epoll: {error}")))?;
         let parts = WorkerParts {
             index,
             streams,
+            ports,
             shared: shared.clone(),
             commands: receiver,
             config: options.engine.clone(),
@@ -314,5 +318,7 @@ fn wall_offset_us() -> u64 {
     (wall.as_micros() as u64).saturating_sub(clock::monotonic_ns() / 1_000)
 }
 
+#[cfg(test)]
+mod port_tests;
 #[cfg(test)]
 mod tests;

@@ -26,6 +26,7 @@ impl Worker {
                 ThreadCommand::AddTap { room, tap, track, grant, place } => {
                     self.add_tap(room, tap, track, grant, place)
                 }
+                ThreadCommand::OpenPort { room, track, socket } => self.open_port(room, track, socket),
                 ThreadCommand::ReportTransport { room, transport, ticket } => {
                     let there = self.rooms.get(&room).map(|room| &room.engine);
                     let stats = guarded(|| there.and_then(|engine| engine.transport_stats(transport, now()).ok()));
@@ -89,6 +90,7 @@ impl Worker {
             return;
         };
         self.demux.forget_room(room);
+        self.ports.forget_room(room);
         let totals = &mut self.counts.totals;
         if guarded(|| retire_totals(totals, &gone.engine.totals())).is_ok() {
             drop(gone);
@@ -103,11 +105,11 @@ impl Worker {
         };
         let outputs = &mut self.outputs;
         let (name, id) = command.name_and_id();
-        // A tap that ended by itself may be ended once more before Python has read of it: it is as was asked.
-        let ends_tap = matches!(command, Command::RemoveTap { .. } | Command::FailTap { .. });
+        // What ended by itself may be ended once more before Python has read of it: it is as was asked.
+        let ends = matches!(command, Command::RemoveTap { .. } | Command::FailTap { .. } | Command::ClosePort { .. });
         match guarded(|| there.engine.apply(command, now(), outputs)) {
             Ok(result) => {
-                if let Some(error) = result.err().filter(|_| !ends_tap) {
+                if let Some(error) = result.err().filter(|_| !ends) {
                     self.counts.commands_refused += 1;
                     let what = id.map_or_else(|| name.to_owned(), |id| format!("{name} {id}"));
                     self.shared.events.push(Notice::CommandRefused { room, what, why: error.to_string() });

@@ -181,6 +181,12 @@ impl Streams {
         self.write(socket);
     }
 
+    /// On connections that `is_meant` tells: video that still waits for a slow reader may not be seen any more.
+    pub(super) fn cut_video(&mut self, is_meant: impl Fn(&Path) -> bool) {
+        let meant = self.by_socket.values_mut().filter(|stream| is_meant(&stream.path) && !stream.queue.is_empty());
+        meant.for_each(|stream| stream.queue.cut_video());
+    }
+
     fn write(&mut self, socket: u32) {
         let Some(stream) = self.by_socket.get_mut(&socket) else { return };
         while !stream.queue.is_empty() {
@@ -321,6 +327,9 @@ mod tests {
         queue.advance(604);
         queue.push(&[5; 1_000], true);
         assert_eq!(waiting(&queue), (0, 1), "everything left: video goes on");
+        queue.push(&[6; 100], false);
+        queue.cut_video();
+        assert_eq!(waiting(&queue), (1, 0), "when told to, at once");
     }
 
     #[test]

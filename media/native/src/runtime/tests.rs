@@ -17,7 +17,7 @@ use crate::sys::poll::Poller;
 
 const PASSWORD: &str = "a-password-of-24-letters";
 
-fn start(threads: usize) -> Runtime {
+pub(super) fn start(threads: usize) -> Runtime {
     let options = RuntimeOptions {
         threads,
         bind: vec!["127.0.0.1".parse().unwrap()],
@@ -50,7 +50,7 @@ fn next_notices(runtime: &Runtime) -> Vec<Notice> {
 }
 
 /// A round trip through the thread: everything queued before it has been worked off.
-fn settle(runtime: &Runtime, room: u64) -> Answer {
+pub(super) fn settle(runtime: &Runtime, room: u64) -> Answer {
     runtime.send(0, ThreadCommand::ReportRoom { room, ticket: 77 }).unwrap();
     loop {
         for notice in next_notices(runtime) {
@@ -186,11 +186,12 @@ fn a_goodbye_leaves_before_its_room_is_removed() {
     assert_eq!(datagram[..length], goodbye);
 }
 
-fn opus() -> CodecSpec {
+fn codec(kind: Kind) -> CodecSpec {
+    let (name, payload_type, clock_hz) = if kind == Kind::Audio { ("opus", 111, 48_000) } else { ("vp8", 96, 90_000) };
     CodecSpec {
-        name: "opus".to_owned(),
-        payload_type: 111,
-        clock_hz: 48_000,
+        name: name.to_owned(),
+        payload_type,
+        clock_hz,
         rtx_payload_type: None,
         nack: false,
         pli: false,
@@ -200,8 +201,9 @@ fn opus() -> CodecSpec {
     }
 }
 
-/// Tells the runtime of a publisher (transport 1) and a listener (2), sound only, with keys made of their numbers.
-fn add_listener(runtime: &Runtime) {
+/// Tells the runtime of a publisher (transport 1) and a subscriber (2) with keys made of their numbers, and of one
+/// track (1) between them; video is private.
+pub(super) fn add_subscriber(runtime: &Runtime, kind: Kind) {
     let tell = |command| runtime.send(0, ThreadCommand::Room { room: 1, command }).unwrap();
     add_transport(runtime, 1, 1, "first-fragment");
     let (ice_ufrag, ice_pwd) = ("second-fragment".to_owned(), PASSWORD.to_owned());
@@ -213,8 +215,9 @@ fn add_listener(runtime: &Runtime) {
         let (inbound_key, outbound_key) = (vec![number; 28], vec![number + 100; 28]);
         tell(Command::SetSrtp { transport, profile: Profile::AeadAes128Gcm, inbound_key, outbound_key });
     }
-    let (mid, kind, codecs) = ("0".to_owned(), Kind::Audio, vec![opus()]);
-    let spec = TrackSpec { mid: mid.clone(), kind, codecs: codecs.clone(), ssrcs: vec![(2222, None)], rids: vec![] };
+    let (mid, codecs, private) = ("0".to_owned(), vec![codec(kind)], kind == Kind::Video);
+    let (ssrcs, rids) = (vec![(2222, None)], vec![]);
+    let spec = TrackSpec { mid: mid.clone(), kind, codecs: codecs.clone(), ssrcs, rids, private };
     tell(Command::SetTrack { transport: TransportId(1), track: TrackId(1), spec });
     let spec = SlotSpec { mid, kind, ssrc: 4444, rtx_ssrc: None, codecs, cname: "c".to_owned() };
     tell(Command::SetSlot { transport: TransportId(2), slot: SlotId(1), spec });
@@ -222,7 +225,8 @@ fn add_listener(runtime: &Runtime) {
 }
 
 /// Both share one socket, each with an address of its own.
-fn load_participant(runtime: &Runtime, number: u8, publish: Option<PublishSpec>) -> ParticipantSpec {
+fn load_participant(runtime: &Runtime, number: u8, kind: Kind) -> ParticipantSpec {
+    let publishes_video = kind == Kind::Video;
     let fragment = if number == 1 { "first-fragment" } else { "second-fragment" };
     ParticipantSpec {
         socket: 0,
@@ -233,28 +237,42 @@ fn load_participant(runtime: &Runtime, number: u8, publish: Option<PublishSpec>)
         profile: Profile::AeadAes128Gcm,
         send_key: vec![number; 28],
         receive_key: vec![number + 100; 28],
-        streams: if number == 1 { vec![] } else { vec![(4444, false)] },
+        streams: if number == 1 { vec![] } else { vec![(4444, publishes_video)] },
         transport_cc_extension: 3,
-        publish,
+        publish: (number == 1).then(|| only(kind)),
     }
 }
 
-fn sound_only() -> PublishSpec {
+/// The other kind is not negotiated: dropped by the server.
+fn only(kind: Kind) -> PublishSpec {
+    let (video_ssrc, audio_ssrc) = if kind == Kind::Video { (2222, 1111) } else { (1111, 2222) };
+    let (video_mid, audio_mid) = if kind == Kind::Video { ("0", "9") } else { ("9", "0") };
     PublishSpec {
-        video_ssrc: 1111,
-        video_payload_type: 96, // not negotiated: dropped by the server
-        video_mid: "9".to_owned(),
-        audio_ssrc: 2222,
+        video_ssrc,
+        video_payload_type: 96,
+        video_mid: video_mid.to_owned(),
+        audio_ssrc,
         audio_payload_type: 111,
-        audio_mid: "0".to_owned(),
+        audio_mid: audio_mid.to_owned(),
         mid_extension: 4,
         audio_level_extension: 0,
         transport_cc_extension: 3,
     }
 }
 
+/// Both participants, publishing.
+pub(super) fn start_load(runtime: &Runtime, kind: Kind) -> Generator {
+    let mut generator = Generator::new(Options { cpu: None, gro: true, sending: Sending::Gso });
+    assert_eq!(generator.add_socket(StdSocket::bind("0.0.0.0:0").unwrap().into()).unwrap(), 0);
+    generator.add(load_participant(runtime, 1, kind)).unwrap();
+    generator.add(load_participant(runtime, 2, kind)).unwrap();
+    generator.start().unwrap();
+    generator.publish(true).unwrap();
+    generator
+}
+
 /// Sums reports until `wanted` more packets came; the runtime's answers pace it.
-fn receive_more(runtime: &Runtime, generator: &Generator, wanted: u64) -> Report {
+pub(super) fn receive_more(runtime: &Runtime, generator: &Generator, wanted: u64) -> Report {
     let mut sum = Report::default();
     while sum.received < wanted {
         assert_ne!(settle(runtime, 1), Answer::Gone);
@@ -269,13 +287,8 @@ fn receive_more(runtime: &Runtime, generator: &Generator, wanted: u64) -> Report
 #[test]
 fn what_waited_while_the_thread_was_stalled_is_forwarded_whole() {
     let runtime = start(1);
-    add_listener(&runtime);
-    let mut generator = Generator::new(Options { cpu: None, gro: true, sending: Sending::Gso });
-    assert_eq!(generator.add_socket(StdSocket::bind("0.0.0.0:0").unwrap().into()).unwrap(), 0);
-    generator.add(load_participant(&runtime, 1, Some(sound_only()))).unwrap();
-    generator.add(load_participant(&runtime, 2, None)).unwrap();
-    generator.start().unwrap();
-    generator.publish(true).unwrap();
+    add_subscriber(&runtime, Kind::Audio);
+    let generator = start_load(&runtime, Kind::Audio);
     receive_more(&runtime, &generator, 5);
     runtime.send(0, ThreadCommand::Stall { milliseconds: 600 }).unwrap();
     let report = receive_more(&runtime, &generator, 60);

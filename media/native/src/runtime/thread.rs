@@ -18,6 +18,7 @@ use super::counters::{add_totals, ThreadCounts};
 use super::demux::{Demux, Owner, Unclaimed};
 use super::events::Notice;
 use super::outbox::Outbox;
+use super::ports::Ports;
 use super::room::Room;
 use super::streams::Streams;
 use super::ThreadShared;
@@ -48,6 +49,7 @@ pub(super) struct Worker {
     pub(super) config: EngineConfig,
     pub(super) outboxes: Vec<Outbox>,
     pub(super) streams: Streams,
+    pub(super) ports: Ports,
     pub(super) overflow: Vec<u32>,
     pub(super) rooms: HashMap<u64, Room, RandomState>,
     pub(super) demux: Demux,
@@ -71,6 +73,7 @@ pub(super) struct WorkerParts {
     pub(super) config: EngineConfig,
     pub(super) outboxes: Vec<Outbox>,
     pub(super) streams: Streams,
+    pub(super) ports: Ports,
     pub(super) sink: JournalSink,
 }
 
@@ -93,6 +96,7 @@ impl Worker {
             overflow: vec![0; parts.outboxes.len()],
             outboxes: parts.outboxes,
             streams: parts.streams,
+            ports: parts.ports,
             rooms: HashMap::default(),
             demux: Demux::default(),
             timers: BinaryHeap::new(),
@@ -112,7 +116,7 @@ impl Worker {
     pub(super) fn run(&mut self) {
         let sockets = self.outboxes.iter().map(|outbox| outbox.socket.raw());
         let descriptors = std::iter::once(self.shared.wake.raw()).chain(sockets);
-        let mut poller = Poller::new(descriptors.chain([self.streams.raw()]));
+        let mut poller = Poller::new(descriptors.chain([self.streams.raw(), self.ports.raw()]));
         let mut batch = ReceiveBatch::new(DATAGRAM_BYTES, BATCH_DATAGRAMS);
         'work: loop {
             poller.wait(self.idle_ns());
@@ -133,6 +137,9 @@ impl Worker {
             }
             if poller.is_readable(self.outboxes.len() + 1) {
                 self.serve_streams();
+            }
+            if poller.is_readable(self.outboxes.len() + 2) {
+                self.serve_ports();
             }
             self.run_timers();
             self.flush_touched();
@@ -228,8 +235,8 @@ impl Worker {
         }
     }
 
-    /// Takes tap records, routes and events out of the outputs, which all rooms share, and remembers that the room has
-    /// something to flush.
+    /// Takes tap records, workers' messages, routes and events out of the outputs, which all rooms share, and remembers
+    /// that the room has something to flush.
     pub(super) fn after_turn(&mut self, room_id: u64) {
         let Some(room) = self.rooms.get_mut(&room_id) else {
             return;
@@ -241,10 +248,14 @@ impl Worker {
         room.observe(&self.outputs.events);
         let refused = room.write_taps(&mut self.outputs, &mut self.sink);
         if !self.outputs.events.is_empty() {
+            self.heed_events(room_id);
             self.shared.events.push_room(room_id, &mut self.outputs.events);
         }
         self.move_routes(room_id);
         self.fail_taps(room_id, refused);
+        if let Err(message) = self.write_ports(room_id) {
+            self.fail_room(room_id, message);
+        }
     }
 
     fn move_routes(&mut self, room_id: u64) {
@@ -274,6 +285,7 @@ impl Worker {
             let _ = guarded(|| drop(gone));
         }
         self.demux.forget_room(room);
+        self.ports.forget_room(room);
         self.outputs = Outputs::new();
         self.shared.events.push(Notice::RoomFailed { room, message });
     }
@@ -319,6 +331,7 @@ impl Worker {
                 return Ok(());
             };
             room.touched = false;
+            debug_assert!(!self.outputs.has_worker_messages(), "another room's were written after its turn");
             let outputs = &mut self.outputs;
             let more = guarded(|| room.engine.flush(now(), outputs))?;
             self.send_transmits(room_id)?;
@@ -327,8 +340,10 @@ impl Worker {
             };
             room.observe(&self.outputs.events);
             let refused = room.write_taps(&mut self.outputs, &mut self.sink);
+            self.heed_events(room_id);
             self.shared.events.push_room(room_id, &mut self.outputs.events);
             self.fail_taps(room_id, refused);
+            self.write_ports(room_id)?;
             if !more {
                 break;
             }

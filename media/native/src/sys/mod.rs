@@ -11,5 +11,6 @@ pub mod send;
 pub mod socket;
 pub mod tcp;
 pub mod wake;
+pub mod worker_socket;
 
 pub(crate) mod address;

@@ -4,6 +4,7 @@
 // Sections are never stopped, only made inactive. No DOM here; signaling is a `send` function.
 
 import { cameraEncodings, encodingsFor } from './encodings.js';
+import { LOOK_MS, Narrowness } from './narrow.js';
 
 /** @typedef {import('./protocol.js').Slot} Slot */
 /** @typedef {'microphone'|'camera'|'screen'|'screen_audio'} Source */
@@ -63,6 +64,8 @@ export class Peer {
     /** What came in on each candidate pair, as last counted. @type {Map<string, number>} */
     this._heard = new Map();
     this._closed = false;
+    this._narrowness = new Narrowness();
+    this._fitting = window.setInterval(() => void this._fitCamera(), LOOK_MS);
     /** Freezes of pictures up to the last look. */
     this._frozen = { freezes: 0, frozenMs: 0 };
     this._pc.addEventListener('connectionstatechange', () => this._connectionChanged());
@@ -196,6 +199,25 @@ export class Peer {
       await sender.setParameters({ ...parameters, encodings });
     } catch {
       // Overtaken by another change: the next answer or message sets them again.
+    }
+  }
+
+  /** Between two people the camera is one encoding, whose size follows the line here. */
+  async _fitCamera() {
+    const sender = this._sending.get('camera')?.sender;
+    if (this._inSizes || !sender?.track) return;
+    let bps = 0;
+    (await sender.getStats()).forEach((/** @type {any} */ entry) => {
+      if (entry.type === 'outbound-rtp') bps = entry.targetBitrate || 0;
+    });
+    const { width = 1280, height = 720 } = sender.track?.getSettings() || {};
+    if (!bps || !this._narrowness.look(width * height, bps)) return;
+    const parameters = sender.getParameters();
+    const encodings = parameters.encodings.map((one) => ({ ...one, scaleResolutionDownBy: this._narrowness.scale }));
+    try {
+      await sender.setParameters({ ...parameters, encodings });
+    } catch {
+      this._narrowness = new Narrowness(); // overtaken by an answer, which sets them anew
     }
   }
 
@@ -366,6 +388,7 @@ export class Peer {
 
   close() {
     this._closed = true;
+    window.clearInterval(this._fitting);
     window.clearTimeout(this._restartTimer);
     this._pc.close();
   }

@@ -262,6 +262,7 @@ impl Browser {
             codecs: self.codecs(sending.kind),
             ssrcs: if sending.unannounced { vec![] } else { vec![(sending.ssrc, rtx)] },
             rids: vec![],
+            private: false,
         }
     }
 

@@ -5,6 +5,7 @@
 pub mod browser;
 pub mod call;
 pub mod link;
+pub mod worker;
 
 pub use browser::Browser;
 use browser::{picture_of, Got};
@@ -14,6 +15,7 @@ use holdspace_wire::srtp::Profile;
 pub use link::{Faults, Line, Link};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+pub use worker::Worker;
 
 /// What the engine handed to a tap.
 #[derive(Debug, Clone)]
@@ -48,6 +50,8 @@ pub struct World {
     pub keep_sent: bool,
     pub sends: u64,
     pub datagrams: u64,
+    /// Behind frame ports, by track.
+    pub workers: Vec<Worker>,
     next_slot_ssrc: u32,
     used: HashMap<(SocketAddr, u32, u64), u64>,
     newest: HashMap<(SocketAddr, u32), u64>,
@@ -76,6 +80,7 @@ impl World {
             keep_sent: false,
             sends: 0,
             datagrams: 0,
+            workers: Vec::new(),
             next_slot_ssrc: 0x5000_0000,
             used: HashMap::new(),
             newest: HashMap::new(),
@@ -132,9 +137,13 @@ impl World {
 
     /// Publishes a track; answers its position in `browsers[index].sending`.
     pub fn publish(&mut self, index: usize, track: u64, kind: Kind) -> usize {
+        self.publish_as(index, track, kind, false)
+    }
+
+    pub fn publish_as(&mut self, index: usize, track: u64, kind: Kind, private: bool) -> usize {
         let at = self.browsers[index].add_sending(TrackId(track), kind);
         let browser = &self.browsers[index];
-        let spec = browser.track_spec(at);
+        let spec = TrackSpec { private, ..browser.track_spec(at) };
         let transport = browser.transport;
         self.apply(Command::SetTrack { transport, track: TrackId(track), spec }).expect("a track");
         at
@@ -249,6 +258,12 @@ impl World {
                 answers.into_iter().for_each(|answer| self.send_up(index, answer));
             }
         }
+        for at in 0..self.workers.len() {
+            let track = self.workers[at].track;
+            for message in self.workers[at].due(self.now) {
+                self.engine.worker_says(track, &message, self.now, &mut self.out);
+            }
+        }
         self.flush();
     }
 
@@ -259,6 +274,7 @@ impl World {
             let transmits: Vec<(Transmit, Vec<u8>)> =
                 self.out.transmits().map(|(transmit, bytes)| (*transmit, bytes.to_vec())).collect();
             self.out.clear_transmits();
+            self.tell_workers();
             for (transmit, bytes) in transmits {
                 self.send_down(&transmit, &bytes);
             }
@@ -276,6 +292,30 @@ impl World {
         });
         self.taped.extend(records);
         self.out.clear_tap_records();
+    }
+
+    fn tell_workers(&mut self) {
+        let messages: Vec<(TrackId, Vec<u8>)> =
+            self.out.worker_messages().map(|(track, message)| (track, message.to_vec())).collect();
+        self.out.clear_worker_messages();
+        for (track, message) in messages {
+            let worker = self.workers.iter_mut().find(|worker| worker.track == track);
+            if !worker.is_some_and(|worker| worker.take(&message, self.now)) {
+                self.engine.worker_refused(track, message[0], self.now);
+            }
+        }
+    }
+
+    /// A worker for the track, in place of one that is there.
+    pub fn open_port(&mut self, track: u64) -> usize {
+        self.workers.retain(|worker| worker.track != TrackId(track));
+        self.workers.push(Worker::new(track));
+        self.apply(Command::OpenPort { track: TrackId(track) }).expect("a video track");
+        self.workers.len() - 1
+    }
+
+    pub fn set_private(&mut self, track: u64, private: bool) {
+        self.apply(Command::SetPrivate { track: TrackId(track), private }).expect("a video track");
     }
 
     fn send_down(&mut self, transmit: &Transmit, bytes: &[u8]) {

@@ -110,6 +110,22 @@ pub fn keyframe_size(payload: &[u8], descriptor: &Descriptor) -> Option<(u16, u1
     }
 }
 
+/// The descriptor of a packet without temporal layers: 15 bits of picture id and nothing else.
+pub fn descriptor(picture_id: u16, starts_frame: bool) -> [u8; 4] {
+    let [high, low] = picture_id.to_be_bytes();
+    [0x80 | u8::from(starts_frame) << 4, 0x80, high | 0x80, low]
+}
+
+/// Whether one whole picture is a keyframe; a keyframe without its start code is none, and no picture either.
+pub fn parse_untrusted_picture(picture: &[u8]) -> Result<bool, Malformed> {
+    let first = picture.first().ok_or(Malformed("empty vp8 picture"))?;
+    let is_keyframe = first & 1 == 0;
+    if is_keyframe && (picture.len() < 10 || picture[3..6] != [0x9d, 0x01, 0x2a]) {
+        return Err(Malformed("vp8 keyframe without start code"));
+    }
+    Ok(is_keyframe)
+}
+
 /// Replaces picture id (in the width it has: 7 or 15 bits) and TL0PICIDX in place, where present.
 pub fn rewrite(payload: &mut [u8], picture_id: u16, tl0_pic_idx: u8) -> Result<(), Malformed> {
     let descriptor = parse_untrusted(payload)?;
