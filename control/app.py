@@ -120,6 +120,7 @@ from recorder.recorder import Recorder
 from signaling.hub import Hub
 from signaling.settings import HubSettings
 from web import views
+from web.blur_assets import MODEL
 
 log = logging.getLogger(__name__)
 
@@ -190,7 +191,7 @@ def create_app(
     opener = partial(open_secrets, app[MESSAGES])
     app[PUSH_SENDER] = sender_of(settings)
     app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock, open_secrets=opener, push_sender=app[PUSH_SENDER])
-    app[MEDIA] = media if media is not None else MediaNode(settings.media)
+    app[MEDIA] = media if media is not None else MediaNode(settings.media, blur_model=MODEL)
     app[LOOP_WATCH] = LoopWatch()
     app[CLIENT_FILES] = ClientFiles(app[DATABASE], app[INSTALL_KEYS].master_key)
     app[CASHIER] = Cashier(app[DATABASE], gateways_of(settings), clock, hold=settings.booking.hold)

@@ -32,7 +32,7 @@ export function enterRoom(arriving) {
     showUnfit(lacks);
     return;
   }
-  const call = arriving || new Call(root.dataset.session || '', root.dataset.mode || 'video');
+  const call = arriving || new Call(root.dataset.session || '', root.dataset.mode || 'video', root.dataset.blur || 'browser');
   const room = new Room(root, call);
   if (!arriving) {
     void call.devices.open();
