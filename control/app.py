@@ -45,6 +45,7 @@ from control.api import (
     people,
     practitioners,
     problems,
+    push,
     ratings,
     recordings,
     refunds,
@@ -88,6 +89,7 @@ from control.keys import (
     NETWORK_TESTS,
     OUTBOX,
     PROBLEMS,
+    PUSH_SENDER,
     QUALITY,
     RECORDER,
     RECORDINGS,
@@ -104,6 +106,7 @@ from control.money.cashier import Cashier
 from control.money.gateways.configured import gateways_of
 from control.network_test import NetworkTests
 from control.notices.live import LiveBus
+from control.notices.push import sender_of
 from control.notices.worker import OutboxWorker
 from control.problems import Problems
 from control.quality import QualityLog
@@ -125,6 +128,7 @@ from recorder.recorder import Recorder
 from signaling.hub import Hub
 from signaling.settings import HubSettings
 from web import views
+from web.blur_assets import MODEL
 
 log = logging.getLogger(__name__)
 
@@ -168,6 +172,7 @@ API_NOUNS = (
     mail_in,
     my_data,
     desk,
+    push,
 )
 YEAR_S = 31_536_000
 
@@ -194,8 +199,9 @@ def create_app(
     app[MESSAGES] = rules_from(settings.messages, app[INSTALL_KEYS].master_key, zendesk=in_zendesk)
     app[ZENDESK] = desk_from(settings.zendesk, app[DATABASE], app[MESSAGES], settings.practice.name)
     opener = partial(open_secrets, app[MESSAGES])
-    app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock, open_secrets=opener)
-    app[MEDIA] = media if media is not None else MediaNode(settings.media)
+    app[PUSH_SENDER] = sender_of(settings)
+    app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock, open_secrets=opener, push_sender=app[PUSH_SENDER])
+    app[MEDIA] = media if media is not None else MediaNode(settings.media, blur_model=MODEL)
     app[LOOP_WATCH] = LoopWatch()
     app[CLIENT_FILES] = ClientFiles(app[DATABASE], app[INSTALL_KEYS].master_key)
     app[CASHIER] = Cashier(app[DATABASE], gateways_of(settings), clock, hold=settings.booking.hold)

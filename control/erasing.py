@@ -36,6 +36,7 @@ from control.models.notices import NoticeRow
 from control.models.outbox import OutboxRow
 from control.models.people import Credential, OneTimeLink, Person, PersonRole, Role, WebSession
 from control.models.problems import ProblemReport
+from control.models.push import PushSubscription
 from control.models.ratings import Rating
 from control.recording_archive import Archive
 
@@ -62,7 +63,7 @@ KEPT = (
 )
 _OWN_ROWS: tuple[Any, ...] = (
     *(NoticeRow, OutboxRow, Credential, OneTimeLink, WebSession, TotpSecret, Passkey, RecoveryCode, PhoneProof),
-    *(KeptAnswer, MonitoringAcknowledgement, ConversationReader, Enquiry, JoinToken, PersonRole),
+    *(KeptAnswer, MonitoringAcknowledgement, ConversationReader, Enquiry, JoinToken, PersonRole, PushSubscription),
 )
 
 

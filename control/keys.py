@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from control.money.cashier import Cashier
     from control.network_test import NetworkTests
     from control.notices.live import LiveBus
+    from control.notices.push import Sender
     from control.notices.worker import OutboxWorker
     from control.problems import Problems
     from control.quality import QualityLog
@@ -53,6 +54,8 @@ MESSAGES: web.AppKey["MessageRules"] = web.AppKey("holdspace.messages")
 # None without Zendesk.
 ZENDESK: web.AppKey["ZendeskDesk | None"] = web.AppKey("holdspace.zendesk")
 OUTBOX: web.AppKey["OutboxWorker"] = web.AppKey("holdspace.outbox")
+# None while push is switched off.
+PUSH_SENDER: web.AppKey["Sender | None"] = web.AppKey("holdspace.push_sender")
 LIVE: web.AppKey["LiveBus"] = web.AppKey("holdspace.live")
 LOOP_WATCH: web.AppKey["LoopWatch"] = web.AppKey("holdspace.loop_watch")
 WAITING_ROOM: web.AppKey["WaitingRoom"] = web.AppKey("holdspace.waiting_room")

@@ -61,11 +61,13 @@ class Channel(StrEnum):
     IN_APP = "in_app"
     EMAIL = "email"
     SMS = "sms"
+    PUSH = "push"  # on devices that asked for it
 
 
-_EVERYWHERE = frozenset(Channel)
+_EVERYWHERE = frozenset({Channel.IN_APP, Channel.EMAIL, Channel.SMS})
 _E_MAIL = frozenset({Channel.EMAIL})
 _PAGES_AND_E_MAIL = frozenset({Channel.IN_APP, Channel.EMAIL})
+_WITH_PUSH = _PAGES_AND_E_MAIL | {Channel.PUSH}
 
 CHANNELS: Mapping[NoticeKind, frozenset[Channel]] = {
     NoticeKind.BOOKING_CONFIRMED: _EVERYWHERE,
@@ -86,8 +88,8 @@ CHANNELS: Mapping[NoticeKind, frozenset[Channel]] = {
     NoticeKind.NEW_BOOKING: _PAGES_AND_E_MAIL,
     NoticeKind.SESSION_ACTIVATED: _PAGES_AND_E_MAIL,
     NoticeKind.NOT_ACTIVATED: _PAGES_AND_E_MAIL,
-    NoticeKind.CLIENT_WAITING: _PAGES_AND_E_MAIL,
-    NoticeKind.STARTING_SOON: _PAGES_AND_E_MAIL,
+    NoticeKind.CLIENT_WAITING: _WITH_PUSH,
+    NoticeKind.STARTING_SOON: _WITH_PUSH,
     NoticeKind.SESSION_STARTED: _PAGES_AND_E_MAIL,
     NoticeKind.SESSION_COMPLETED: _PAGES_AND_E_MAIL,
     NoticeKind.CLIENT_NO_SHOW: _PAGES_AND_E_MAIL,

@@ -441,3 +441,8 @@ async def test_player_has_one_tile_a_person_and_every_file(site: Site, ids: dict
 async def test_home_promises_only_what_is_offered(open_page: Open) -> None:
     page = await open_page(None, "/")
     assert "offers sessions by video. Nothing" in page.text
+
+
+async def test_account_offers_notices_on_the_device_only_where_push_is_on(site: Site, open_page: Open) -> None:
+    assert "device-notices" not in (await open_page(site.world.bob, "/account")).text
+    assert (await (await site.hand_of(site.world.bob)).get("/api/push"))[0] == 404
