@@ -122,7 +122,7 @@ async def _completed(session: AsyncSession, actor: Actor, appointment_id: str) -
     return row
 
 
-def _pair(practitioner_id: str, author_id: str) -> Select[tuple[Testimonial]]:
+def _pair(practitioner_id: str, author_id: str) -> Select[Testimonial]:
     return select(Testimonial).where(Testimonial.practitioner_id == practitioner_id, Testimonial.author_id == author_id)
 
 
