@@ -47,7 +47,7 @@ MOST_AT_ONCE = 10
 
 GOES = (
     ("Your account", "Name, e-mail address, telephone number, country, passwords, passkeys, and every open sign-in."),
-    ("What you wrote", "Your messages, your lines in session chats, your words in ratings and problem reports."),
+    ("What you wrote", "Messages, lines in session chats, testimonials, your words in ratings and problem reports."),
     ("What you shared", "Your files, and the copies of your data."),
     ("What was recorded of you", "Your picture and sound in recordings that are still kept."),
     ("Notices", "Every notice and letter that this server has kept for you."),
