@@ -56,8 +56,10 @@ WATCH = f"""() => {{
 
 
 LOOK_OUT = """() => {
-  const look = () => { if (document.body.innerText.includes("picture is being prepared")) window.sawPlaceholder = true; };
-  new MutationObserver(look).observe(document.body, { subtree: true, childList: true, attributes: true, characterData: true });
+  const words = "picture is being prepared";
+  const look = () => { if (document.body.innerText.includes(words)) window.sawPlaceholder = true; };
+  const everything = { subtree: true, childList: true, attributes: true, characterData: true };
+  new MutationObserver(look).observe(document.body, everything);
 }"""
 """Notices a placeholder however short it is."""
 
