@@ -45,19 +45,19 @@ export function drawBackground(state) {
 }
 
 /** @param {RoomState} state */
-function wordsFor({ background, camera }) {
+function wordsFor({ background, camera, place }) {
   if (background.chosen === 'off') return '';
-  if (background.by === 'server') return serverWords(background);
+  if (background.by === 'server') return serverWords(background, place === 'admitted');
   if (camera.problem === 'blur') return 'Not available on this device.';
   if (background.slowFps !== null) return `This device manages only ${background.slowFps} pictures a second with it. Your picture may stutter.`;
   if (camera.on && !camera.ready) return 'Starting. Nobody sees you before it works.';
   return 'Your background never leaves this device.';
 }
 
-/** @param {RoomState['background']} background */
-function serverWords({ server }) {
+/** @param {RoomState['background']} background @param {boolean} isSeen there are others to be seen by */
+function serverWords({ server }, isSeen) {
   if (server === 'unavailable') return 'This server can hide no more backgrounds just now. Nobody sees you until it can, or until you switch this off.';
-  if (server === 'starting') return 'Starting. Nobody sees you before it works.';
+  if (server === 'starting' && isSeen) return 'Starting. Nobody sees you before it works.';
   return 'This server hides your background before anybody sees you. You see yourself as you are.';
 }
 
