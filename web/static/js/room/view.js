@@ -213,7 +213,7 @@ export class RoomView {
     tile.setTracks(tracks);
     const camera = slotOf(state, person.id, 'camera');
     const isAway = !person.connected || person.media === 'disconnected';
-    const mayShow = camera !== undefined && !camera.muted && !camera.paused && !isAway && !state.soundOnly;
+    const mayShow = camera !== undefined && !camera.muted && !camera.paused && !camera.veiled && !isAway && !state.soundOnly;
     const hasPicture = mayShow && tile.hasFrames;
     tile.onPicture = () => this._drawPerson(state, person, tile, tracks);
     const muted = slotOf(state, person.id, 'microphone')?.muted === true;
@@ -224,7 +224,8 @@ export class RoomView {
     say(tile.avatar, initials(person.name));
     const name = callName(person.name);
     say(tile.words, state.soundOnly && !isAway ? 'Sound only, as you chose.' : isAway ? `${name} lost the connection and is coming back.`
-      : camera?.muted ? `${name}'s camera is off.` : camera?.paused ? `${name}'s picture is paused.` : `Connecting to ${name}`);
+      : camera?.muted ? `${name}'s camera is off.` : camera?.paused ? `${name}'s picture is paused.`
+        : camera?.veiled ? `${name}'s picture is being prepared.` : `Connecting to ${name}`);
     tile.root.setAttribute('aria-label', `${person.name}'s picture`);
     const tag = muted ? `${name}, microphone off` : name;
     if (tile.nameTag.dataset.tag !== tag) {
