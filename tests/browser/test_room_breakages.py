@@ -137,18 +137,3 @@ async def test_session_that_ended_meanwhile_leads_on(meeting: Meeting) -> None:
     await expect(mina.locator("#status")).to_have_text("Reconnecting")
     await mina.unroute("**/generate-call-link")
     await mina.wait_for_url(re.compile("/afterwards"), timeout=20_000)
-
-
-async def test_closed_tab_is_noticed_and_coming_back_asks_for_no_consent(meeting: Meeting) -> None:
-    """Killed, so that its page says no goodbye."""
-    amara = meeting.amara.page
-    crash = await meeting.mina.context.new_cdp_session(meeting.mina.page)
-    crashing = asyncio.create_task(crash.send("Page.crash"))
-    await expect(amara.locator("#status")).to_have_text("Reconnecting", timeout=20_000)
-    await expect(amara.locator(".picture__instead p")).to_have_text("Mina lost the connection and is coming back.")
-    back = await meeting.mina.context.new_page()
-    await back.goto(f"/sessions/{meeting.appointment}/room")
-    await expect(back.locator("#status")).to_have_text("Active", timeout=20_000)
-    await journey.wait_for_picture(meeting.amara)
-    crashing.cancel()
-    await asyncio.gather(crashing, return_exceptions=True)
