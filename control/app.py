@@ -36,6 +36,7 @@ from control.api import (
     live,
     mail_in,
     messages,
+    my_data,
     my_practice,
     network_test,
     openapi,
@@ -52,6 +53,7 @@ from control.api import (
     series,
     session_lists,
     sessions,
+    testimonials,
     wallet,
     webhooks,
 )
@@ -60,6 +62,9 @@ from control.chat import Chat
 from control.client_files import ClientFiles
 from control.config import Settings
 from control.database import upgrade
+from control.erasing import Erasing
+from control.export_parts import Sources
+from control.exports import Exports
 from control.files import Files
 from control.install import open_database
 from control.keys import (
@@ -70,6 +75,8 @@ from control.keys import (
     CLOCK,
     COMPOSER,
     DATABASE,
+    ERASING,
+    EXPORTS,
     FACTOR_RULES,
     FILES,
     HUB,
@@ -109,10 +116,11 @@ from control.recording_composing import Composer
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.room_news import forward_news
-from control.scheduler import Errand, Scheduler
+from control.scheduler import Errand, Scheduler, seldom
 from control.second_factor import FactorRules
 from control.session_events import forward_sign_outs, forward_to
 from control.session_watch import SessionWatch
+from control.testimonials import remind as remind_of_testimonials
 from control.waiting_room import WaitingRoom
 from control.zendesk_desk import desk_from
 from media.node import MediaNode
@@ -150,6 +158,7 @@ API_NOUNS = (
     network_test,
     consents,
     ratings,
+    testimonials,
     practitioners,
     wallet,
     credits,
@@ -161,6 +170,7 @@ API_NOUNS = (
     messages,
     enquiries,
     mail_in,
+    my_data,
     desk,
     push,
 )
@@ -200,6 +210,8 @@ def create_app(
     app[PROBLEMS] = Problems(app[DATABASE], app[INSTALL_KEYS].master_key)
     escalate = app[PROBLEMS].escalate_due
     app[FILES] = _files(app, settings)
+    app[CHAT] = Chat(app[DATABASE], app[INSTALL_KEYS].master_key)
+    app[EXPORTS] = _exports(app, settings)
     forget_files = app[FILES].forget_unfinished
     mine = message_errands.errands(settings.messages, app[DATABASE], app[MESSAGES], app[ZENDESK])
     errands: tuple[Errand, ...] = (
@@ -207,6 +219,10 @@ def create_app(
         expire_requests,
         escalate,
         forget_files,
+        app[EXPORTS].run_once,
+        seldom(partial(remind_of_testimonials, app[DATABASE]), timedelta(minutes=10)),
+        # Asked late: erasing needs the recordings' archive, which needs the hub, which needs this.
+        lambda now: app[ERASING].run_once(now),
         *mine,
         app[CASHIER].run_once,
     )
@@ -234,8 +250,8 @@ def create_app(
     recorder = Recorder(app[MEDIA], settings.recordings_dir, app[INSTALL_KEYS].recording_key, clock)
     app[RECORDER] = recorder
     _add_recordings(app, recorder, settings, clock)
-    app[CHAT] = Chat(app[DATABASE], app[INSTALL_KEYS].master_key)
     app[NETWORK_TESTS] = NetworkTests(app[DATABASE], app[MEDIA])
+    app[ERASING] = Erasing(app[DATABASE], app[MESSAGES], app[CHAT], app[FILES], app[EXPORTS], app[ARCHIVE])
     app[SESSION_WATCH] = SessionWatch(app[DATABASE], app[HUB], app[RECORDINGS])
     app.cleanup_ctx.extend((_database, _notices, _media, _recordings, _sessions, _loop_watch))
     app.on_shutdown.append(_close_sockets)
@@ -268,6 +284,12 @@ def _files(app: web.Application, settings: Settings) -> Files:
         most_bytes=settings.files.most_mb * 1_000_000,
         chunk_bytes=settings.server.max_body_bytes,
     )
+
+
+def _exports(app: web.Application, settings: Settings) -> Exports:
+    sources = Sources(app[DATABASE], app[MESSAGES], app[CHAT], app[FILES], app[PROBLEMS], app[CLIENT_FILES])
+    folder, key = settings.server.data_dir / "exports", app[INSTALL_KEYS].master_key
+    return Exports(app[DATABASE], folder, key, sources, app[LIVE].publish)
 
 
 def _add_routes(app: web.Application) -> None:

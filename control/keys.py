@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from control.client_files import ClientFiles
     from control.config import Settings
     from control.database import Database
+    from control.erasing import Erasing
     from control.errors import Problem
+    from control.exports import Exports
     from control.files import Files
     from control.keyfiles import InstallKeys
     from control.limits import Limits
@@ -63,6 +65,8 @@ SESSION_WATCH: web.AppKey["SessionWatch"] = web.AppKey("holdspace.session_watch"
 CLIENT_FILES: web.AppKey["ClientFiles"] = web.AppKey("holdspace.client_files")
 CHAT: web.AppKey["Chat"] = web.AppKey("holdspace.chat")
 PROBLEMS: web.AppKey["Problems"] = web.AppKey("holdspace.problems")
+ERASING: web.AppKey["Erasing"] = web.AppKey("holdspace.erasing")
+EXPORTS: web.AppKey["Exports"] = web.AppKey("holdspace.exports")
 FILES: web.AppKey["Files"] = web.AppKey("holdspace.files")
 NETWORK_TESTS: web.AppKey["NetworkTests"] = web.AppKey("holdspace.network_tests")
 LIMITS: web.AppKey["Limits"] = web.AppKey("holdspace.limits")

@@ -12,6 +12,7 @@ from control.models import (
     idempotency,
     messages,
     money,
+    my_data,
     notices,
     outbox,
     people,
@@ -22,6 +23,7 @@ from control.models import (
     quality,
     ratings,
     recordings,
+    testimonials,
 )
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "idempotency",
     "messages",
     "money",
+    "my_data",
     "notices",
     "outbox",
     "people",
@@ -46,4 +49,5 @@ __all__ = [
     "quality",
     "ratings",
     "recordings",
+    "testimonials",
 ]

@@ -52,6 +52,9 @@ class NoticeKind(StrEnum):
     RECORDING_READY = "recording_ready"
     RECORDING_DELETED_SOON = "recording_deleted_soon"
     PROBLEM_ALERT = "problem_alert"
+    EXPORT_READY = "export_ready"  # the copy of one's data
+    NOTES_ASKED = "notes_asked"  # to the practitioner: a client asks for the notes kept on them
+    NOTES_ANSWERED = "notes_answered"
 
 
 class Channel(StrEnum):
@@ -104,14 +107,13 @@ CHANNELS: Mapping[NoticeKind, frozenset[Channel]] = {
     NoticeKind.RECORDING_READY: _PAGES_AND_E_MAIL,
     NoticeKind.RECORDING_DELETED_SOON: _PAGES_AND_E_MAIL,
     NoticeKind.PROBLEM_ALERT: _PAGES_AND_E_MAIL,
+    NoticeKind.EXPORT_READY: _PAGES_AND_E_MAIL,
+    NoticeKind.NOTES_ASKED: _PAGES_AND_E_MAIL,
+    NoticeKind.NOTES_ANSWERED: _PAGES_AND_E_MAIL,
 }
 
-NOT_CAUSED_YET: frozenset[NoticeKind] = frozenset(
-    {
-        NoticeKind.TESTIMONIAL_REMINDER,
-    }
-)
-"""Worded and ready, but nothing in the product causes them before messages, files and testimonials are there."""
+NOT_CAUSED_YET: frozenset[NoticeKind] = frozenset()
+"""Worded and ready, but nothing in the product causes them yet."""
 
 NEVER_OFF: frozenset[NoticeKind] = frozenset(
     {NoticeKind.SIGN_IN_LINK, NoticeKind.PHONE_CODE, NoticeKind.ENQUIRY_RECEIVED, NoticeKind.ENQUIRY_ANSWERED}

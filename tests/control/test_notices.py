@@ -157,6 +157,7 @@ PAGES_AND_E_MAIL = {
     *("client_no_show", "refund_confirmed", "reschedule_requested", "reschedule_accepted", "reschedule_rejected"),
     *("payment_confirmed", "payment_failed", "new_message", "new_enquiry", "unanswered_messages", "file_shared"),
     *("recording_ready", "recording_deleted_soon", "problem_alert", "not_activated", "payment_too_late"),
+    *("export_ready", "notes_asked", "notes_answered"),
 }
 PUSHED_TOO = {"client_waiting", "starting_soon"}
 

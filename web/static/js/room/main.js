@@ -292,11 +292,15 @@ class Room {
     const answer = document.getElementById('answer-dialog');
     if (!(answer instanceof HTMLDialogElement)) return;
     byId('answer').addEventListener('click', () => answer.showModal());
+    const forget = /** @type {HTMLDialogElement} */ (byId('forget-dialog'));
     for (const value of ['yes', 'no']) {
       once(byId(`answer-${value}`), async () => {
+        const takesBack = value === 'no' && this._call.state.snapshot?.recording.my_answer === 'yes';
         const done = await tryTo('answer-error', () => post(`${api}/consents/recording`, {
           answer: value, text_id: this._root.dataset.recordingText }, { idempotencyKey: newKey() }));
-        if (done) answer.close();
+        if (!done) return;
+        answer.close();
+        if (takesBack && !forget.open) forget.showModal();
       });
     }
   }

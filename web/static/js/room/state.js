@@ -205,23 +205,19 @@ function warningWords(left) {
   return left <= 5 * 60_000 ? '5 minutes left' : '';
 }
 
-/** Why it does not record, short enough for the practitioner's sign. @type {Record<string, string>} */
+/** Why it does not record, short enough for the sign. @type {Record<string, string>} */
 const RECORDING_CAUSES = {
-  refused: 'Not recording: somebody said no',
-  unanswered: 'Not recording: an answer is missing',
+  refused: 'Recording paused: somebody said no',
+  unanswered: 'Recording paused: an answer is missing',
   alone: 'Recording paused: nobody else is here',
   disk_full: 'Recording stopped: the disk is full',
   failed: 'Recording stopped: it failed',
 };
 
-/**
- * The recording sign, or ''. Whoever has not said yes is not told of a pause: nothing was or is kept of them.
- * @param {RoomState} state
- */
+/** The recording sign, or ''; the same for everybody in the room. @param {RoomState} state */
 export function recordingWords(state) {
   const recording = state.snapshot?.recording;
   if (recording?.state === 'recording') return 'Recording';
-  if (state.role === 'practitioner' && recording?.cause && RECORDING_CAUSES[recording.cause]) return RECORDING_CAUSES[recording.cause];
-  const isAsked = state.role !== 'practitioner' && recording?.my_answer !== 'yes';
-  return recording?.state === 'paused' && !isAsked ? 'Recording paused' : '';
+  if (recording?.cause && RECORDING_CAUSES[recording.cause]) return RECORDING_CAUSES[recording.cause];
+  return recording?.state === 'paused' ? 'Recording paused' : '';
 }
