@@ -36,6 +36,7 @@ from control.api import (
     live,
     mail_in,
     messages,
+    my_data,
     my_practice,
     network_test,
     openapi,
@@ -44,6 +45,7 @@ from control.api import (
     people,
     practitioners,
     problems,
+    push,
     ratings,
     recordings,
     refunds,
@@ -51,6 +53,7 @@ from control.api import (
     series,
     session_lists,
     sessions,
+    testimonials,
     wallet,
     webhooks,
 )
@@ -59,6 +62,9 @@ from control.chat import Chat
 from control.client_files import ClientFiles
 from control.config import Settings
 from control.database import upgrade
+from control.erasing import Erasing
+from control.export_parts import Sources
+from control.exports import Exports
 from control.files import Files
 from control.install import open_database
 from control.keys import (
@@ -69,6 +75,8 @@ from control.keys import (
     CLOCK,
     COMPOSER,
     DATABASE,
+    ERASING,
+    EXPORTS,
     FACTOR_RULES,
     FILES,
     HUB,
@@ -81,6 +89,7 @@ from control.keys import (
     NETWORK_TESTS,
     OUTBOX,
     PROBLEMS,
+    PUSH_SENDER,
     QUALITY,
     RECORDER,
     RECORDINGS,
@@ -97,6 +106,7 @@ from control.money.cashier import Cashier
 from control.money.gateways.configured import gateways_of
 from control.network_test import NetworkTests
 from control.notices.live import LiveBus
+from control.notices.push import sender_of
 from control.notices.worker import OutboxWorker
 from control.problems import Problems
 from control.quality import QualityLog
@@ -106,10 +116,11 @@ from control.recording_composing import Composer
 from control.recordings import Recordings
 from control.requests import MIDDLEWARES
 from control.room_news import forward_news
-from control.scheduler import Errand, Scheduler
+from control.scheduler import Errand, Scheduler, seldom
 from control.second_factor import FactorRules
 from control.session_events import forward_sign_outs, forward_to
 from control.session_watch import SessionWatch
+from control.testimonials import remind as remind_of_testimonials
 from control.waiting_room import WaitingRoom
 from control.zendesk_desk import desk_from
 from media.node import MediaNode
@@ -117,6 +128,7 @@ from recorder.recorder import Recorder
 from signaling.hub import Hub
 from signaling.settings import HubSettings
 from web import views
+from web.blur_assets import MODEL
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +158,7 @@ API_NOUNS = (
     network_test,
     consents,
     ratings,
+    testimonials,
     practitioners,
     wallet,
     credits,
@@ -157,7 +170,9 @@ API_NOUNS = (
     messages,
     enquiries,
     mail_in,
+    my_data,
     desk,
+    push,
 )
 YEAR_S = 31_536_000
 
@@ -184,8 +199,9 @@ def create_app(
     app[MESSAGES] = rules_from(settings.messages, app[INSTALL_KEYS].master_key, zendesk=in_zendesk)
     app[ZENDESK] = desk_from(settings.zendesk, app[DATABASE], app[MESSAGES], settings.practice.name)
     opener = partial(open_secrets, app[MESSAGES])
-    app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock, open_secrets=opener)
-    app[MEDIA] = media if media is not None else MediaNode(settings.media)
+    app[PUSH_SENDER] = sender_of(settings)
+    app[OUTBOX] = OutboxWorker(app[DATABASE], settings, clock, open_secrets=opener, push_sender=app[PUSH_SENDER])
+    app[MEDIA] = media if media is not None else MediaNode(settings.media, blur_model=MODEL)
     app[LOOP_WATCH] = LoopWatch()
     app[CLIENT_FILES] = ClientFiles(app[DATABASE], app[INSTALL_KEYS].master_key)
     app[CASHIER] = Cashier(app[DATABASE], gateways_of(settings), clock, hold=settings.booking.hold)
@@ -194,6 +210,8 @@ def create_app(
     app[PROBLEMS] = Problems(app[DATABASE], app[INSTALL_KEYS].master_key)
     escalate = app[PROBLEMS].escalate_due
     app[FILES] = _files(app, settings)
+    app[CHAT] = Chat(app[DATABASE], app[INSTALL_KEYS].master_key)
+    app[EXPORTS] = _exports(app, settings)
     forget_files = app[FILES].forget_unfinished
     mine = message_errands.errands(settings.messages, app[DATABASE], app[MESSAGES], app[ZENDESK])
     errands: tuple[Errand, ...] = (
@@ -201,6 +219,10 @@ def create_app(
         expire_requests,
         escalate,
         forget_files,
+        app[EXPORTS].run_once,
+        seldom(partial(remind_of_testimonials, app[DATABASE]), timedelta(minutes=10)),
+        # Asked late: erasing needs the recordings' archive, which needs the hub, which needs this.
+        lambda now: app[ERASING].run_once(now),
         *mine,
         app[CASHIER].run_once,
     )
@@ -228,8 +250,8 @@ def create_app(
     recorder = Recorder(app[MEDIA], settings.recordings_dir, app[INSTALL_KEYS].recording_key, clock)
     app[RECORDER] = recorder
     _add_recordings(app, recorder, settings, clock)
-    app[CHAT] = Chat(app[DATABASE], app[INSTALL_KEYS].master_key)
     app[NETWORK_TESTS] = NetworkTests(app[DATABASE], app[MEDIA])
+    app[ERASING] = Erasing(app[DATABASE], app[MESSAGES], app[CHAT], app[FILES], app[EXPORTS], app[ARCHIVE])
     app[SESSION_WATCH] = SessionWatch(app[DATABASE], app[HUB], app[RECORDINGS])
     app.cleanup_ctx.extend((_database, _notices, _media, _recordings, _sessions, _loop_watch))
     app.on_shutdown.append(_close_sockets)
@@ -262,6 +284,12 @@ def _files(app: web.Application, settings: Settings) -> Files:
         most_bytes=settings.files.most_mb * 1_000_000,
         chunk_bytes=settings.server.max_body_bytes,
     )
+
+
+def _exports(app: web.Application, settings: Settings) -> Exports:
+    sources = Sources(app[DATABASE], app[MESSAGES], app[CHAT], app[FILES], app[PROBLEMS], app[CLIENT_FILES])
+    folder, key = settings.server.data_dir / "exports", app[INSTALL_KEYS].master_key
+    return Exports(app[DATABASE], folder, key, sources, app[LIVE].publish)
 
 
 def _add_routes(app: web.Application) -> None:

@@ -15,6 +15,7 @@ from control.accounts import Actor
 from control.appointment_states import State
 from control.database import Database, publish
 from control.errors import Conflict, Invalid
+from control.messages import ERASED
 from control.models.appointments import Appointment
 from control.models.chat import ChatMark, ChatMessage
 from control.models.people import Person
@@ -154,6 +155,11 @@ class Chat:
                 to = tuple(await people_inside(session, inside.row))
                 publish(session, RoomNews(appointment_id, "chat_mark", said.as_json(), to))
         return said
+
+    async def blank_words_of(self, session: AsyncSession, person_id: str) -> None:
+        """Somebody is erased: their lines keep their places and lose their words."""
+        for row in await session.scalars(select(ChatMessage).where(ChatMessage.author_id == person_id)):
+            row.sealed = self._sealer.seal(ERASED, _context(row.appointment_id, row.seq, person_id))
 
     def _line(self, row: ChatMessage, name: str) -> Line:
         context = _context(row.appointment_id, row.seq, row.author_id)

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib import metadata
 from pathlib import Path
 
 import aiosmtplib
@@ -184,6 +185,16 @@ def _database(settings: Settings) -> Finding:
     return Finding(Level.FINE, "database", f"{where} answers")
 
 
+def _opencv(settings: Settings) -> Finding:
+    found = sorted({one.name for one in metadata.distributions() if one.name.lower().startswith("opencv")})
+    if len(found) > 1:
+        words = (
+            f"{' and '.join(found)} overwrite each other: pip uninstall all, then pip install opencv-python-headless"
+        )
+        return Finding(Level.PROBLEM, "OpenCV", words)
+    return Finding(Level.FINE, "OpenCV", f"{', '.join(found) or 'none'}; blur by {settings.media.blur_path}")
+
+
 _EXAMINATIONS: tuple[Callable[[Settings], Finding], ...] = (
     _data_dir,
     _database,
@@ -193,4 +204,5 @@ _EXAMINATIONS: tuple[Callable[[Settings], Finding], ...] = (
     _tls,
     _master_key,
     _mail,
+    _opencv,
 )

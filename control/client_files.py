@@ -94,12 +94,20 @@ class ClientFiles:
         """The newest first."""
         async with self._db.reading() as session:
             await _require_client(session, actor, client_id)
-            rows = await session.scalars(
-                select(ClientNote)
-                .where(ClientNote.practitioner_id == actor.person_id, ClientNote.client_id == client_id)
-                .order_by(ClientNote.created_at.desc(), ClientNote.id)
-            )
-            return tuple(self._view(row) for row in rows)
+            return await self._notes(session, actor.person_id, client_id)
+
+    async def given_notes(self, practitioner_id: str, client_id: str) -> tuple[NoteView, ...]:
+        """For the client's own copy. That the practitioner gives them out is the caller's to know."""
+        async with self._db.reading() as session:
+            return await self._notes(session, practitioner_id, client_id)
+
+    async def _notes(self, session: AsyncSession, practitioner_id: str, client_id: str) -> tuple[NoteView, ...]:
+        rows = await session.scalars(
+            select(ClientNote)
+            .where(ClientNote.practitioner_id == practitioner_id, ClientNote.client_id == client_id)
+            .order_by(ClientNote.created_at.desc(), ClientNote.id)
+        )
+        return tuple(self._view(row) for row in rows)
 
     async def add_note(self, actor: Actor, client_id: str, text: str, *, now: datetime) -> NoteView:
         async with self._db.transaction() as session:

@@ -19,6 +19,7 @@ from control.database import Database, erase, upgrade
 from control.install import open_database
 from control.models.appointments import Appointment
 from control.models.people import LinkPurpose, Person, Role
+from control.notices.push import sender_of
 from control.notices.worker import OutboxWorker
 
 T = TypeVar("T")
@@ -144,7 +145,7 @@ def sessions_end(options: argparse.Namespace, settings: Settings) -> int:
 
 def sessions_remind(_options: argparse.Namespace, settings: Settings) -> int:
     async def work(db: Database) -> int:
-        worker = OutboxWorker(db, settings, lambda: datetime.now(UTC))
+        worker = OutboxWorker(db, settings, lambda: datetime.now(UTC), push_sender=sender_of(settings))
         done = 0
         while step := await worker.work_once():
             done += step

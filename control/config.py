@@ -109,6 +109,27 @@ class PracticeSettings(Section):
     """Value-added tax contained in prices, in hundredths of a percent; 0 for exempt, nothing for receipts only."""
 
 
+class ConsentSettings(Section):
+    video: Path | None = None
+    """The practice's own film about informed consent (MP4 or WebM), shown above the text."""
+    captions: Path | None = None
+    """Its captions, a WebVTT file."""
+    captions_language: str = Field("en", pattern="^[a-z]{2}$")
+    """In which language they are."""
+    transcript: Path | None = None
+    """All that is said in it, a text file; an empty line begins a paragraph."""
+
+    @model_validator(mode="after")
+    def _film_is_whole(self) -> "ConsentSettings":
+        given = (self.video, self.captions, self.transcript)
+        if any(given) and not all(given):
+            raise ValueError("video, captions and transcript come together: not everybody hears or sees a film")
+        for file, endings in zip(given, ((".mp4", ".webm"), (".vtt",), (".txt",)), strict=True):
+            if file is not None and (file.suffix.lower() not in endings or not file.is_file()):
+                raise ValueError(f"{file}: wanted a file with the ending {' or '.join(endings)}")
+        return self
+
+
 def _turn_url(text: str) -> str:
     if not re.fullmatch(r"turns?:[^\s?/@]+(\?transport=(udp|tcp))?", text):
         raise ValueError("wanted addresses like turn:relay.example.org:3478 or turns:relay.example.org?transport=tcp")
@@ -196,6 +217,19 @@ def _switched_off(kind: str) -> NoticeKind:
     if known[kind] in NEVER_OFF:
         raise ValueError(f"without {kind} nobody could sign up or prove a number, so it stays on")
     return known[kind]
+
+
+class PushSettings(Section):
+    enabled: bool = False
+    """People may let their devices show "your client is waiting" and "starting soon", by web push; never with names."""
+    private_key: SecretStr | None = None
+    """VAPID key, 32 bytes in base64; by default made in the data folder. Another one ends every subscription."""
+    contact: str = Field("", max_length=254)
+    """E-mail address push services may write to; by default `practice.contact_email`, else `mail.sender`."""
+    timeout_s: float = Field(10, gt=0, le=100)
+    """How long one delivery may take before it is tried again later."""
+    allow_private_addresses: bool = False
+    """Let push services lie on this machine and its private network, for tests."""
 
 
 class NoticeSettings(Section):
@@ -403,10 +437,12 @@ class Settings(Section):
     database: DatabaseSettings = DatabaseSettings()
     practice: PracticeSettings = PracticeSettings()
     media: MediaSettings = MediaSettings()
+    consent: ConsentSettings = ConsentSettings()
     turn: TurnSettings = TurnSettings()
     files: FileSettings = FileSettings()
     mail: MailSettings = MailSettings()
     sms: SmsSettings = SmsSettings()
+    push: PushSettings = PushSettings()
     notices: NoticeSettings = NoticeSettings()
     messages: MessageSettings = MessageSettings()
     zendesk: ZendeskSettings = ZendeskSettings()

@@ -236,7 +236,7 @@ async def answer(
 async def withdraw(db: Database, actor: Actor, appointment_id: str, purpose: Purpose, *, now: datetime) -> Given:
     """Take a yes back, at any time, also during the session. Raises Conflict("nothing_to_withdraw")."""
     async with db.transaction() as session:
-        row = await load(session, appointment_id)
+        row = await _locked(session, appointment_id)
         if await party_in(session, actor, row) is Party.ADMIN:
             raise NotFound
         before = answer_of(await standing_in(session, row), actor.person_id, purpose)
@@ -249,10 +249,17 @@ async def withdraw(db: Database, actor: Actor, appointment_id: str, purpose: Pur
         return await _keep(session, actor, row, seen, Answer.WITHDRAWN, now)
 
 
+async def _locked(session: AsyncSession, appointment_id: str) -> Appointment:
+    """One answer after the other: the same one given twice at once is kept once."""
+    row = await load(session, appointment_id)
+    await session.refresh(row, with_for_update=True)
+    return row
+
+
 async def _answerable(
     session: AsyncSession, actor: Actor, appointment_id: str, purpose: Purpose, said: Answer
 ) -> Appointment:
-    row = await load(session, appointment_id)
+    row = await _locked(session, appointment_id)
     party = await party_in(session, actor, row)
     if party is Party.ADMIN:
         raise NotFound

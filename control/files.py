@@ -238,6 +238,13 @@ class Files:
             await self._take_away(file_id, now)
         return len(ids)
 
+    async def forget_person(self, person_id: str, now: datetime) -> None:
+        """Every file of somebody who is erased; one whose content a crash left on disk, too."""
+        async with self._db.reading() as session:
+            ids = (await session.scalars(select(SharedFile.id).where(SharedFile.owner_id == person_id))).all()
+        for file_id in ids:
+            await self._take_away(file_id, now)
+
     # -- reading -----------------------------------------------------------------------------------------------------
 
     async def of_session(self, actor: Actor, appointment_id: str) -> tuple[FileView, ...]:

@@ -5,6 +5,7 @@ Read once and checked then. A country that is not listed gets what works in most
 
 import json
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ class HelpNumber:
 class Country:
     code: str
     name: str
+    verified_on: date | None
+    """When somebody last compared the numbers with their sources; None: never."""
     numbers: tuple[HelpNumber, ...]
 
 
@@ -45,7 +48,8 @@ def _country(code: str, each: dict[str, Any]) -> Country:
     numbers = tuple(
         HelpNumber(one["name"], one.get("number", ""), one.get("url", ""), one["source"]) for one in each["numbers"]
     )
-    return Country(code, each["name"], numbers)
+    verified_on = each["verified_on"]
+    return Country(code, each["name"], date.fromisoformat(verified_on) if verified_on else None, numbers)
 
 
 def help_for(code: str | None) -> Country:

@@ -7,5 +7,5 @@ from control.notices.outbox import RULES, NoticeRules
 
 def open_database(settings: Settings) -> Database:
     """Not connected yet."""
-    rules = NoticeRules(frozenset(settings.notices.off), settings.notices.reminders)
+    rules = NoticeRules(frozenset(settings.notices.off), settings.notices.reminders, push=settings.push.enabled)
     return Database(settings.database_url, info={RULES: rules})

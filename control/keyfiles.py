@@ -2,6 +2,7 @@
 
     session.key      signs CSRF, join and resume tokens. Lost: everybody signs in again, nothing else.
     master.key       unlocks every recording and every private text. Lost: none can ever be read again, so back it up.
+    push.key         signs web push, where it is enabled. Lost: people switch it on again.
     recordings.key   only after `holdspace recordings rotate-key`: unlocks recordings instead of the master key.
 
 A key given in the settings is used instead and never written. Nothing here is ever logged.
@@ -46,6 +47,15 @@ def load(settings: Settings, *, rotating: bool = False) -> InstallKeys:
     )
     own = data_dir / RECORDINGS
     return InstallKeys(session_secret, master_key, _from_file(own) if own.exists() else master_key)
+
+
+def push_key(settings: Settings) -> bytes:
+    """Made on the first start with push enabled."""
+    given = settings.push.private_key
+    if given is not None:
+        return _decoded(given.get_secret_value(), "push.private_key")
+    settings.server.data_dir.mkdir(parents=True, exist_ok=True)
+    return _from_file(settings.server.data_dir / "push.key")
 
 
 def next_recording_key(settings: Settings) -> bytes:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from control.client_files import ClientFiles
     from control.config import Settings
     from control.database import Database
+    from control.erasing import Erasing
     from control.errors import Problem
+    from control.exports import Exports
     from control.files import Files
     from control.keyfiles import InstallKeys
     from control.limits import Limits
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from control.money.cashier import Cashier
     from control.network_test import NetworkTests
     from control.notices.live import LiveBus
+    from control.notices.push import Sender
     from control.notices.worker import OutboxWorker
     from control.problems import Problems
     from control.quality import QualityLog
@@ -51,6 +54,8 @@ MESSAGES: web.AppKey["MessageRules"] = web.AppKey("holdspace.messages")
 # None without Zendesk.
 ZENDESK: web.AppKey["ZendeskDesk | None"] = web.AppKey("holdspace.zendesk")
 OUTBOX: web.AppKey["OutboxWorker"] = web.AppKey("holdspace.outbox")
+# None while push is switched off.
+PUSH_SENDER: web.AppKey["Sender | None"] = web.AppKey("holdspace.push_sender")
 LIVE: web.AppKey["LiveBus"] = web.AppKey("holdspace.live")
 LOOP_WATCH: web.AppKey["LoopWatch"] = web.AppKey("holdspace.loop_watch")
 WAITING_ROOM: web.AppKey["WaitingRoom"] = web.AppKey("holdspace.waiting_room")
@@ -60,6 +65,8 @@ SESSION_WATCH: web.AppKey["SessionWatch"] = web.AppKey("holdspace.session_watch"
 CLIENT_FILES: web.AppKey["ClientFiles"] = web.AppKey("holdspace.client_files")
 CHAT: web.AppKey["Chat"] = web.AppKey("holdspace.chat")
 PROBLEMS: web.AppKey["Problems"] = web.AppKey("holdspace.problems")
+ERASING: web.AppKey["Erasing"] = web.AppKey("holdspace.erasing")
+EXPORTS: web.AppKey["Exports"] = web.AppKey("holdspace.exports")
 FILES: web.AppKey["Files"] = web.AppKey("holdspace.files")
 NETWORK_TESTS: web.AppKey["NetworkTests"] = web.AppKey("holdspace.network_tests")
 LIMITS: web.AppKey["Limits"] = web.AppKey("holdspace.limits")

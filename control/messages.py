@@ -396,6 +396,18 @@ async def other_in(db: Database, actor: Actor, conversation_id: str) -> tuple[st
         return tuple(person_id for person_id in await people_of(session, row) if person_id != actor.person_id)
 
 
+ERASED = "(The writer has had this erased.)"
+
+
+async def blank_words_of(session: AsyncSession, rules: MessageRules, person_id: str) -> None:
+    """Somebody is erased: their messages keep their places and lose their words; nobody is reminded of them."""
+    rows = await session.scalars(select(Message).where(Message.author_id == person_id))
+    for row in rows:
+        row.sealed = rules.sealer.seal(ERASED, sealed_context(row.conversation_id, row.seq))
+    mine = update(Conversation).where(Conversation.person_id == person_id)
+    await session.execute(mine.values(unanswered=0, unanswered_since=None, remind_at=None))
+
+
 # -- reminding ---------------------------------------------------------------------------------------------------
 
 MOST_REMINDED_AT_ONCE = 200

@@ -81,7 +81,7 @@ async def consent_lines(db: Database, actor: Actor) -> tuple[ConsentLine, ...]:
     return tuple(lines)
 
 
-async def staff_looks(db: Database, actor: Actor) -> tuple[StaffLook, ...]:
+async def staff_looks(db: Database, actor: Actor, *, most: int | None = MOST_SHOWN) -> tuple[StaffLook, ...]:
     """Who of the staff read this person's messages, the newest first."""
     talks = select(literal("conversation:") + Conversation.id).where(
         or_(Conversation.person_id == actor.person_id, Conversation.practitioner_id == actor.person_id)
@@ -91,7 +91,7 @@ async def staff_looks(db: Database, actor: Actor) -> tuple[StaffLook, ...]:
         .join(Person, Person.id == AuditEntry.actor_id)
         .where(AuditEntry.action == MONITORED_READ, AuditEntry.subject.in_(talks))
         .order_by(AuditEntry.at.desc(), AuditEntry.id)
-        .limit(MOST_SHOWN)
+        .limit(most)
     )
     async with db.reading() as session:
         return tuple(StaffLook(name, at) for name, at in await session.execute(query))

@@ -219,6 +219,12 @@ class Problems:
             record(session, None, "problem.alert_again", f"problem:{report.id}", detail, now=now)
             return True
 
+    async def reported_by(self, actor: Actor) -> tuple[ProblemView, ...]:
+        """Their own reports, oldest first, for the copy of their data."""
+        query = select(ProblemReport).where(ProblemReport.reporter_id == actor.person_id)
+        async with self._db.reading() as session:
+            return await self._views(session, await session.scalars(query.order_by(ProblemReport.created_at)))
+
     async def _views(self, session: AsyncSession, reports: Iterable[ProblemReport]) -> tuple[ProblemView, ...]:
         rows = list(reports)
         ids = {one for row in rows for one in (row.reporter_id, row.taken_by) if one}

@@ -19,7 +19,7 @@ from control.paging import Page, Place, Wanted, after, cut
 LOOKS = {
     "recording.viewed": "Watched it",
     "recording.downloaded": "Downloaded it",
-    "recording.previewed": "Saw its small picture in a list",
+    "recording.previewed": "Saw its small picture",
     "recording.shared": "Shared it with the client",
     "recording.unshared": "Stopped sharing it",
     "recording.deleted": "Deleted it",

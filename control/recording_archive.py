@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, delete, select, update
+from sqlalchemy import CursorResult, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.accounts import Actor
@@ -26,7 +26,7 @@ from control.consents import Answer, Purpose, answer_of, standing_in
 from control.database import Database
 from control.errors import Conflict, Forbidden, NotFound
 from control.lifecycle import Party
-from control.models.appointments import Appointment
+from control.models.appointments import Appointment, Guest
 from control.models.people import Role
 from control.models.recordings import Recording, RecordingErasure, RecordingFile
 from control.notices.outbox import Notice, NoticeKind, enqueue
@@ -200,6 +200,31 @@ class Archive:
             if row.state in KEPT:
                 await self.carry_out_erasures(row.id)
         return len(rows)
+
+    async def forget_person(self, person_id: str) -> bool:
+        """Take somebody who is erased out of every recording; False while a hold or an unfinished one is left."""
+        guest = select(Guest.appointment_id).where(Guest.person_id == person_id)
+        theirs = or_(Appointment.client_id == person_id, Appointment.id.in_(guest))
+        recorded = select(RecordingFile.recording_id).where(RecordingFile.participant_id == person_id)
+        query = (
+            select(Recording)
+            .join(Appointment, Appointment.id == Recording.appointment_id)
+            .where(theirs, Recording.state != RecordingState.DELETED)
+            .where(or_(Recording.id.in_(recorded), Recording.state.not_in(KEPT)))
+        )
+        async with self._db.reading() as session:
+            rows = (await session.scalars(query)).all()
+        done = True
+        for row in rows:
+            if row.held_at is not None or row.state not in KEPT:
+                done = False
+                continue
+            async with self._db.transaction() as session:
+                if await session.get(RecordingErasure, (row.id, person_id)) is None:
+                    asked = RecordingErasure(recording_id=row.id, person_id=person_id, asked_at=self._clock())
+                    session.add(asked)
+            await self.carry_out_erasures(row.id)
+        return done
 
     async def carry_out_erasures(self, recording_id: str) -> None:
         """Take everybody out who asked for it; idempotent. What then holds nobody any more is deleted whole."""

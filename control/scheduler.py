@@ -148,6 +148,19 @@ class Scheduler:
             return cast(CursorResult[Any], taken).rowcount == 1
 
 
+def seldom(errand: Errand, every: timedelta) -> Errand:
+    """`errand` once in `every`, whatever the scheduler's own rhythm."""
+    ran_at: datetime | None = None
+
+    async def run(now: datetime) -> None:
+        nonlocal ran_at
+        if ran_at is None or now - ran_at >= every:
+            ran_at = now
+            await errand(now)
+
+    return run
+
+
 async def close_open_stays(db: Database, *, now: datetime) -> None:
     """At the start: nobody is connected yet, so stays still open were cut off by a crash.
 

@@ -15,6 +15,9 @@ MEBIBYTE: Final = 1024 * 1024
 KNOWN_VIDEO_CODECS: Final = ("vp8", "vp9", "h264", "av1")
 
 
+BLUR_PATHS: Final = ("auto", "browser", "server")
+
+
 @dataclass(frozen=True)
 class MediaSettings:
     """Raises ValueError, naming the key, the value and what was wanted."""
@@ -45,6 +48,13 @@ class MediaSettings:
     """Codecs that publishers may be answered, preferred first."""
     audio_red: bool = True
     """Prefer RED (RFC 2198) around Opus where a publisher offers it."""
+    blur_path: str = "auto"
+    """Where backgrounds are blurred: `browser`, `server` (cameras then send VP8), or `auto`: in the browser, and by the
+    server for those whose device is too slow."""
+    blur_workers: int = 0
+    """Processes at most that blur on the server, each a core when busy; 0: half the cores, at least one."""
+    blur_streams: int = 3
+    """Cameras at most in one of them."""
     max_transports_per_room: int = 64
     """Connections in one room, people who reconnect counted twice for a moment."""
     max_tracks_per_transport: int = 16
@@ -68,6 +78,9 @@ class MediaSettings:
             self.video_codecs,
             f"some of {', '.join(KNOWN_VIDEO_CODECS)}",
         )
+        _check(self.blur_path in BLUR_PATHS, "blur_path", self.blur_path, " or ".join(BLUR_PATHS))
+        _check(0 <= self.blur_workers <= 64, "blur_workers", self.blur_workers, "0 to 64")
+        _check(1 <= self.blur_streams <= 16, "blur_streams", self.blur_streams, "1 to 16")
         _check(self.max_transports_per_room >= 2, "max_transports_per_room", self.max_transports_per_room, "2 or more")
         _check(
             self.max_tracks_per_transport >= 4, "max_tracks_per_transport", self.max_tracks_per_transport, "4 or more"
@@ -77,6 +90,10 @@ class MediaSettings:
     @property
     def thread_count(self) -> int:
         return self.threads or os.cpu_count() or 1
+
+    @property
+    def blur_worker_count(self) -> int:
+        return self.blur_workers or max(1, (os.cpu_count() or 1) // 2)
 
 
 def _check(fine: bool, key: str, value: object, wanted: str) -> None:

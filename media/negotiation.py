@@ -67,6 +67,8 @@ class Policy:
     """Video codecs that every other member can decode; None when there is nobody to ask."""
     audio_red: bool
     may_publish: frozenset[TrackSource]
+    blurs_cameras: bool = False
+    """Cameras may be asked to go through the server's blur, which speaks VP8."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,8 @@ class Negotiation:
         if any({streams.ssrc, streams.rtx_ssrc} & taken for streams in self._streams.values()):
             raise BadOffer("an ssrc of the server's is claimed")
         _check_slot_counts(parsed.sections)
-        codecs = [_choose_codecs(section, policy) for section in parsed.sections]
         sources = _published(parsed.sections, offer.sources, policy)
+        codecs = [_choose_codecs(section, policy, sources.get(section.mid)) for section in parsed.sections]
         self.plan = Plan(
             parsed,
             tuple(
@@ -208,7 +210,7 @@ def _direction(receives: bool, sends: bool) -> Direction:
             return "inactive"
 
 
-def _choose_codecs(section: Section, policy: Policy) -> tuple[OfferedCodec, ...]:
+def _choose_codecs(section: Section, policy: Policy, source: TrackSource | None) -> tuple[OfferedCodec, ...]:
     if section.stopped:
         return ()
     if not section.codecs:
@@ -217,10 +219,9 @@ def _choose_codecs(section: Section, policy: Policy) -> tuple[OfferedCodec, ...]
     if section.kind == "audio":
         wanted = ("red", "opus") if policy.audio_red else ("opus",)
     else:
+        allowed = ("vp8",) if policy.blurs_cameras and source is TrackSource.camera else policy.video_codecs
         narrowed = section.sends and policy.decodable is not None
-        wanted = tuple(
-            name for name in policy.video_codecs if not narrowed or policy.decodable is None or name in policy.decodable
-        )
+        wanted = tuple(name for name in allowed if not narrowed or policy.decodable is None or name in policy.decodable)
     chosen = (next((c for c in section.codecs if c.name == name and is_usable(c)), None) for name in wanted)
     codecs = tuple(codec for codec in chosen if codec is not None)
     return () if all(codec.name == "red" for codec in codecs) else codecs

@@ -9,11 +9,22 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from media.config import MediaSettings
 from media.rooms import Rooms
-from media.types import Answer, MediaEvent, Offer, ParticipantId, RoomId, TrackInfo, TrackSource
+from media.types import (
+    Answer,
+    Background,
+    BackgroundState,
+    MediaEvent,
+    Offer,
+    ParticipantId,
+    RoomId,
+    TrackInfo,
+    TrackSource,
+)
 
 if TYPE_CHECKING:
     from media._forwarder import Node, NodeOptions, NodeStats
@@ -36,8 +47,16 @@ def _open_core(options: "NodeOptions") -> "Node":
 class MediaNode:
     """Rooms, peers, recording taps. Methods raise classes of `media.errors`; unknown rooms and people are UnknownId."""
 
-    def __init__(self, settings: MediaSettings, *, open_core: "Callable[[NodeOptions], Node]" = _open_core) -> None:
+    def __init__(
+        self,
+        settings: MediaSettings,
+        *,
+        open_core: "Callable[[NodeOptions], Node]" = _open_core,
+        blur_model: Path | None = None,
+    ) -> None:
+        """`blur_model`: the segmenter's file; without it the server blurs nothing."""
         self._settings = settings
+        self._blur_model = blur_model
         self._open_core = open_core
         self._listeners: list[Listener] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -83,6 +102,10 @@ class MediaNode:
     async def set_muted(self, room: RoomId, participant: ParticipantId, mid: str, muted: bool) -> None:
         """Stop or resume forwarding what `participant` publishes in section `mid`."""
         await self._call(lambda rooms, _: rooms.set_muted(room, participant, mid, muted))
+
+    async def set_background(self, room: RoomId, participant: ParticipantId, background: Background) -> BackgroundState:
+        """How the participant's camera is to be seen; nobody sees it otherwise once this is answered."""
+        return await self._call(lambda rooms, _: rooms.set_background(room, participant, background))
 
     async def permit(self, room: RoomId, participant: ParticipantId, *, may_publish: frozenset[TrackSource]) -> None:
         """Change what `participant` may publish; tracks of sources they may not any more end. Raises UnknownId."""
@@ -189,7 +212,7 @@ class MediaNode:
             }
         )
         self._core = core
-        self._rooms = Rooms(core, settings, self._emit)
+        self._rooms = Rooms(core, settings, self._emit, self._blur_model)
         asyncio.get_running_loop().add_reader(core.event_fd, self._drain)
         for address in core.local_addresses():
             log.info("listening ip=%s port=%d thread=%d", address["ip"], address["port"], address["thread"])

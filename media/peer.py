@@ -18,7 +18,7 @@ from media.errors import BadOffer, MediaError, UnknownId
 from media.negotiation import Negotiation, Plan, Policy, SectionPlan, Streams
 from media.quality import Gauge
 from media.room import Member, Room, Slot, Track
-from media.types import Answer, ConnectionState, MediaEvent, Offer, TrackEnded, TrackPublished, TrackSource
+from media.types import Answer, Background, ConnectionState, MediaEvent, Offer, TrackEnded, TrackPublished, TrackSource
 
 if TYPE_CHECKING:
     from media._forwarder import Codec, Extensions, Node, SlotSpec, TrackSpec
@@ -162,10 +162,11 @@ class Peer:
         fresh = track is None
         if track is None:
             track = Track(self._around.next_id(), self.member.participant, mid, source, _carried(section))
+            track.wanted_private = source is TrackSource.camera and self.member.background is not Background.off
         identity = track.id
         self._tell_once(
             identity,
-            _track_spec(section),
+            _track_spec(section, private=track.wanted_private),
             lambda spec: self._core.set_track(self.room.core_id, self.transport, identity, spec),
         )
         track.offer_rids(section.section.rids, section.section.paused)
@@ -303,13 +304,14 @@ def _codecs(section: SectionPlan) -> "tuple[Codec, ...]":
     )
 
 
-def _track_spec(section: SectionPlan) -> "TrackSpec":
+def _track_spec(section: SectionPlan, *, private: bool) -> "TrackSpec":
     return {
         "mid": section.section.mid,
         "kind": section.section.kind,
         "codecs": _codecs(section),
         "ssrcs": section.section.ssrcs,
         "rids": section.section.rids,
+        "private": private,
     }
 
 

@@ -13,6 +13,8 @@ from media.layers import Choice, Watch, choose, wanted_rids
 from media.sharing import Want, cap, narrowest, next_cap, share
 from media.speakers import Speakers
 from media.types import (
+    Background,
+    BackgroundState,
     EncodingsWanted,
     Kind,
     MediaEvent,
@@ -41,6 +43,13 @@ class Track:
     sent: tuple[str, ...] = ()
     """Encodings the page was last told to send, or said in a later offer that it does."""
     taps: set[int] = field(default_factory=set)
+    wanted_private: bool = False
+    """As the core was last told; then only blurred pictures of it are seen (media/backgrounds.py)."""
+    background: BackgroundState = BackgroundState.off
+
+    @property
+    def is_veiled(self) -> bool:
+        return self.background in (BackgroundState.starting, BackgroundState.unavailable)
 
     def offer_rids(self, rids: tuple[str, ...], paused: frozenset[str]) -> None:
         self.rids, self.sent = rids, tuple(rid for rid in rids if rid not in paused)
@@ -81,6 +90,8 @@ class Member:
     may_publish: frozenset[TrackSource]
     slots: dict[str, Slot] = field(default_factory=dict)
     """By MID, in the order of sections; empty until the first offer and after the connection ended."""
+    background: Background = Background.off
+    """How they wish their camera to be seen."""
     negotiated: bool = False
     """An offer of its present connection was answered."""
     decodes: frozenset[str] = frozenset()
@@ -251,7 +262,9 @@ class Room:
         track = self.tracks.get(slot.track) if slot.track is not None else None
         if track is None:
             return SlotView(slot.mid, None, None, muted=False)
-        return SlotView(slot.mid, track.participant, track.source, track.muted, paused=slot.share_bps == 0)
+        return SlotView(
+            slot.mid, track.participant, track.source, track.muted, paused=slot.share_bps == 0, veiled=track.is_veiled
+        )
 
 
 def _apply(slots: Iterable[Slot], fills: Mapping[int, int | None]) -> Iterable[tuple[int, int | None]]:

@@ -9,11 +9,13 @@ import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from media.addresses import choose_candidates, interface_addresses
 from media.allocation import MAX_AUDIO_SLOTS
 from media.answer import Candidate
+from media.backgrounds import Backgrounds
 from media.config import MediaSettings
 from media.dtls import CertificateStore
 from media.errors import MediaError, UnknownId
@@ -23,6 +25,8 @@ from media.quality import MEASURE_EVERY_S
 from media.room import Changes, Member, Room
 from media.types import (
     Answer,
+    Background,
+    BackgroundState,
     ConnectionChanged,
     ConnectionState,
     JournalChanged,
@@ -36,6 +40,7 @@ from media.types import (
     RoomId,
     TapEnded,
     TrackCodec,
+    TrackEnded,
     TrackInfo,
     TrackMuted,
     TrackSource,
@@ -51,7 +56,13 @@ QUIET_AFTER_S: Final = 1.0
 
 
 class Rooms:
-    def __init__(self, core: "Node", settings: MediaSettings, emit: Callable[[MediaEvent], None]) -> None:
+    def __init__(
+        self,
+        core: "Node",
+        settings: MediaSettings,
+        emit: Callable[[MediaEvent], None],
+        blur_model: Path | None = None,
+    ) -> None:
         self._core = core
         self._settings = settings
         self._emit = emit
@@ -59,6 +70,7 @@ class Rooms:
         self._certificates = CertificateStore()
         self._certificates.current(datetime.now(UTC))  # made now, so that the first person does not wait for it
         self._handshakes = asyncio.Semaphore(settings.max_handshakes)
+        self._backgrounds = Backgrounds(core, settings, blur_model, emit=emit, reshare=self._reshare)
         self._rooms: dict[RoomId, Room] = {}
         self._by_core_id: dict[int, Room] = {}
         self._peers: dict[tuple[RoomId, ParticipantId], Peer] = {}
@@ -78,6 +90,7 @@ class Rooms:
             self._rooms[name] = self._by_core_id[core_id] = room
             log.info("room opened room=%s thread=%d", name, room.thread)
         self._disconnect(room, participant)
+        self._backgrounds.expect()
         member = Member(participant, may_publish)
         room.members[participant] = member
         surroundings = Surroundings(
@@ -110,6 +123,7 @@ class Rooms:
             decodable=room.decodable_beside(participant),
             audio_red=self._settings.audio_red,
             may_publish=peer.member.may_publish,
+            blurs_cameras=self._backgrounds.possible,
         )
         first = not peer.member.negotiated
         decoded = peer.member.decodes
@@ -117,6 +131,7 @@ class Rooms:
         if first:
             self._emit(ConnectionChanged(name, participant, peer.state))
         self._emit_all(events)
+        self._backgrounds.apply(room, peer.member)
         self._refill(room)
         if peer.member.decodes != decoded:
             self._ask_for_common_codecs(room, beside=participant)
@@ -132,6 +147,12 @@ class Rooms:
             track.muted = muted
             self._emit(TrackMuted(name, participant, track.id, muted))
             self._refill(room)
+
+    def set_background(self, name: RoomId, participant: ParticipantId, background: Background) -> BackgroundState:
+        room, peer = self._find_peer(name, participant)
+        peer.member.background = background
+        self._backgrounds.apply(room, peer.member)
+        return self._backgrounds.state_of(room, peer.member)
 
     def permit(self, name: RoomId, participant: ParticipantId, may_publish: frozenset[TrackSource]) -> None:
         room, peer = self._find_peer(name, participant)
@@ -179,6 +200,7 @@ class Rooms:
     def close(self) -> None:
         for name in list(self._rooms):
             self.close_room(name)
+        self._backgrounds.close()
 
     def tracks(self, name: RoomId) -> tuple[TrackInfo, ...]:
         return tuple(track.info(name) for track in self._find(name).tracks.values())
@@ -223,6 +245,11 @@ class Rooms:
                 if peer := self._by_transport.get(transport):
                     peer.member.estimate_bps = bps if is_limit else None
                     self._reshare(peer.room)
+            case ("private", core_id, track, False):
+                if (room := self._by_core_id.get(core_id)) and track in room.tracks:
+                    self._backgrounds.unveiled(room, room.tracks[track])
+            case ("private", _, _, True) | ("port_closed", _, _, _):
+                pass  # by our own word; a worker that died is noticed by media/blur/workers.py
             case ("tap_ended", core_id, tap, reason):
                 if room := self._by_core_id.get(core_id):
                     self._tap_ended(room, tap)
@@ -397,4 +424,6 @@ class Rooms:
 
     def _emit_all(self, events: Iterable[MediaEvent]) -> None:
         for event in events:
+            if isinstance(event, TrackEnded):
+                self._backgrounds.ended(event.track)
             self._emit(event)

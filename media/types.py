@@ -39,6 +39,18 @@ class Background(StrEnum):
     """A plain one instead of the background."""
 
 
+class BackgroundState(StrEnum):
+    """What becomes of a person's wish for another background; nobody sees their camera but as `off` and `on` say."""
+
+    off = "off"
+    """The camera is seen as it is."""
+    starting = "starting"
+    """Nothing is seen yet, or for the moment."""
+    on = "on"
+    unavailable = "unavailable"
+    """No worker is free, or blur is not possible on this server: nothing is seen until that changes."""
+
+
 class ConnectionState(StrEnum):
     """One RTP connection as a person may see it.
 
@@ -96,6 +108,8 @@ class SlotView:
     muted: bool
     paused: bool = False
     """The subscriber's path carries too little for it just now; it comes back by itself."""
+    veiled: bool = False
+    """Its owner's background is to be hidden and no picture is ready that hides it."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +156,13 @@ class EncodingsWanted:
     participant: ParticipantId
     mid: str
     rids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BackgroundChanged:
+    room: RoomId
+    participant: ParticipantId
+    state: BackgroundState
 
 
 @dataclass(frozen=True)
@@ -243,6 +264,7 @@ MediaEvent = (
     | SlotsNeeded
     | OfferNeeded
     | EncodingsWanted
+    | BackgroundChanged
     | TrackPublished
     | TrackCodec
     | TrackEnded

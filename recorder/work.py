@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 WORKER: Final = (sys.executable, "-m", "recorder.worker")
 PACKAGE_ROOT: Final = Path(__file__).parent.parent
+ENDS_WITHIN_S: Final = 10.0
+"""From its answer to its end; then it is killed."""
 LONGEST_LINE_BYTES: Final = 4 << 20
 """A manifest of the largest recording is a few dozen kilobytes."""
 
@@ -58,9 +60,11 @@ async def work(
         stdin.write(json.dumps(request).encode())
         stdin.close()
         answer = await _answer_of(stdout, silent_s, progress)
-        complaint = (await complaints).decode(errors="replace")[-2000:]
-        if complaint:
-            log.warning("worker task=%s recording=%s said=%s", task, recording_id[:8], complaint)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ENDS_WITHIN_S):
+                if complaint := (await complaints).decode(errors="replace")[-2000:]:
+                    log.warning("worker task=%s recording=%s said=%s", task, recording_id[:8], complaint)
+                await worker.wait()
     except TimeoutError:
         raise FinishFailed(f"the worker process said nothing for {silent_s:.0f} s") from None
     finally:

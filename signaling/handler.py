@@ -206,6 +206,8 @@ class _Socket:
                 await self._hub.peers.set_muted(session, message)
             case say.View():
                 await self._hub.peers.set_view(session, message)
+            case say.Blur():
+                await self._hub.peers.set_background(session, message)
             case say.Playback():
                 self._hub.peers.note_playback(session, message)
             case say.Ping():

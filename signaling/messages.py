@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, ClassVar, NoReturn, TypeAlias
 
-from media.types import TrackSource
+from media.types import Background, BackgroundState, TrackSource
 from signaling.permissions import Place, Role, Snapshot
 from signaling.tokens import MAX_TOKEN_CHARS
 
@@ -84,6 +84,11 @@ class Playback:
 
 
 @dataclass(frozen=True, slots=True)
+class Blur:
+    effect: Background
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     received: int
 
@@ -93,7 +98,7 @@ class Leave:
     pass
 
 
-ClientMessage: TypeAlias = Hello | Resume | OfferMessage | Mute | View | Playback | Ping | Leave
+ClientMessage: TypeAlias = Hello | Resume | OfferMessage | Mute | View | Playback | Blur | Ping | Leave
 
 
 def parse_untrusted(text: str) -> ClientMessage:
@@ -227,6 +232,13 @@ def _read_playback(body: dict[str, Any]) -> ClientMessage:
     return Playback(_take_int(body, "freezes", 0, MAX_FREEZES), _take_int(body, "frozen_ms", 0, MAX_FROZEN_MS))
 
 
+def _read_blur(body: dict[str, Any]) -> ClientMessage:
+    effect = _take(body, "effect")
+    if effect not in list(Background):
+        raise BadMessage("unknown effect")
+    return Blur(Background(effect))
+
+
 def _read_ping(body: dict[str, Any]) -> ClientMessage:
     return Ping(_take_int(body, "received", 0, MAX_COUNT))
 
@@ -241,6 +253,7 @@ _READERS: dict[str, Callable[[dict[str, Any]], ClientMessage]] = {
     "mute": _read_mute,
     "view": _read_view,
     "playback": _read_playback,
+    "blur": _read_blur,
     "ping": _read_ping,
     "leave": _read_leave,
 }
@@ -320,6 +333,7 @@ class Slot:
     source: TrackSource | None
     muted: bool
     paused: bool
+    veiled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +359,12 @@ class Encodings(ServerMessage):
     type = "encodings"
     mid: str
     rids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BackgroundTold(ServerMessage):
+    type = "background"
+    state: BackgroundState
 
 
 @dataclass(frozen=True, slots=True)

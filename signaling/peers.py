@@ -13,6 +13,9 @@ from media.errors import BadOffer, MediaError, UnknownId
 from media.quality import MEASURE_EVERY_S, word_for
 from media.types import (
     Answer,
+    Background,
+    BackgroundChanged,
+    BackgroundState,
     ConnectionChanged,
     ConnectionState,
     EncodingsWanted,
@@ -49,6 +52,9 @@ class MediaRooms(Protocol):
         self, room: RoomId, participant: ParticipantId, *, may_publish: frozenset[TrackSource]
     ) -> None: ...
     async def set_view(self, room: RoomId, participant: ParticipantId, heights: Mapping[str, int]) -> None: ...
+    async def set_background(
+        self, room: RoomId, participant: ParticipantId, background: Background
+    ) -> BackgroundState: ...
     async def leave(self, room: RoomId, participant: ParticipantId) -> None: ...
     async def close_room(self, room: RoomId) -> None: ...
 
@@ -79,6 +85,9 @@ class Peers:
         session.joining = True
         try:
             await self._media.join(admission.room, admission.participant, may_publish=admission.may_publish)
+            if session.background is not Background.off:
+                # Before any offer, so that no packet of the camera is taken as it is.
+                await self._media.set_background(admission.room, admission.participant, session.background)
         except MediaError:
             session.has_peer = False
             raise
@@ -187,6 +196,20 @@ class Peers:
             with contextlib.suppress(MediaError):
                 await self._media.set_view(session.admission.room, session.admission.participant, view.heights)
 
+    async def set_background(self, session: Session, wish: say.Blur) -> None:
+        """Kept with the session: its next connections begin with it. Who can't be hidden is not shown at all."""
+        session.background = wish.effect
+        state = BackgroundState.off if wish.effect is Background.off else BackgroundState.starting
+        try:
+            if _may_have_peer(session) and session.has_peer:
+                admission = session.admission
+                state = await self._media.set_background(admission.room, admission.participant, wish.effect)
+            session.post(say.BackgroundTold(state))
+        except MediaError as error:
+            log.warning("background failed session=%s code=%s", session.id[:8], error.code)
+            await self.take(session)
+            session.post(say.PeerLost())
+
     def note_playback(self, session: Session, seen: say.Playback) -> None:
         """Kept until the next measurement; more than a measurement can hold is not believed."""
         session.freezes = min(session.freezes + seen.freezes, say.MAX_FREEZES)
@@ -202,6 +225,8 @@ class Peers:
                 self._post(event.room, event.participant, say.SlotsWanted(event.audio, event.video))
             case EncodingsWanted():
                 self._post(event.room, event.participant, say.Encodings(event.mid, event.rids))
+            case BackgroundChanged():
+                self._post(event.room, event.participant, say.BackgroundTold(event.state))
             case OfferNeeded():
                 self._post(event.room, event.participant, say.OfferWanted())
             case ConnectionChanged():
@@ -291,4 +316,4 @@ def _refuse_offer(session: Session, offer: say.OfferMessage) -> tuple[str, str] 
 
 
 def _slot(view: SlotView) -> say.Slot:
-    return say.Slot(view.mid, view.publisher, view.source, view.muted, view.paused)
+    return say.Slot(view.mid, view.publisher, view.source, view.muted, view.paused, view.veiled)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
-from media.types import ConnectionState, TrackSource
+from media.types import Background, ConnectionState, TrackSource
 from signaling.messages import PersonView, ServerMessage, pack
 from signaling.outbox import Closing, Outbox
 from signaling.permissions import Admission, Place, Refused
@@ -66,6 +66,7 @@ class Session:
         """Revision of the last answered offer of this peer; repeating that one is fine, an older one is not."""
         self.mids: Mapping[str, TrackSource] = {}
         """What each section of this peer that ever sent was offered as."""
+        self.background = Background.off
         self.freezes = self.frozen_ms = 0
         """What the page saw of its pictures since the last measurement."""
         self.quality_told: dict[str, tuple[str, float]] = {}

@@ -1,4 +1,4 @@
-"""`python -m web.blur_assets` brings what blur in the browser needs by npm and pip, checked, into web/static/blur.
+"""`python -m web.blur_assets` brings what background blur needs by npm and pip, checked, into web/static/blur.
 
 MediaPipe's tasks-vision 0.10.35 is the last version without a metrics address; the segmenter's model comes out of an
 older wheel, because newer ones have none. Everything is Apache-2.0 and stays out of the repository. Without these
@@ -29,6 +29,10 @@ FROM_WHEEL: Final = {
         "a77d03f4659b9f6b6c1f5106947bf40e99d7655094b6527f214ea7d451106edd"
     ),
 }
+
+
+MODEL: Final = BLUR / "selfie_segmentation_landscape.tflite"
+"""The segmenter, which the server's own blur (media/blur) uses too."""
 
 
 class NoAssets(Exception):

@@ -31,6 +31,7 @@ class Session:
     payment: str  # "held", "paid", "refunded", "free", "due" or ""
     recording_offered: bool
     payment_method: str = ""
+    kept_minor: int = 0
     needs_another_way: bool = False
     """Its money is no longer, or not long enough, secure: the client is asked to pay in another way."""
     hold_expires_at: datetime | None = None

@@ -22,7 +22,7 @@ routes = web.RouteTableDef()
 ALL = f"/api/appointments/{{id:{ID_PATTERN}}}/files"
 ONE = f"/api/files/{{id:{ID_PATTERN}}}"
 BEGINNING = Rule("files", 60, timedelta(minutes=10))
-_NEVER_RUNS = {
+NEVER_RUNS = {
     "Cache-Control": "private, no-store",
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "X-Content-Type-Options": "nosniff",
@@ -68,7 +68,7 @@ async def add_chunk(request: web.Request) -> web.Response:
 @routes.get(f"{ONE}/content")
 async def content(request: web.Request) -> web.StreamResponse:
     view = await request.app[FILES].get(require_actor(request), request.match_info["id"])
-    response = web.StreamResponse(headers=_NEVER_RUNS)
+    response = web.StreamResponse(headers=NEVER_RUNS)
     response.content_type = view.mime or "application/octet-stream"
     response.content_length = view.size
     response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(view.name, safe='')}"
@@ -84,7 +84,7 @@ async def content(request: web.Request) -> web.StreamResponse:
 @routes.get(f"{ONE}/thumbnail")
 async def thumbnail(request: web.Request) -> web.Response:
     picture = await request.app[FILES].thumbnail(require_actor(request), request.match_info["id"])
-    return web.Response(body=picture, content_type="image/jpeg", headers=_NEVER_RUNS)
+    return web.Response(body=picture, content_type="image/jpeg", headers=NEVER_RUNS)
 
 
 @routes.delete(ONE)

@@ -32,6 +32,7 @@ _MEDIA_TYPES = {
     "/metrics": "text/plain",
     "/api/files/{id}/content": "*/*",
     "/api/files/{id}/thumbnail": "*/*",
+    "/api/account/export/{id}/content": "application/zip",
 }
 _RAW_BODIES = {
     "/api/files/{id}/chunks/{index}": "application/octet-stream",

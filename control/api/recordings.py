@@ -5,6 +5,7 @@ while it is sent, so that memory and the loop stay free whatever its length.
 """
 
 import asyncio
+import contextlib
 import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -161,7 +162,8 @@ async def file(request: web.Request) -> web.StreamResponse:
     response.content_length = asked[1] - asked[0]
     await response.prepare(request)
     if request.method != "HEAD":
-        await _send(response, opened, *asked)
+        with contextlib.suppress(ConnectionResetError):  # a player that seeks or leaves breaks off
+            await _send(response, opened, *asked)
     return response
 
 

@@ -1,4 +1,4 @@
-"""The outbox: one row per e-mail or SMS that a stored change owes somebody, with what became of it."""
+"""The outbox: one row per e-mail, SMS or push that a stored change owes somebody, with what became of it."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -22,6 +22,7 @@ class OutboxState(StrEnum):
 class OutboxChannel(StrEnum):
     EMAIL = "email"
     SMS = "sms"
+    PUSH = "push"  # to one device, named in the facts
     PLANNED = "planned"  # at its time it becomes what the kind's channels are then
 
 

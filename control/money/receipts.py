@@ -5,7 +5,7 @@ is short. Amounts are read from the payment and its refunds whenever the paper i
 tax details are kept as they were when it was first written out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from control.database import Database, before_commit, new_id
 from control.errors import NotFound
 from control.models.appointments import Appointment
 from control.models.money import Payment, Refund
+from control.models.my_data import PersonErasure
 from control.models.people import Person, Role
 from control.models.practice import Service
 from control.models.purchases import Purchase, Receipt
@@ -142,6 +143,7 @@ async def paper_for(db: Database, actor: Actor | None, receipt_id: str, practice
     async with db.reading() as session:
         payment = await session.get_one(Payment, receipt.payment_id)
         payer = await session.get_one(Person, receipt.person_id)
+        erased = await session.get(PersonErasure, receipt.person_id)
         what, when = await _what(session, payment, payer.time_zone)
         refunds = tuple(
             Line(row.changed_at, _REFUND_WORDS.get(row.state, "Refunded"), row.amount_minor)
@@ -151,7 +153,9 @@ async def paper_for(db: Database, actor: Actor | None, receipt_id: str, practice
                 .order_by(Refund.created_at)
             )
         )
-    return _paper(receipt, issuer, payment, payer, what, when, refunds)
+    paper = _paper(receipt, issuer, payment, payer, what, when, refunds)
+    # The paper goes on naming who paid, as tax law wants it, after the person was erased.
+    return paper if erased is None else replace(paper, payer_name=erased.name, payer_email=erased.email)
 
 
 _REFUND_WORDS = {"waiting": "Refund on its way", "sent": "Refund on its way", "failed": "Refund being looked into"}

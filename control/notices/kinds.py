@@ -52,17 +52,22 @@ class NoticeKind(StrEnum):
     RECORDING_READY = "recording_ready"
     RECORDING_DELETED_SOON = "recording_deleted_soon"
     PROBLEM_ALERT = "problem_alert"
+    EXPORT_READY = "export_ready"  # the copy of one's data
+    NOTES_ASKED = "notes_asked"  # to the practitioner: a client asks for the notes kept on them
+    NOTES_ANSWERED = "notes_answered"
 
 
 class Channel(StrEnum):
     IN_APP = "in_app"
     EMAIL = "email"
     SMS = "sms"
+    PUSH = "push"  # on devices that asked for it
 
 
-_EVERYWHERE = frozenset(Channel)
+_EVERYWHERE = frozenset({Channel.IN_APP, Channel.EMAIL, Channel.SMS})
 _E_MAIL = frozenset({Channel.EMAIL})
 _PAGES_AND_E_MAIL = frozenset({Channel.IN_APP, Channel.EMAIL})
+_WITH_PUSH = _PAGES_AND_E_MAIL | {Channel.PUSH}
 
 CHANNELS: Mapping[NoticeKind, frozenset[Channel]] = {
     NoticeKind.BOOKING_CONFIRMED: _EVERYWHERE,
@@ -83,8 +88,8 @@ CHANNELS: Mapping[NoticeKind, frozenset[Channel]] = {
     NoticeKind.NEW_BOOKING: _PAGES_AND_E_MAIL,
     NoticeKind.SESSION_ACTIVATED: _PAGES_AND_E_MAIL,
     NoticeKind.NOT_ACTIVATED: _PAGES_AND_E_MAIL,
-    NoticeKind.CLIENT_WAITING: _PAGES_AND_E_MAIL,
-    NoticeKind.STARTING_SOON: _PAGES_AND_E_MAIL,
+    NoticeKind.CLIENT_WAITING: _WITH_PUSH,
+    NoticeKind.STARTING_SOON: _WITH_PUSH,
     NoticeKind.SESSION_STARTED: _PAGES_AND_E_MAIL,
     NoticeKind.SESSION_COMPLETED: _PAGES_AND_E_MAIL,
     NoticeKind.CLIENT_NO_SHOW: _PAGES_AND_E_MAIL,
@@ -102,14 +107,13 @@ CHANNELS: Mapping[NoticeKind, frozenset[Channel]] = {
     NoticeKind.RECORDING_READY: _PAGES_AND_E_MAIL,
     NoticeKind.RECORDING_DELETED_SOON: _PAGES_AND_E_MAIL,
     NoticeKind.PROBLEM_ALERT: _PAGES_AND_E_MAIL,
+    NoticeKind.EXPORT_READY: _PAGES_AND_E_MAIL,
+    NoticeKind.NOTES_ASKED: _PAGES_AND_E_MAIL,
+    NoticeKind.NOTES_ANSWERED: _PAGES_AND_E_MAIL,
 }
 
-NOT_CAUSED_YET: frozenset[NoticeKind] = frozenset(
-    {
-        NoticeKind.TESTIMONIAL_REMINDER,
-    }
-)
-"""Worded and ready, but nothing in the product causes them before messages, files and testimonials are there."""
+NOT_CAUSED_YET: frozenset[NoticeKind] = frozenset()
+"""Worded and ready, but nothing in the product causes them yet."""
 
 NEVER_OFF: frozenset[NoticeKind] = frozenset(
     {NoticeKind.SIGN_IN_LINK, NoticeKind.PHONE_CODE, NoticeKind.ENQUIRY_RECEIVED, NoticeKind.ENQUIRY_ANSWERED}

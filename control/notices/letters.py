@@ -52,6 +52,7 @@ class Letter:
 WriteLetter = Callable[[Facts, Reader], Letter]
 WriteLine = Callable[[Facts], InApp]
 WriteSms = Callable[[Facts, Reader], str]
+WritePush = Callable[[Facts], InApp]
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Words:
     letter: WriteLetter | None = None
     line: WriteLine | None = None
     sms: WriteSms | None = None
+    push: WritePush | None = None
+    """Shown on a locked screen too: without names and without a body."""
 
 
 Vocabulary = dict[NoticeKind, Words]

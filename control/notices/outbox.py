@@ -1,6 +1,6 @@
 """The outbox: what a change owes people is written beside the change, and leaves after it.
 
-    action's transaction ── enqueue ──▶ outbox rows (e-mail, SMS) ──▶ OutboxWorker (worker.py) ──▶ gateways, or kept
+    action's transaction ── enqueue ──▶ outbox rows (e-mail, SMS, push) ▶ OutboxWorker (worker.py) ──▶ gateways, or kept
                                    └──▶ notice row (in-app)        ──▶ LiveBus (live.py) ──▶ the person's open pages
                          └─ plan_reminders ──▶ outbox rows that are enqueued when their time comes
 
@@ -9,7 +9,7 @@ nothing and sends nothing.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from control.database import Database, before_commit, publish
 from control.models.notices import NoticeRow
 from control.models.outbox import OutboxChannel, OutboxRow, OutboxState
 from control.models.people import Person
+from control.models.push import PushSubscription, live
 from control.notices import texts
 from control.notices.kinds import CHANNELS, Channel, NoticeKind, SessionFacts
 
@@ -70,6 +71,7 @@ class NoticeRules:
 
     off: frozenset[str] = frozenset()
     reminders: tuple[timedelta, ...] = (timedelta(hours=24), timedelta(minutes=15))
+    push: bool = False
 
 
 def rules_of(session: AsyncSession) -> NoticeRules:
@@ -89,9 +91,18 @@ async def enqueue(session: AsyncSession, notice: Notice, *, now: datetime, mail_
         session.add(_row(notice, OutboxChannel.EMAIL, now, mail_at or now))
     if Channel.SMS in channels and await _takes_sms(session, notice):
         session.add(_row(notice, OutboxChannel.SMS, now, now))
+    if Channel.PUSH in channels and rules_of(session).push:
+        await _add_pushes(session, notice, now)
     publish(session, OutboxFilled())
     if Channel.IN_APP in channels:
         _add_in_app(session, notice, _facts(notice), now)
+
+
+async def _add_pushes(session: AsyncSession, notice: Notice, now: datetime) -> None:
+    """A row for each device: one that can't be reached holds up no other."""
+    for device in await session.scalars(live(now).where(PushSubscription.person_id == notice.person_id)):
+        about = replace(notice, extra={**notice.extra, "device": device.id})
+        session.add(_row(about, OutboxChannel.PUSH, now, now))
 
 
 async def plan_reminders(

@@ -1,4 +1,5 @@
-"""Every sentence Holdspace sends, by kind: an e-mail's subject, plain text and HTML, the in-app line, the SMS.
+"""Every sentence Holdspace sends, by kind: an e-mail's subject, plain text and HTML, the in-app line, the SMS,
+the push.
 
 Pure: facts in, words out. No health detail in a subject line or an SMS, no emphasis by capitals, times with weekday
 and zone. The words stand in words_*.py; this file is what the rest of control calls.
@@ -45,6 +46,13 @@ def in_app(kind: NoticeKind, facts: Mapping[str, Any]) -> InApp:
     write = WORDS[kind].line
     if write is None:
         raise ValueError(f"{kind} has no line on pages")
+    return write(facts)
+
+
+def push(kind: NoticeKind, facts: Mapping[str, Any]) -> InApp:
+    write = WORDS[kind].push
+    if write is None:
+        raise ValueError(f"{kind} is not pushed")
     return write(facts)
 
 

@@ -378,10 +378,15 @@ WORDS: Vocabulary = {
     NoticeKind.RESCHEDULE_REQUESTED: Words(_reschedule_requested, _reschedule_requested_line),
     NoticeKind.RESCHEDULE_ACCEPTED: Words(_reschedule_accepted, _line(_MOVED, _both)),
     NoticeKind.RESCHEDULE_REJECTED: Words(_reschedule_rejected, _line(_STAYS, _both)),
-    NoticeKind.STARTING_SOON: Words(_starting_soon, _line("Your session starts soon", _both)),
+    NoticeKind.STARTING_SOON: Words(
+        _starting_soon,
+        _line("Your session starts soon", _both),
+        push=_line("Your session starts soon", lambda _about: ""),
+    ),
     NoticeKind.CLIENT_WAITING: Words(
         _client_waiting,
         lambda facts: InApp("Your client is waiting", about_of(facts).client_name, "/therapist/dashboard"),
+        push=lambda _facts: InApp("Your client is waiting", "", "/therapist/dashboard"),
     ),
     NoticeKind.SESSION_STARTED: Words(
         _session_started,

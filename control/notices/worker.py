@@ -1,4 +1,4 @@
-"""The outbox worker: takes due rows, asks whether they are still wanted, writes the e-mail or SMS, sends or keeps it.
+"""The outbox worker: takes due rows, asks whether they are still wanted, writes e-mail, SMS or push, sends it.
 
     waiting ──claim──▶ sending ──▶ sent | kept | dropped
        ▲                  │
@@ -15,16 +15,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from sqlalchemy import CursorResult, and_, func, or_, select, update
 
+from control import push as devices
 from control.config import Settings
 from control.database import Database
 from control.models.outbox import OutboxChannel, OutboxRow, OutboxState
 from control.models.people import Person
 from control.money.receipt_pdf import receipt_pdf
 from control.money.receipts import paper_for
-from control.notices import calendar, email, sms, texts
+from control.notices import calendar, email, push, sms, texts
 from control.notices.kinds import CANCELLATIONS, INVITES, NoticeKind, SessionFacts
 from control.notices.outbox import Notice, OutboxFilled, enqueue
 from control.notices.relevance import STILL_WANTED, StillWanted
@@ -77,6 +79,10 @@ class _Written:
     without_secrets: tuple[str, str | None]
 
 
+class _NotWanted(Exception):
+    """Whoever should have got it wants it no more; the words say why."""
+
+
 class OutboxWorker:
     def __init__(
         self,
@@ -87,6 +93,7 @@ class OutboxWorker:
         deliver: Deliver | None = None,
         still_wanted: Mapping[NoticeKind, StillWanted] = STILL_WANTED,
         open_secrets: OpenSecrets = dict,
+        push_sender: push.Sender | None = None,
     ) -> None:
         """`open_secrets` makes of a row's secrets what the words are told: sealed texts are opened."""
         self._db = db
@@ -96,7 +103,9 @@ class OutboxWorker:
         self._gateways = {
             OutboxChannel.EMAIL: deliver is not None or settings.mail.host is not None,
             OutboxChannel.SMS: settings.sms.gateway != "none",
+            OutboxChannel.PUSH: True,
         }
+        self._push_sender = push_sender
         self._still_wanted = still_wanted
         self._open_secrets = open_secrets
         self._filled = asyncio.Event()
@@ -191,20 +200,24 @@ class OutboxWorker:
         if channel is OutboxChannel.PLANNED:
             about = SessionFacts.from_json(row.facts["about"])
             return _Outcome(OutboxState.SENT, then=Notice(kind, person.id, about))
-        by_mail = channel is OutboxChannel.EMAIL
-        written = await self._mail(row, kind, person) if by_mail else self._sms(row, kind, person)
-        if written is None:
-            return _Outcome(OutboxState.DROPPED, "no proven number, or SMS are not wanted any more")
-        if not self._gateways[channel]:
-            return _Outcome(OutboxState.KEPT, written=written)
         try:
+            written = await self._write(row, kind, channel, person)
+            if not self._gateways[channel]:
+                return _Outcome(OutboxState.KEPT, written=written)
             await written.send()
+        except _NotWanted as why:
+            return _Outcome(OutboxState.DROPPED, str(why))
         except email.NotDelivered as error:
             log.info("not delivered row=%s channel=%s attempt=%d reason=%s", row.id[:8], channel, row.attempts, error)
             if error.permanent or row.attempts >= MOST_ATTEMPTS:
                 return _Outcome(OutboxState.DEAD, str(error), written=written)
             return _Outcome(OutboxState.WAITING, str(error), retry_at=now + back_off(row.attempts))
         return _Outcome(OutboxState.SENT, written=written)
+
+    async def _write(self, row: OutboxRow, kind: NoticeKind, channel: OutboxChannel, person: Person) -> _Written:
+        if channel is OutboxChannel.EMAIL:
+            return await self._mail(row, kind, person)
+        return await self._push(row, kind) if channel is OutboxChannel.PUSH else self._sms(row, kind, person)
 
     def _reader(self, person: Person) -> texts.Reader:
         return texts.Reader(
@@ -241,12 +254,12 @@ class OutboxWorker:
         paper = await paper_for(self._db, None, row.facts["receipt_id"], self._settings.practice)
         return paper.file_name, await asyncio.to_thread(receipt_pdf, paper)
 
-    def _sms(self, row: OutboxRow, kind: NoticeKind, person: Person) -> _Written | None:
+    def _sms(self, row: OutboxRow, kind: NoticeKind, person: Person) -> _Written:
         """To the number in the facts (a code proves it), else to the proven one, if it still is."""
         proven = person.phone if person.phone_proven_at is not None and person.wants_sms else None
         number = row.facts.get("to_number") or proven
         if number is None:
-            return None
+            raise _NotWanted("no proven number, or SMS are not wanted any more")
         reader = self._reader(person)
         text = texts.sms(kind, row.facts, row.secrets, reader)
 
@@ -255,6 +268,25 @@ class OutboxWorker:
 
         kept = texts.sms(kind, row.facts, None, reader)
         return _Written(number, f"SMS: {kind.replace('_', ' ')}", text, None, None, send, (kept, None))
+
+    async def _push(self, row: OutboxRow, kind: NoticeKind) -> _Written:
+        sender, now = self._push_sender, self._clock()
+        async with self._db.reading() as session:
+            device = await devices.device_of(session, row.facts["device"], now)
+        if device is None or sender is None:
+            raise _NotWanted("this device wants no notices any more")
+        text = texts.push(kind, row.facts)
+        shown = {"kind": str(kind), "title": text.title, "path": text.path or "/"}
+
+        async def send() -> None:
+            try:
+                await push.deliver(device, shown, sender, self._settings.push, now=now)
+            except push.DeviceGone:
+                await devices.forget(self._db, row.facts["device"])
+                raise _NotWanted("this device is gone") from None
+
+        host = urlsplit(device.endpoint).hostname or ""
+        return _Written(host, f"Push: {text.title}", text.title, None, None, send, (text.title, None))
 
     def _invite(self, row: OutboxRow, kind: NoticeKind, person: Person) -> tuple[str | None, str]:
         if kind not in INVITES | CANCELLATIONS:

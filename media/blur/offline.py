@@ -19,6 +19,8 @@ PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, FILTER_MODE = 22, 38, 2
 LOAD, EQUAL, AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06
 ALLOW: Final = 0x7FFF0000
 REFUSE: Final = 0x00050000 | errno.EACCES
+KILL: Final = 0x80000000
+"""Instead of a refusal the end of the process: how a test listens for attempts."""
 NUMBER_AT, ARCHITECTURE_AT, FIRST_ARGUMENT_AT = 0, 4, 16
 """Offsets in struct seccomp_data, little-endian machines."""
 X32_CALLS: Final = 0x40000000
@@ -28,11 +30,11 @@ MACHINES: Final = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
 IO_URING_SETUP: Final = 425
 
 
-def cut() -> bool:
-    """False where this kernel or machine has no such filter; the caller goes on without, and says so."""
+def cut(answer: int = REFUSE) -> bool:
+    """`answer`: what an attempt meets. False where there is no such filter: nothing is cut off then."""
     if platform.machine() not in MACHINES:
         return False
-    program = b"".join(struct.pack("<HBBI", *step) for step in _steps(*MACHINES[platform.machine()]))
+    program = b"".join(struct.pack("<HBBI", *step) for step in _steps(*MACHINES[platform.machine()], answer))
     code = ctypes.create_string_buffer(program, len(program))
     head = ctypes.create_string_buffer(struct.pack("@HP", len(program) // 8, ctypes.addressof(code)))
     libc = ctypes.CDLL(None, use_errno=True)
@@ -40,7 +42,7 @@ def cut() -> bool:
     return bool(libc.prctl(PR_SET_SECCOMP, FILTER_MODE, ctypes.byref(head), 0, 0) == 0)
 
 
-def _steps(architecture: int, socket_call: int) -> list[tuple[int, int, int, int]]:
+def _steps(architecture: int, socket_call: int, answer: int) -> list[tuple[int, int, int, int]]:
     """(operation, how many steps to jump over if true, if false, operand)."""
     return [
         (LOAD, 0, 0, ARCHITECTURE_AT),
@@ -52,5 +54,5 @@ def _steps(architecture: int, socket_call: int) -> list[tuple[int, int, int, int
         (LOAD, 0, 0, FIRST_ARGUMENT_AT),
         (EQUAL, 0, 1, socket.AF_UNIX),
         (RETURN, 0, 0, ALLOW),
-        (RETURN, 0, 0, REFUSE),
+        (RETURN, 0, 0, answer),
     ]

@@ -3,12 +3,13 @@
      0                   1                   2                   3
      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
     +---------------+---------------+-------------------------------+
-    |     kind      |     flags     |               0               |
+    |     kind      |     flags     |  orientation  |       0       |
     +---------------+---------------+-------------------------------+
     |        FRAME: RTP timestamp (90 kHz); RATE: bits per second   |
     +---------------------------------------------------------------+
     |        FRAME: the VP8 bitstream of one whole picture          |
 
+Orientation is the camera's RTP header extension (3GPP TS 26.114, 7.4.5): the browser turns the picture after decoding.
 KEYFRAME and GAP are their first byte alone. Big-endian. FRAME and KEYFRAME go both ways, RATE goes to the worker, GAP
 comes from it.
 Pure; the core's half of it is in media/native.
@@ -21,7 +22,7 @@ from typing import Final, TypeAlias
 FRAME, KEYFRAME, RATE, GAP = 1, 2, 3, 4
 IS_KEYFRAME, IS_DISCONTINUITY = 0x01, 0x02
 MAX_MESSAGE_BYTES: Final = 1 << 20
-_HEAD: Final = struct.Struct("!BBHI")
+_HEAD: Final = struct.Struct("!BBBxI")
 
 
 class BadMessage(Exception):
@@ -36,6 +37,8 @@ class Frame:
     keyframe: bool = False
     discontinuity: bool = False
     """Pictures were lost before this one."""
+    orientation: int = 0
+    """Its two lowest bits: quarter turns clockwise until the picture is upright. It comes back lying as it came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ def pack(message: Message) -> bytes:
     match message:
         case Frame():
             flags = IS_KEYFRAME * message.keyframe | IS_DISCONTINUITY * message.discontinuity
-            return _HEAD.pack(FRAME, flags, 0, message.rtp_ts) + message.data
+            return _HEAD.pack(FRAME, flags, message.orientation, message.rtp_ts) + message.data
         case KeyframeWanted():
             return bytes([KEYFRAME])
         case Rate():
@@ -78,9 +81,9 @@ def parse(data: bytes) -> Message:
         return Gap()
     if kind not in (FRAME, RATE) or len(data) < _HEAD.size or len(data) > MAX_MESSAGE_BYTES:
         raise BadMessage(f"kind {kind}, {len(data)} bytes")
-    _, flags, _, number = _HEAD.unpack_from(data)
+    _, flags, orientation, number = _HEAD.unpack_from(data)
     if kind == RATE:
         return Rate(number)
     if len(data) == _HEAD.size:
         raise BadMessage("a FRAME without a picture")
-    return Frame(number, data[_HEAD.size :], bool(flags & IS_KEYFRAME), bool(flags & IS_DISCONTINUITY))
+    return Frame(number, data[_HEAD.size :], bool(flags & IS_KEYFRAME), bool(flags & IS_DISCONTINUITY), orientation)

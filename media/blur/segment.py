@@ -36,16 +36,20 @@ class Segmenter:
     def close(self) -> None:
         self._segmenter.close()
 
-    def segment(self, picture: Picture) -> Plane:
-        """144 by 256; 255 is certainly a person."""
-        planes = [
-            cv2.resize(plane, MODEL_SIZE, interpolation=cv2.INTER_AREA) for plane in (picture.y, picture.u, picture.v)
-        ]
-        rgb = cv2.cvtColor(cv2.merge(planes), cv2.COLOR_YUV2RGB)
+    def segment(self, picture: Picture, turns: int = 0) -> Plane:
+        """144 by 256, or the other way round where the picture lies; 255 is certainly a person.
+
+        `turns`: quarter turns clockwise until the picture is upright, as the model knows people.
+        """
+        size = MODEL_SIZE[::-1] if turns % 2 else MODEL_SIZE
+        planes = (picture.y, picture.u, picture.v)
+        small = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes]
+        lying = cv2.cvtColor(cv2.merge(small), cv2.COLOR_YUV2RGB)
+        rgb = np.ascontiguousarray(np.rot90(lying, -turns))
         found = self._segmenter.segment(mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb))
         confidence = found.confidence_masks[0].numpy_view()
         mask: Plane = cv2.convertScaleAbs(confidence.reshape(MODEL_SIZE[::-1]), alpha=255)
-        return mask
+        return np.ascontiguousarray(np.rot90(mask, turns))
 
 
 class Steadied:

@@ -20,8 +20,11 @@ ASK_AGAIN_S: Final = 0.5
 """Between two requests for the same missing keyframe; the core spaces what goes to the camera."""
 
 
+TURNS: Final = 0b11
+
+
 class SegmentsPictures(Protocol):
-    def segment(self, picture: Picture) -> Plane: ...
+    def segment(self, picture: Picture, turns: int) -> Plane: ...
 
 
 class Stream:
@@ -32,6 +35,7 @@ class Stream:
         self._decoder = Decoder()
         self._encoder = Encoder()
         self._newest: tuple[Picture, int] | None = None
+        self._turns = 0
         self._skipped_last = False
         self._is_lost = True
         """A reference is missing: nothing is decoded until a keyframe."""
@@ -68,6 +72,9 @@ class Stream:
             self._decoder = Decoder()
             return self._lose(now)
         self._asked = None
+        if frame.orientation & TURNS != self._turns:
+            self._turns = frame.orientation & TURNS
+            self._steadied.forget()
         if picture is not None:
             self._newest = picture, frame.rtp_ts
             if self.waiting_since is None:
@@ -94,7 +101,7 @@ class Stream:
     def _blurred(self, picture: Picture, rtp_ts: int, *, hurried: bool) -> bytes:
         mask = self._steadied.mask
         if mask is None or not hurried or self._skipped_last:
-            mask = self._steadied.add(self._segmenter.segment(picture))
+            mask = self._steadied.add(self._segmenter.segment(picture, self._turns))
             self._skipped_last = False
         else:
             self._skipped_last = True

@@ -3,7 +3,7 @@
 The control socket (SOCK_SEQPACKET, JSON) goes to workers.py; each camera has a port socket of its own (port.py):
 
     ◀─  {"open": track, "effect"} with the port's descriptor, {"track", "effect"}, {"close": track}
-    {"ready": true}, {"track", "flows": bool}  ─▶
+    {"ready": true}, {"track", "flows": bool}, {"alive": true} every few seconds  ─▶
 
 Ends when the control socket does, that is with the server.
 """
@@ -31,6 +31,7 @@ from media.types import Background
 log = logging.getLogger(__name__)
 
 CONTROL_BYTES: Final = 4096
+ALIVE_EVERY_S: Final = 2.0
 MOST_AT_ONCE: Final = 32
 """Messages of one camera before the others have their turn."""
 
@@ -56,8 +57,12 @@ class Worker:
         self._tell({"ready": True})
 
     def run(self) -> None:
+        said = 0.0
         while True:
-            for key, _ in self._selector.select(0 if self._waiting() else None):
+            if monotonic() - said >= ALIVE_EVERY_S:
+                said = monotonic()
+                self._tell({"alive": True})
+            for key, _ in self._selector.select(0 if self._waiting() else ALIVE_EVERY_S):
                 if key.data is not None:
                     self._receive(key.data)
                 elif not self._obey():
@@ -72,7 +77,10 @@ class Worker:
 
     def _obey(self) -> bool:
         """One command. False at the end of the control socket."""
-        text, descriptors, _, _ = socket.recv_fds(self._control, CONTROL_BYTES, 1)
+        try:
+            text, descriptors, _, _ = socket.recv_fds(self._control, CONTROL_BYTES, 1)
+        except ConnectionError:
+            text = b""  # the server is gone, and had not read all we said
         if not text:
             return False
         match json.loads(text):

@@ -12,6 +12,7 @@ import logging
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -23,10 +24,13 @@ from media.types import Background
 log = logging.getLogger(__name__)
 
 PACKAGE_ROOT: Final = Path(__file__).parents[2]
+COMMAND: Final = (sys.executable, "-m", "media.blur")
 CONTROL_BYTES: Final = 4096
 PORT_BUFFER_BYTES: Final = 1 << 20
 """Each way: a keyframe is a message, and must fit. The kernel may grant less."""
 READY_WITHIN_S: Final = 60.0
+SILENT_S: Final = 30.0
+"""A worker that is ready and says nothing for so long hangs; it says something every two seconds."""
 IDLE_S: Final = 120.0
 """A worker without a camera waits so long for the next: starting one takes seconds."""
 AGAIN_AFTER_S: Final = (0.0, 0.5, 2.0)
@@ -68,8 +72,10 @@ class Worker:
     control: socket.socket
     jobs: dict[int, Job] = field(default_factory=dict)
     is_ready: bool = False
-    timer: asyncio.TimerHandle | None = None
-    """Until it is ready its time to be so; then, while it has nothing to do, its time to go."""
+    idle: asyncio.TimerHandle | None = None
+    """Its time to go, while it has nothing to do."""
+    silent: asyncio.TimerHandle | None = None
+    """Its time to have said something; at first, to be ready."""
 
 
 class Workers:
@@ -83,16 +89,14 @@ class Workers:
         self._settings = settings
         self._open_port = open_port
         self._on_change = on_change
+        self._has_libraries = all(importlib.util.find_spec(name) for name in ("mediapipe", "cv2"))
         self._workers: list[Worker] = []
         self._jobs: dict[int, Job] = {}
-        self._reaping: set[asyncio.Future[int]] = set()
 
     @property
     def possible(self) -> bool:
         """The model and the libraries are there."""
-        names = ("mediapipe", "cv2")
-        found = all(importlib.util.find_spec(name) for name in names)
-        return self._settings.workers > 0 and found and self._settings.model.is_file()
+        return self._settings.workers > 0 and self._has_libraries and self._settings.model.is_file()
 
     def warm(self) -> None:
         """Have a worker ready: somebody may want it soon."""
@@ -142,9 +146,9 @@ class Workers:
         ours.setblocking(False)
         with theirs:
             self._tell(worker, {"open": job.track, "effect": job.effect}, theirs)
-        if worker.timer is not None and worker.is_ready:
-            worker.timer.cancel()
-            worker.timer = None
+        if worker.idle is not None:
+            worker.idle.cancel()
+            worker.idle = None
         job.worker = worker
         worker.jobs[job.track] = job
         self._on_change(job.track, Flow.starting)
@@ -201,7 +205,7 @@ class Workers:
     def _start_worker(self) -> Worker:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        command = [sys.executable, "-m", "media.blur", str(theirs.fileno()), str(self._settings.model)]
+        command = [*COMMAND, str(theirs.fileno()), str(self._settings.model)]
         with theirs:
             process = subprocess.Popen(  # noqa: S603  our own module
                 command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], cwd=PACKAGE_ROOT
@@ -210,7 +214,7 @@ class Workers:
         self._workers.append(worker)
         loop = asyncio.get_running_loop()
         loop.add_reader(ours, self._hear, worker)
-        worker.timer = loop.call_later(READY_WITHIN_S, self._end, worker)
+        worker.silent = loop.call_later(READY_WITHIN_S, self._end, worker)
         log.info("blur worker started pid=%d", process.pid)
         return worker
 
@@ -224,6 +228,9 @@ class Workers:
         if not text:
             self._end(worker)
             return
+        if worker.silent is not None:
+            worker.silent.cancel()
+        worker.silent = asyncio.get_running_loop().call_later(SILENT_S, self._end, worker)
         match json.loads(text):
             case {"ready": True}:
                 worker.is_ready = True
@@ -235,25 +242,23 @@ class Workers:
     def _rest(self, worker: Worker) -> None:
         if not worker.is_ready:
             return
-        if worker.timer is not None:
-            worker.timer.cancel()
+        if worker.idle is not None:
+            worker.idle.cancel()
         loop = asyncio.get_running_loop()
-        worker.timer = None if worker.jobs else loop.call_later(IDLE_S, self._end, worker)
+        worker.idle = None if worker.jobs else loop.call_later(IDLE_S, self._end, worker)
 
     def _end(self, worker: Worker) -> None:
         """It is gone, or is to go; its tracks are given to others."""
         if worker not in self._workers:
             return
         self._workers.remove(worker)
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(worker.control)
+        asyncio.get_running_loop().remove_reader(worker.control)
         worker.control.close()
-        if worker.timer is not None:
-            worker.timer.cancel()
+        for timer in (worker.idle, worker.silent):
+            if timer is not None:
+                timer.cancel()
         worker.process.kill()
-        reaped = loop.run_in_executor(None, worker.process.wait)
-        self._reaping.add(reaped)
-        reaped.add_done_callback(self._reaping.discard)
+        threading.Thread(target=worker.process.wait, name="reaper", daemon=True).start()
         jobs, worker.jobs = list(worker.jobs.values()), {}
         log.log(
             logging.ERROR if jobs else logging.INFO,

@@ -4,8 +4,10 @@ Mina's camera shows a person (matplotlib's sample portrait, public domain) befor
 step between neighbouring pixels of the strip beside the person: over ten with the writing there, about nothing without.
 """
 
+import os
 import re
 import shutil
+import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -18,11 +20,12 @@ import pytest_asyncio
 from PIL import Image, ImageDraw, ImageFont
 from playwright.async_api import Page, Playwright, expect
 
+from benchmarks.practice import book_session
 from tests.browser import journey
 from tests.browser.people import Person, Server, person_in_browser, running_server
 from tests.helpers.fake_media import AMARA, FPS, HEIGHT, MINA, WIDTH, FakePerson
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]
 
 WRITER = FakePerson("writer", MINA.pitch_hz, MINA.tint)
 WRITTEN, BLURRED = 8, 3
@@ -40,14 +43,25 @@ EDGES = """(video) => {
 WATCH = f"""() => {{
   const edges = {EDGES};
   window.seenEdges = [];
+  window.seenAt = [];
   const look = () => {{
     const video = probe.remoteVideos().find((one) => one.videoWidth > 0);
     if (!video) return setTimeout(look, 5);
     seenEdges.push(edges(video));
+    seenAt.push(performance.now());
     video.requestVideoFrameCallback(look);
   }};
   look();
 }}"""
+
+
+LOOK_OUT = """() => {
+  const words = "picture is being prepared";
+  const look = () => { if (document.body.innerText.includes(words)) window.sawPlaceholder = true; };
+  const everything = { subtree: true, childList: true, attributes: true, characterData: true };
+  new MutationObserver(look).observe(document.body, everything);
+}"""
+"""Notices a placeholder however short it is."""
 
 
 @pytest.fixture(scope="session")
@@ -91,16 +105,38 @@ class Pair:
         found: list[float] = await self.amara.page.evaluate("seenEdges.splice(0)")
         return found
 
+    async def gap_s_of_switching(self, until: str) -> float:
+        """Press the room's blur button; the longest time without a picture until `until` holds, and two pictures on."""
+        await self.amara.page.evaluate("seenAt.splice(0, seenAt.length - 1)")
+        await journey.press(self.mina.page, "#blur")
+        await journey.until(self.amara.page, until)
+        count = await self.amara.page.evaluate("seenAt.length")
+        await journey.until(self.amara.page, f"seenAt.length > {count + 2}")
+        gaps: float = await self.amara.page.evaluate("Math.max(...seenAt.slice(1).map((at, i) => at - seenAt[i]))")
+        return gaps / 1000
+
+    def blur_workers(self) -> list[int]:
+        """Process ids of the server's."""
+        assert self.server.process is not None
+        pid = self.server.process.pid
+        children = {
+            int(child)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            for child in (task / "children").read_text().split()
+        }
+        return [child for child in children if b"media.blur" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
 
 @pytest_asyncio.fixture
-async def pair(playwright: Playwright, writers_room: Path, tmp_path: Path) -> AsyncIterator[Pair]:
+async def pair(
+    request: pytest.FixtureRequest, playwright: Playwright, writers_room: Path, tmp_path: Path
+) -> AsyncIterator[Pair]:
+    """The parameter: settings of the server."""
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(running_server(tmp_path))
+        server = await stack.enter_async_context(running_server(tmp_path, **getattr(request, "param", {})))
         mina = await stack.enter_async_context(person_in_browser(playwright, WRITER, writers_room, server.url))
         amara = await stack.enter_async_context(person_in_browser(playwright, AMARA, writers_room, server.url))
-        appointment = await journey.book_soonest(mina.page, "mina@example.com")
-        await journey.agree(mina.page, appointment, recording=False)
-        await journey.sign_in(amara.page, "amara@lindenrow.example")
+        appointment = await book_session(server.url, amara.context, mina.context, recording="no", start=False)
         yield Pair(server, mina, amara, appointment)
 
 
@@ -181,3 +217,58 @@ async def test_browsers_without_track_streams_blur_through_a_canvas(pair: Pair) 
     seen = await pair.edges()
     assert len(seen) > 10
     assert max(seen) < BLURRED
+
+
+SERVER = pytest.mark.parametrize("pair", [{"MEDIA__BLUR_PATH": "server"}], indirect=True)
+
+
+@SERVER
+async def test_by_the_server_others_see_no_picture_without_the_blur_and_no_gap_when_it_is_switched(pair: Pair) -> None:
+    page = await pair.waiting()
+    await page.get_by_label("Background").select_option("strong")
+    await own_picture(page, "#own", f"({EDGES})(document.querySelector('#own')) > {WRITTEN}")
+    await pair.start()
+    await journey.wait_for_picture(pair.amara, 60)
+    await journey.until(pair.amara.page, "seenEdges.length > 40", 60)
+    assert max(await pair.edges()) < BLURRED, "from the first picture on"
+
+    gaps_off, gaps_on = [], []
+    for _ in range(3):
+        gaps_off.append(await pair.gap_s_of_switching(f"seenEdges.at(-1) > {WRITTEN}"))
+        gaps_on.append(await pair.gap_s_of_switching(f"seenEdges.at(-1) < {BLURRED}"))
+        await pair.edges()
+        await journey.until(pair.amara.page, "seenEdges.length > 20")
+        assert max(await pair.edges()) < BLURRED, "once it is on"
+    # The best of three: what else the machine does makes single ones longer.
+    assert min(gaps_off) < 0.5, gaps_off
+    assert min(gaps_on) < 0.5, gaps_on
+
+
+@SERVER
+async def test_a_worker_that_dies_leaves_a_placeholder_and_never_the_camera(pair: Pair) -> None:
+    page = await pair.waiting()
+    await page.get_by_label("Background").select_option("strong")
+    await pair.start()
+    await journey.wait_for_picture(pair.amara, 60)
+    await pair.amara.page.evaluate(LOOK_OUT)
+    for pid in pair.blur_workers():
+        os.kill(pid, signal.SIGKILL)
+    await journey.until(pair.amara.page, "window.sawPlaceholder === true", 60)
+    await expect(pair.amara.page.get_by_text("picture is being prepared")).to_be_hidden(timeout=60_000)
+    count = await pair.amara.page.evaluate("seenEdges.length")
+    await journey.until(pair.amara.page, f"seenEdges.length > {count} + 20", 60)
+    assert max(await pair.edges()) < BLURRED
+
+
+async def test_where_the_browser_cannot_blur_the_server_is_offered(pair: Pair) -> None:
+    await pair.mina.context.route("**/static/blur/**", lambda route: route.abort())
+    page = await pair.waiting()
+    offer = page.get_by_role("button", name="Let this server do it")
+    await expect(offer).to_be_hidden()
+    await page.get_by_label("Background").select_option("light")
+    await offer.click()
+    await expect(page.locator("#background-words")).to_contain_text("before anybody sees you")
+    await pair.start()
+    await journey.wait_for_picture(pair.amara, 60)
+    await journey.until(pair.amara.page, "seenEdges.length > 20", 60)
+    assert max(await pair.edges()) < BLURRED

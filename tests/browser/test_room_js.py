@@ -369,6 +369,32 @@ async def test_status_is_said_in_plain_words(page: Page, script: Script) -> None
         assert await status_after(page, news) == words
 
 
+@pytest.mark.parametrize(
+    ("state", "cause", "words"),
+    [
+        ("off", None, ""),
+        ("recording", None, "Recording"),
+        ("paused", "paused", "Recording paused"),
+        ("paused", "refused", "Recording paused: somebody said no"),
+        ("paused", "unanswered", "Recording paused: an answer is missing"),
+        ("off", "disk_full", "Recording stopped: the disk is full"),
+    ],
+)
+async def test_the_recording_sign_says_the_same_to_everybody(
+    page: Page, script: Script, state: str, cause: str | None, words: str
+) -> None:
+    for role, answer in (("practitioner", "yes"), ("client", "yes"), ("client", "no"), ("guest", None)):
+        recording = {"offered": True, "state": state, "reason": None, "cause": cause, "my_answer": answer}
+        said = await page.evaluate(
+            """async ([role, recording]) => {
+                const { freshState, recordingWords } = await import('/static/js/room/state.js');
+                return recordingWords({ ...freshState(), role, snapshot: { recording } });
+            }""",
+            [role, recording],
+        )
+        assert said == words
+
+
 async def test_new_session_forgets_people_and_slots_and_a_resumed_one_keeps_them(page: Page, script: Script) -> None:
     left = await page.evaluate(
         """async (news) => {

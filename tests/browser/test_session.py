@@ -207,8 +207,8 @@ async def test_nothing_is_recorded_when_the_client_refused(refused: Session) -> 
     await journey.press(refused.amara.page, "#record")
     await asyncio.sleep(4)
     for who in (refused.amara, refused.mina):
-        await expect(who.page.locator("#recording")).not_to_have_text("Recording")
-    journals = [p for p in refused.server.data_dir.rglob("*") if p.is_file() and "recording" in str(p.parent)]
+        await expect(who.page.locator("#recording")).to_have_text("Recording paused: somebody said no")
+    journals = [path for path in (refused.server.data_dir / "recordings").rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in journals) < 20_000, "media of somebody who refused was written"
 
 
@@ -220,9 +220,12 @@ async def test_a_withdrawal_ends_the_recording_at_once(agreed: Session) -> None:
     await journey.press(agreed.mina.page, "#more")
     await agreed.mina.page.locator("#answer").click()
     await agreed.mina.page.locator("#answer-no").click()
-    await expect(agreed.amara.page.locator("#recording")).not_to_have_text("Recording")
+    for who in (agreed.amara, agreed.mina):
+        await expect(who.page.locator("#recording")).to_have_text("Recording paused: somebody said no")
     recorded_s = monotonic() - began
     after = await agreed.mina.probe("sent()")
+    await expect(agreed.mina.page.locator("#forget-me")).to_be_visible()
+    await agreed.mina.page.get_by_role("button", name="Keep what there is").click()
     await asyncio.sleep(4)
     await agreed.end()
     for file in await agreed.open_recording():

@@ -17,6 +17,7 @@ from control.web_sessions import revoke_session, session_of
 from tests.helpers.browsers import PASSWORD
 from tests.helpers.clock import ManualClock
 from tests.helpers.control import AddSomeone, NewBrowser
+from tests.helpers.queries import counted
 
 NO_FACTORS = FactorRules(b"", for_staff=False, demo=False)
 
@@ -64,6 +65,21 @@ async def test_a_password_signs_in_and_the_session_is_found_by_its_token(
     found = await session_of(db, signed_in.token, rules=NO_FACTORS, now=clock())
     assert found is not None
     assert (found.session_id, found.actor) == (signed_in.session_id, mina.actor)
+
+
+async def test_a_crowd_of_sessions_is_found_in_few_statements_each_by_its_own_token(
+    db: Database, add_someone: AddSomeone, clock: ManualClock
+) -> None:
+    people = [await add_someone(f"Person {n}", Role.CLIENT) for n in range(12)]
+    opened = [await accounts.sign_in_by_password(db, who.email, PASSWORD, now=clock()) for who in people]
+    tokens = [one.token for one in opened if one is not None]
+    async with counted(db) as alone:
+        await session_of(db, tokens[0], rules=NO_FACTORS, now=clock())
+    async with counted(db) as together:
+        wanted = (session_of(db, token, rules=NO_FACTORS, now=clock()) for token in [*tokens, "nobody's"])
+        found = await asyncio.gather(*wanted)
+    assert [one and one.actor for one in found] == [*(who.actor for who in people), None]
+    assert (alone.count, together.count <= 2) == (1, True)
 
 
 async def test_wrong_password_unknown_address_and_unproven_address_are_answered_alike(

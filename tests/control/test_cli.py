@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -208,6 +209,13 @@ def test_check_says_that_cameras_need_https_off_localhost(tmp_path: Path) -> Non
     assert _finding(plain, "TLS").level is check.Level.PROBLEM
     wrong = _settings(tmp_path, HOLDSPACE_SERVER__TLS_CERT=__file__, HOLDSPACE_SERVER__TLS_KEY=__file__)
     assert "can't be used" in _finding(wrong, "TLS").words
+
+
+def test_check_notices_a_second_opencv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _finding(_settings(tmp_path), "OpenCV").level is check.Level.FINE
+    two = [SimpleNamespace(name="opencv-python-headless"), SimpleNamespace(name="opencv-python")]
+    monkeypatch.setattr(check.metadata, "distributions", lambda: two)
+    assert _finding(_settings(tmp_path), "OpenCV").level is check.Level.PROBLEM
 
 
 def test_check_names_the_sysctl_for_larger_buffers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

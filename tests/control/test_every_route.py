@@ -35,6 +35,7 @@ PUBLIC_PAGES = frozenset(
         "/sign-up",
         "/manifest.webmanifest",
         "/offline",
+        "/erased",
         "/privacy",
         "/start",
         "/static/{path}",
@@ -81,6 +82,7 @@ PROVEN_OTHERWISE = frozenset(
 BODIES: dict[str, dict[str, Any]] = {
     "payment": {"paymentMethod": "wallet"},
     "rate-session": {"rating": 5},
+    "testimonial": {"text": "Good"},
     "reschedule-session": {"proposedDate": "2026-03-03T15:00:00Z"},
     "guests": {"email": "guest@example.org", "name": "Guest"},
     "recording": {"action": "start"},

@@ -153,18 +153,21 @@ E_MAIL_ONLY = {
     *("enquiry_received", "enquiry_answered", "guest_invited", "account_changed"),
 }
 PAGES_AND_E_MAIL = {
-    *("new_booking", "session_activated", "client_waiting", "starting_soon", "session_started", "session_completed"),
+    *("new_booking", "session_activated", "session_started", "session_completed"),
     *("client_no_show", "refund_confirmed", "reschedule_requested", "reschedule_accepted", "reschedule_rejected"),
     *("payment_confirmed", "payment_failed", "new_message", "new_enquiry", "unanswered_messages", "file_shared"),
     *("recording_ready", "recording_deleted_soon", "problem_alert", "not_activated", "payment_too_late"),
+    *("export_ready", "notes_asked", "notes_answered"),
 }
+PUSHED_TOO = {"client_waiting", "starting_soon"}
 
 
 def test_every_kind_goes_by_the_channels_the_product_names() -> None:
     def having(*channels: Channel) -> set[str]:
         return {str(kind) for kind in NoticeKind if CHANNELS[kind] == set(channels)}
 
-    assert having(*Channel) == EVERYWHERE
+    assert having(Channel.IN_APP, Channel.EMAIL, Channel.SMS) == EVERYWHERE
+    assert having(Channel.IN_APP, Channel.EMAIL, Channel.PUSH) == PUSHED_TOO
     assert having(Channel.EMAIL) == E_MAIL_ONLY
     assert having(Channel.IN_APP, Channel.EMAIL) == PAGES_AND_E_MAIL
     assert having(Channel.SMS) == {"phone_code"}
@@ -174,6 +177,7 @@ def test_every_kind_has_words_for_its_channels_and_for_no_other() -> None:
     for kind in NoticeKind:
         words = texts.WORDS[kind]
         there = {Channel.EMAIL: words.letter, Channel.IN_APP: words.line, Channel.SMS: words.sms}
+        there[Channel.PUSH] = words.push
         assert {channel for channel, write in there.items() if write is not None} == CHANNELS[kind], kind
 
 
@@ -203,6 +207,14 @@ def test_every_line_on_pages_leads_somewhere_on_this_site(kind: NoticeKind) -> N
     assert line.title
     assert line.path is not None
     assert line.path.startswith("/")
+
+
+@pytest.mark.parametrize("kind", KINDS_OF[Channel.PUSH])
+def test_what_is_pushed_names_nobody(kind: NoticeKind) -> None:
+    shown = texts.push(kind, FACTS)
+    assert shown.body == ""
+    for private in PRIVATE:
+        assert private not in f"{shown.title} {shown.path}"
 
 
 @pytest.mark.parametrize("kind", KINDS_OF[Channel.SMS])

@@ -47,6 +47,7 @@ NOT_KEPT = {
     "/api/enquiries": "the same",
     "network-test": "a repeat measures anew",
     "sign-out": "the session ends with it",
+    "account/erase": "the same",
     "tokens": "nobody is signed in yet",
     "webhooks": "the gateway's event id is the key",
     "account/totp": "the answer is a secret",

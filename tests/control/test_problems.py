@@ -1,6 +1,7 @@
 """Problems reported from a session: who is told and who never is, until when, and that only the concerned read them."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -195,7 +196,7 @@ async def test_strangers_report_read_and_take_nothing(site: Site) -> None:
         assert (await hand.post(f"{one}/close"))[0] == read
         assert (await hand.get("/api/problems"))[0] == (401 if who is None else 403)
     for body in (
-        {"kind": "emergency"},
+        {"kind": "urgency"},
         {"kind": "urgent", "country": "xx"},
         {"kind": "urgent", "text": "x" * 2_001},
         {},
@@ -222,6 +223,22 @@ def test_every_number_has_a_source_and_every_country_one_that_sends_somebody() -
             assert one.number or one.url
         assert country.numbers[0].number
     assert help_for(None).code == help_for("zz").code == ""
+
+
+def test_numbers_nobody_verified_are_marked_as_such() -> None:
+    assert len(countries()) == 65, "64 and the rest of the world"
+    assert {one.verified_on for one in countries()} == {None}, "a date is written only by who looked at the source"
+
+
+def test_the_product_never_speaks_of_emergencies() -> None:
+    root = Path(__file__).parents[2]
+    said = []
+    for folder in ("control", "web/views", "web/templates", "web/static/js", "signaling", "recorder"):
+        for path in (root / folder).rglob("*"):
+            ours = path.suffix in {".py", ".html", ".js", ".json"}
+            if ours and "emergenc" in path.read_text(encoding="utf-8").lower():
+                said.append(str(path.relative_to(root)))
+    assert said == []
 
 
 async def test_practitioner_is_shown_the_numbers_of_the_country_their_client_is_in(site: Site) -> None:

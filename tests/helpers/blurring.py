@@ -86,11 +86,11 @@ class WorkerProcess:
 
 
 @contextmanager
-def worker_process(*command: str) -> Iterator[WorkerProcess]:
-    """A blur worker as workers.py starts it; `command` goes before it."""
+def worker_process(*how: str) -> Iterator[WorkerProcess]:
+    """A blur worker as workers.py starts it, or `how` else Python is to run it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.settimeout(60)
-    words = [*command, sys.executable, "-m", "media.blur", str(theirs.fileno()), str(MODEL)]
+    words = [sys.executable, *(how or ("-m", "media.blur")), str(theirs.fileno()), str(MODEL)]
     with ours:
         with theirs:
             process = subprocess.Popen(words, pass_fds=[theirs.fileno()], cwd=ROOT, stderr=subprocess.DEVNULL)  # noqa: S603  ours

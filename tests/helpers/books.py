@@ -30,8 +30,13 @@ async def books_of(db: Database) -> dict[str, Any]:
         }
 
 
-async def take_place(world: World, view: SessionView, *, together: timedelta | None = None) -> SessionView:
-    """A scheduled session is held and ended at its booked end; both are together all the time, or `together` of it."""
+async def take_place(
+    world: World, view: SessionView, *, together: timedelta | None = None, ends: bool = True
+) -> SessionView:
+    """A scheduled session is held and ended at its booked end; both are together all the time, or `together` of it.
+
+    `ends` off: everything but pressing End.
+    """
     world.clock.now = view.starts_at
     await appointments.catch_up(world.db, view.id, now=world.clock())
     await appointments.start(world.db, world.alice, view.id, now=world.clock())
@@ -51,6 +56,8 @@ async def take_place(world: World, view: SessionView, *, together: timedelta | N
             for who, role in ((world.alice, "practitioner"), (world.bob, "client"))
         )
     world.clock.now = view.ends_at
+    if not ends:
+        return view
     return await appointments.complete(world.db, world.alice, view.id, now=world.clock())
 
 

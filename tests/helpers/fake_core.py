@@ -4,6 +4,7 @@ Checks ids as the real one does, so that Python's mistakes show without the nati
 """
 
 import os
+import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ class FakeItem:
     spec: Any
     source: int | None = None
     muted: bool = False
+    private: bool = False
     share: int | None = None
     layer: tuple[str | None, int | None] = (None, None)
 
@@ -44,6 +46,8 @@ class FakeCore:
         self.grants: dict[tuple[int, str], str] = {}
         self.keyframes: list[int] = []
         self.calls: list[str] = []
+        self.ports: list[tuple[int, socket.socket]] = []
+        """(track, the core's end) of every frame port, in the order they were opened."""
         self.closed = False
         self.transport_stats = {
             "expected_in": 0,
@@ -54,6 +58,7 @@ class FakeCore:
         }
         self._events: list[tuple[Any, ...]] = []
         self._lock = threading.Lock()
+        self._opened = threading.Condition()
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     @property
@@ -75,6 +80,8 @@ class FakeCore:
         if not self.closed:
             self.closed = True
             os.close(self._fd)
+            for _, line in self.ports:
+                line.close()
 
     def local_addresses(self) -> list[dict[str, Any]]:
         return [{"thread": 0, "ip": "192.0.2.7", "port": 46000, "receive_buffer_bytes": 1 << 22}]
@@ -128,7 +135,34 @@ class FakeCore:
     def set_track(self, room: int, transport: int, track: int, spec: Any) -> None:
         self._need(self.transports, transport)
         self.calls.append("set_track")
-        self.tracks[track] = FakeItem(room, transport, spec)
+        was_private = track in self.tracks and self.tracks[track].private
+        self.tracks[track] = FakeItem(room, transport, spec, private=was_private or spec.get("private", False))
+
+    def set_private(self, room: int, track: int, private: bool) -> None:
+        """The camera's keyframe that ends privacy comes when a test says ("private", room, track, False)."""
+        self._need(self.tracks, track)
+        self.calls.append(f"set_private {private}")
+        self.tracks[track].private = private
+
+    def open_frame_port(self, room: int, track: int, fd: int) -> None:
+        line = socket.socket(fileno=fd)
+        self._need(self.tracks, track)
+        line.settimeout(10)
+        with self._opened:
+            self.ports.append((track, line))
+            self._opened.notify_all()
+
+    def port(self, track: int, nth: int) -> socket.socket:
+        """Waits for the track's nth frame port."""
+        with self._opened:
+            assert self._opened.wait_for(lambda: len(self._ports_of(track)) > nth, timeout=20)
+            return self._ports_of(track)[nth]
+
+    def _ports_of(self, track: int) -> list[socket.socket]:
+        return [line for identity, line in self.ports if identity == track]
+
+    def close_frame_port(self, room: int, track: int) -> None:
+        self._need(self.tracks, track)
 
     def remove_track(self, room: int, track: int) -> None:
         self._need(self.tracks, track)

@@ -28,7 +28,8 @@ async def counted(db: Database, *, requests_only: bool = False) -> AsyncIterator
 
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         coroutine = getattr(asyncio.current_task(), "get_coro", str)()
-        is_request = "RequestHandler" in getattr(coroutine, "__qualname__", "")
+        name = getattr(coroutine, "__qualname__", "")
+        is_request = "RequestHandler" in name or name == "_ask"  # that one asks for requests: control/crowd.py
         if (is_request or not requests_only) and statement.split(" ", 1)[0] not in {"BEGIN", "COMMIT", "PRAGMA"}:
             found.statements.append(statement)
 

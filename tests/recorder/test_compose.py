@@ -1,6 +1,7 @@
 """The composed file: everybody in one picture, all voices, chapter marks, and going on after being stopped."""
 
 import io
+import json
 from typing import Any
 
 import av
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from recorder import compose as composing
+from recorder import worker
 from recorder.compose import COMPOSED, compose
 from recorder.errors import WrongState
 from recorder.finish import finish
@@ -126,3 +128,15 @@ def test_a_recording_without_files_cannot_be_composed(shelf: Shelf) -> None:
     shelf.write_manifest({"files": [], "duration_ms": 0}, KEYS[0])
     with pytest.raises(WrongState):
         composed(shelf)
+
+
+def test_composing_leaves_the_processor_to_everything_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[int] = []
+    request = {"task": "compose", "root": "/nowhere", "recording": "r", "keys": {}}
+    monkeypatch.setattr("recorder.worker.os.nice", asked.append)
+    monkeypatch.setattr("recorder.worker.compose", lambda *_: {"lowest": asked == [19]})
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(request)))
+    assert worker.main() == 0
+    assert json.loads(capsys.readouterr().out) == {"answer": {"lowest": True}}

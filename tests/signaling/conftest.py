@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from media.errors import MediaError, UnknownId
-from media.types import Answer, MediaEvent, Offer, ParticipantId, RoomId, TrackSource
+from media.types import Answer, Background, BackgroundState, MediaEvent, Offer, ParticipantId, RoomId, TrackSource
 from signaling.hub import Hub
 from signaling.permissions import Admission, Place, Refused, Role
 from signaling.settings import HubSettings
@@ -62,6 +62,12 @@ class FakeMedia:
         self.calls.append(("set_view", room, participant, dict(heights)))
         if participant not in self.inside[room]:
             raise UnknownId(participant)
+
+    async def set_background(self, room: RoomId, participant: ParticipantId, background: Background) -> BackgroundState:
+        self.calls.append(("set_background", room, participant, background))
+        if self.failure is not None:
+            raise self.failure
+        return BackgroundState.on
 
     async def set_muted(self, room: RoomId, participant: ParticipantId, mid: str, muted: bool) -> None:
         self.calls.append(("set_muted", room, participant, mid, muted))

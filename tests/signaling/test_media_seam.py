@@ -6,6 +6,9 @@ import pytest
 
 from media.errors import BadOffer, CoreFailed, UnknownId
 from media.types import (
+    Background,
+    BackgroundChanged,
+    BackgroundState,
     ConnectionChanged,
     ConnectionState,
     EncodingsWanted,
@@ -147,7 +150,7 @@ async def test_slots_and_needs_go_to_their_subscriber_alone(stage: Stage) -> Non
     stage.media.emit(OfferNeeded(ROOM, MINA))
     stage.media.emit(EncodingsWanted(ROOM, MINA, "1", ("q", "f")))
     sound = SlotView("2", AMARA, TrackSource.microphone, muted=True)
-    picture = SlotView("3", AMARA, TrackSource.camera, muted=False, paused=True)
+    picture = SlotView("3", AMARA, TrackSource.camera, muted=False, paused=True, veiled=True)
     stage.media.emit(SlotsChanged(ROOM, MINA, (sound, picture)))
     needed = await mina.until("slots_needed")
     assert (needed["audio"], needed["video"]) == (2, 3)
@@ -155,11 +158,53 @@ async def test_slots_and_needs_go_to_their_subscriber_alone(stage: Stage) -> Non
     wanted = await mina.until("encodings")
     assert (wanted["mid"], wanted["rids"]) == ("1", ["q", "f"])
     assert (await mina.until("slots"))["slots"] == [
-        {"mid": "2", "person": "amara", "source": "microphone", "muted": True, "paused": False},
-        {"mid": "3", "person": "amara", "source": "camera", "muted": False, "paused": True},
+        {"mid": "2", "person": "amara", "source": "microphone", "muted": True, "paused": False, "veiled": False},
+        {"mid": "3", "person": "amara", "source": "camera", "muted": False, "paused": True, "veiled": True},
     ]
     await amara.say(type="ping", received=1)
     assert set(await amara.types_until("pong")) <= {"people", "pong"}
+
+
+async def test_a_hidden_background_is_asked_of_the_node_before_any_offer(stage: Stage) -> None:
+    page = await stage.join("mina", Role.client, Place.waiting)
+    await page.say(type="blur", effect="strong")
+    assert (await page.until("background"))["state"] == "starting"
+    assert stage.media.named("set_background") == []
+    stage.gatekeeper.places["a1", "mina"] = Place.admitted
+    await stage.hub.session_changed("a1")
+    await page.until("admitted")
+    await page.say(type="offer", revision=1, sdp="v=0", sources={"1": "camera"})
+    await page.until("answer")
+    assert [call[0] for call in stage.media.calls] == ["join", "set_background", "negotiate"]
+    assert stage.media.calls[1][2:] == (MINA, Background.strong)
+
+    stage.media.emit(BackgroundChanged(ROOM, MINA, BackgroundState.unavailable))
+    assert (await page.until("background"))["state"] == "unavailable"
+    await page.say(type="blur", effect="off")
+    assert (await page.until("background"))["state"] == "on", "until the camera's keyframe"
+    assert stage.media.calls[-1][2:] == (MINA, Background.off)
+
+
+async def test_a_new_connection_of_the_session_is_hidden_too_and_another_person_s_is_not(stage: Stage) -> None:
+    page = await stage.join("amara")
+    await page.say(type="blur", effect="light")
+    await page.until("background")
+    stage.media.emit(ConnectionChanged(ROOM, AMARA, ConnectionState.failed))
+    await page.until("peer_lost")
+    await page.say(type="offer", revision=1, sdp="v=0", sources={"1": "camera"})
+    await page.until("answer")
+    again = ["join", "set_background", "leave", "join", "set_background", "negotiate"]
+    assert [call[0] for call in stage.media.calls] == again
+    await stage.join("mina", Role.client)
+    assert stage.media.calls[-1][0] == "join"
+
+
+async def test_a_camera_that_cannot_be_hidden_is_not_shown(stage: Stage) -> None:
+    page = await stage.join("amara")
+    stage.media.failure = CoreFailed("no")
+    await page.say(type="blur", effect="light")
+    await page.until("peer_lost")
+    assert stage.media.named("leave") != []
 
 
 async def test_speaking_is_told_when_it_changes_and_only_then(stage: Stage) -> None:

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.types import TrackSource
+from media.types import Background, TrackSource
 from signaling import handler, messages, outbox, session
 from signaling.messages import (
     BadMessage,
+    Blur,
     Hello,
     Leave,
     Mute,
@@ -51,6 +52,7 @@ bodies = st.fixed_dictionaries(
             "heights",
             "freezes",
             "frozen_ms",
+            "effect",
             "x",
         )
     },
@@ -77,7 +79,7 @@ def _message_or_bad(text: str) -> None:
         message = parse_untrusted(text)
     except BadMessage:
         return
-    assert isinstance(message, Hello | Resume | OfferMessage | Mute | View | Playback | Ping | Leave)
+    assert isinstance(message, Hello | Resume | OfferMessage | Mute | View | Playback | Blur | Ping | Leave)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +95,7 @@ def _message_or_bad(text: str) -> None:
         ({"type": "view", "heights": {"3": 0, "5": 8192}}, View({"3": 0, "5": 8192})),
         ({"type": "ping", "received": 2**53}, Ping(2**53)),
         ({"type": "playback", "freezes": 2, "frozen_ms": 60_000}, Playback(2, 60_000)),
+        ({"type": "blur", "effect": "colour"}, Blur(Background.colour)),
         ({"type": "leave"}, Leave()),
     ],
 )
@@ -117,6 +120,9 @@ def test_well_formed_messages_are_read(body: dict[str, Any], message: object) ->
         {"type": "playback", "freezes": 0, "frozen_ms": 60_001},
         {"type": "playback", "freezes": -1, "frozen_ms": 0},
         {"type": "playback", "freezes": 1.5, "frozen_ms": 0},
+        {"type": "blur", "effect": "picture"},
+        {"type": "blur", "effect": ["off"]},
+        {"type": "blur"},
         {"type": "ping", "received": 2**53 + 1},
         {"type": "ping", "received": {"a": {"b": {"c": {"d": 1}}}}},
     ],

@@ -52,10 +52,15 @@ PAGES: dict[str, str] = {
     "/messages/to/{erin}": "bob charlie",
     "/help": "anybody",
     "/account/data": "alice bob charlie dana erin",
+    "/account/erase": "alice bob charlie dana erin",
+    "/erased": "anybody",
     "/messages/support": "alice bob charlie dana erin",
     "/enquiries/sent": "anybody",
     "/enquiries/some-token": "anybody",
     "/admin/help-desk": "dana",
+    "/admin/help-numbers": "dana",
+    "/admin/testimonials": "dana",
+    "/therapist/testimonials": "alice erin",
     "/admin/help-desk?show=closed": "dana",
     "/admin/monitoring": "dana",
     "/admin/monitoring?q=bob": "dana",
@@ -380,7 +385,9 @@ async def test_low_public_rating_is_asked_about_a_second_time(site: Site, open_p
     assert f"/api/appointments/{done}/rate-session/publish" in second.actions
     await ratings.confirm_publication(world.db, world.bob, done, now=world.clock())
     third = await open_page(world.bob, f"/sessions/{done}/afterwards")
-    assert third.actions == set()
+    assert not any("rate-session" in one for one in third.actions)
+    assert "/messages/support" in third.links
+    assert "/help" in third.links
     assert "What went wrong?" in third.text
 
 
@@ -434,3 +441,8 @@ async def test_player_has_one_tile_a_person_and_every_file(site: Site, ids: dict
 async def test_home_promises_only_what_is_offered(open_page: Open) -> None:
     page = await open_page(None, "/")
     assert "offers sessions by video. Nothing" in page.text
+
+
+async def test_account_offers_notices_on_the_device_only_where_push_is_on(site: Site, open_page: Open) -> None:
+    assert "device-notices" not in (await open_page(site.world.bob, "/account")).text
+    assert (await (await site.hand_of(site.world.bob)).get("/api/push"))[0] == 404

@@ -39,6 +39,7 @@ PAGES = (
     "enquiries",
     "desk",
     "my_data",
+    "testimonials",
     "installed",
 )
 

@@ -7,7 +7,7 @@ from aiohttp import web
 from control import people, second_factor, web_sessions
 from control.accounts import home_path, local_path, require_actor
 from control.countries import COUNTRIES
-from control.keys import CLOCK, DATABASE, HALF, SESSION_ID, SETTINGS
+from control.keys import CLOCK, DATABASE, HALF, PUSH_SENDER, SESSION_ID, SETTINGS
 from control.models.people import SessionKind
 from control.notices.outbox import newest_notices, unread_count
 from control.people import LANGUAGES
@@ -29,6 +29,7 @@ async def account(request: web.Request) -> web.StreamResponse:
         zones=sorted(known_zones()),
         countries=COUNTRIES,
         languages=LANGUAGES,
+        push_on=request.app[PUSH_SENDER] is not None,
         sms_leave=request.app[SETTINGS].sms.gateway != "none",
     )
 

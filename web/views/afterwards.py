@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from control import practitioners, ratings
+from control import practitioners, ratings, testimonials
 from control.accounts import require_actor
 from control.errors import NotFound
-from control.keys import DATABASE
+from control.keys import DATABASE, FILES
 from control.lifecycle import Party
 from web.again import again_of, free_after
 from web.models import Session
@@ -39,6 +39,9 @@ async def afterwards(request: web.Request) -> web.StreamResponse:
         tags=TAGS,
         again=again_of(shown, free),
         aftercare=await _aftercare(request, shown),
+        said=await testimonials.mine(db, require_actor(request), shown.practitioner_id),
+        most_said=testimonials.MOST_TEXT,
+        files=await request.app[FILES].of_session(require_actor(request), view.id),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from control import appointments
+from control import appointments, note_requests
 from control.accounts import require_actor
 from control.appointment_queries import Chosen
 from control.errors import Malformed
@@ -61,4 +61,5 @@ async def client(request: web.Request) -> web.StreamResponse:
         consents=await files.consents(actor, client_id),
         rows=sessions,
         recordings=recordings,
+        asked=await note_requests.asked_of(db, actor, client_id),
     )

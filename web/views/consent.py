@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass
 from datetime import timedelta
 
 from aiohttp import web
@@ -19,6 +21,9 @@ from web.views.sources import readiness_of, session_of, text_of
 
 routes = web.RouteTableDef()
 
+_FILM_TYPES = {".mp4": "video/mp4", ".webm": "video/webm"}
+_KEPT_A_WHILE = {"Cache-Control": "private, max-age=3600"}
+
 
 @routes.get("/sessions/{id:[0-9a-f]{32}}/consent")
 async def consent(request: web.Request) -> web.StreamResponse:
@@ -28,7 +33,53 @@ async def consent(request: web.Request) -> web.StreamResponse:
     ready = readiness_of(await consents.standing(db, view.id), require_actor(request).person_id)
     shown = session_of(view)
     after, words = await _after(request, shown, ready)
-    return render(request, "consent.html", session=shown, text=text, ready=ready, next=after, next_words=words)
+    return render(
+        request,
+        "consent.html",
+        session=shown,
+        text=text,
+        ready=ready,
+        film=await asyncio.to_thread(_film, request),
+        next=after,
+        next_words=words,
+    )
+
+
+@dataclass(frozen=True)
+class Film:
+    """The practice's own film about consent, as its page shows it."""
+
+    mime: str
+    language: str
+    transcript: tuple[str, ...]
+
+
+def _film(request: web.Request) -> Film | None:
+    settings = request.app[SETTINGS].consent
+    if settings.video is None or settings.transcript is None:
+        return None
+    text = settings.transcript.read_text(encoding="utf-8")
+    parts = tuple(part.strip() for part in text.split("\n\n") if part.strip())
+    return Film(_FILM_TYPES[settings.video.suffix.lower()], settings.captions_language, parts)
+
+
+@routes.get("/consent/film")
+async def show_film(request: web.Request) -> web.StreamResponse:
+    """In parts, as players ask for it."""
+    require_actor(request)
+    film = request.app[SETTINGS].consent.video
+    if film is None:
+        raise NotFound
+    return web.FileResponse(film, headers={**_KEPT_A_WHILE, "Content-Type": _FILM_TYPES[film.suffix.lower()]})
+
+
+@routes.get("/consent/film.vtt")
+async def show_captions(request: web.Request) -> web.StreamResponse:
+    require_actor(request)
+    captions = request.app[SETTINGS].consent.captions
+    if captions is None:
+        raise NotFound
+    return web.FileResponse(captions, headers={**_KEPT_A_WHILE, "Content-Type": "text/vtt; charset=utf-8"})
 
 
 @routes.get("/sessions/{id:[0-9a-f]{32}}/recording-consent")

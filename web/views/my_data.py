@@ -1,12 +1,12 @@
-"""One's own data: consents with taking them back, and who looked at it; and the help centre, for everybody."""
+"""One's own data: consents, who looked at it, a copy of everything, being erased; and the help centre."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
-from control import my_data
+from control import erasing, my_data, note_requests, people
 from control.accounts import require_actor
-from control.keys import DATABASE, MESSAGES, SETTINGS
+from control.keys import DATABASE, ERASING, EXPORTS, MESSAGES, SETTINGS
 from web.render import render
 
 routes = web.RouteTableDef()
@@ -20,7 +20,29 @@ async def data(request: web.Request) -> web.StreamResponse:
         "my_data.html",
         consents=await my_data.consent_lines(db, actor),
         looks=await my_data.staff_looks(db, actor),
+        export=await request.app[EXPORTS].newest(actor),
+        asked=await note_requests.asked_by(db, actor),
     )
+
+
+@routes.get("/account/erase")
+async def erase(request: web.Request) -> web.StreamResponse:
+    """What goes, what is kept and why, and what stands in the way: before anybody is asked to confirm."""
+    actor = require_actor(request)
+    return render(
+        request,
+        "erase.html",
+        goes=erasing.GOES,
+        kept=erasing.KEPT,
+        standing=await request.app[ERASING].standing(actor),
+        me=await people.get_person(request.app[DATABASE], actor.person_id),
+        in_zendesk=request.app[SETTINGS].zendesk.url is not None,
+    )
+
+
+@routes.get("/erased")
+async def erased(request: web.Request) -> web.StreamResponse:
+    return render(request, "erased.html")
 
 
 @routes.get("/help")

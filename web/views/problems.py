@@ -6,8 +6,9 @@ from aiohttp import web
 
 from control import audit
 from control.accounts import require_actor
-from control.help_numbers import help_for
+from control.help_numbers import countries, help_for
 from control.keys import DATABASE, PROBLEMS
+from control.messages import STAFF
 from control.problems import ProblemKind
 from web.render import render
 
@@ -29,7 +30,17 @@ _STEPS = {
 @routes.get("/admin/problems")
 async def listed(request: web.Request) -> web.StreamResponse:
     found = await request.app[PROBLEMS].listed(require_actor(request))
-    return render(request, "admin/problems.html", rows=found, kinds=KINDS)
+    return render(request, "admin/problems.html", rows=found, kinds=KINDS, unverified=_unverified())
+
+
+@routes.get("/admin/help-numbers")
+async def help_numbers(request: web.Request) -> web.StreamResponse:
+    require_actor(request, *STAFF)
+    return render(request, "admin/help_numbers.html", rows=countries(), unverified=_unverified())
+
+
+def _unverified() -> int:
+    return sum(one.verified_on is None for one in countries())
 
 
 @routes.get("/problems/{id:[0-9a-f]{32}}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from control import directory, practitioners, ratings
+from control import directory, practitioners, ratings, testimonials
 from control.directory import Directory, Sought
 from control.keys import CLOCK, DATABASE
 from control.practitioners import MODES
@@ -89,6 +89,7 @@ async def profile(request: web.Request) -> web.StreamResponse:
         "profile.html",
         person=practitioner_of(found, next_free),
         own=reader is not None and reader.person_id == found.id,
+        testimonials=await testimonials.of_practitioner(db, found.id),
         reviews=[Review(one.stars, one.feedback, one.author_name, one.created_at) for one in said],
         policy=policy_words(found.late_window_minutes, found.late_fee_bp, found.no_show_fee_bp),
         offers_recording=any(one.recording_offered for one in found.services),

@@ -18,9 +18,10 @@ from control.appointment_states import State
 from control.consents import Purpose
 from control.database import Database
 from control.help_numbers import Country, countries
-from control.keys import CLOCK, DATABASE, PROBLEMS
+from control.keys import CLOCK, DATABASE, PROBLEMS, SETTINGS
 from control.lifecycle import Facts, Party, opens_at, start_missed_at
 from web import words
+from web.blur_assets import MODEL
 from web.render import home_url, reader_of, render, zone_of
 from web.thread import session_thread
 from web.views.session import VISITORS, session_for
@@ -37,6 +38,8 @@ class RoomPage:
     id: str
     role: str
     mode: str
+    blur_path: str
+    """Who may hide what is behind a person: `auto`, `browser` or `server`."""
     other_name: str
     other_call: str
     home_url: str
@@ -53,6 +56,8 @@ class RoomPage:
     recording_consent_url: str
     """Where the text is read again; empty for whoever is not asked here."""
     recording_text_id: str
+    client_id: str
+    """Whose file its practitioner opens beside the picture; empty for everybody else."""
 
 
 @routes.get("/sessions/{id:[0-9a-f]{32}}/waiting-room")
@@ -113,6 +118,11 @@ async def _page_before(request: web.Request, actor: Actor, seen: SessionView) ->
     return ""
 
 
+def _blur_path(request: web.Request) -> str:
+    path = request.app[SETTINGS].media.blur_path
+    return path if path == "server" or MODEL.is_file() else "browser"
+
+
 async def _room_page(request: web.Request, db: Database, seen: SessionView, now: datetime) -> RoomPage:
     is_practitioner, is_guest = seen.party is Party.PRACTITIONER, seen.party is Party.GUEST
     other = seen.client_name if is_practitioner else seen.practitioner_name
@@ -123,6 +133,7 @@ async def _room_page(request: web.Request, db: Database, seen: SessionView, now:
         id=seen.id,
         role=str(seen.party),
         mode=seen.mode,
+        blur_path=_blur_path(request),
         other_name=other,
         other_call=words.first_name(other),
         home_url=home_url(reader_of(request)),
@@ -137,4 +148,5 @@ async def _room_page(request: web.Request, db: Database, seen: SessionView, now:
         price=words.money(seen.price_minor, seen.currency) if seen.price_minor and not is_guest else "",
         recording_consent_url=f"/sessions/{seen.id}/recording-consent" if asks else "",
         recording_text_id=text_id,
+        client_id=seen.client_id if is_practitioner else "",
     )

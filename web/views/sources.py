@@ -43,6 +43,7 @@ def session_of(view: SessionView) -> Session:
         payment=_payment(view),
         recording_offered=view.recording_offered,
         payment_method=view.payment_method or "",
+        kept_minor=view.kept_minor or 0,
         needs_another_way=view.needs_another_way,
         hold_expires_at=view.hold_expires_at,
         started_at=view.started_at,

@@ -8,6 +8,7 @@ from media.blur.port import MAX_MESSAGE_BYTES, BadMessage, Frame, Gap, KeyframeW
 
 GOLDEN: list[tuple[Message, str]] = [
     (Frame(0x01020304, b"\xaa\xbb", keyframe=True), "01 01 0000 01020304 aabb"),
+    (Frame(7, b"\x00", orientation=3), "01 00 03 00 00000007 00"),
     (Frame(0xFFFFFFFF, b"\x00", discontinuity=True), "01 02 0000 ffffffff 00"),
     (KeyframeWanted(), "02"),
     (Rate(1_000_000), "03 00 0000 000f4240"),

@@ -70,6 +70,15 @@ def test_masks_overlap_the_truth_by_nine_tenths_while_the_person_moves(
     assert min(overlaps) >= LEAST_IOU, [round(one, 3) for one in overlaps]
 
 
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_picture_that_lies_is_understood(segmenter: Segmenter, turns: int) -> None:
+    picture, truth = admiral().before(garden(), share=0.9, left=120)
+    mask = segmenter.segment(picture_of(np.rot90(picture, turns)), turns)
+    lying = np.rot90(truth, turns)
+    found = cv2.LUT(cv2.resize(mask, lying.shape[::-1]), PERSON)
+    assert overlap(found, lying) >= LEAST_IOU
+
+
 def words_read(picture: np.ndarray) -> set[str]:
     """Tesseract's, of three letters and more, at twice the size, as it likes its text."""
     large = cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)

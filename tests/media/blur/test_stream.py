@@ -21,9 +21,11 @@ class RightHalf:
     def __init__(self) -> None:
         self.asked = 0
         self.fails = False
+        self.turns = 0
 
-    def segment(self, picture: Picture) -> Plane:
+    def segment(self, picture: Picture, turns: int) -> Plane:
         self.asked += 1
+        self.turns = turns
         if self.fails:
             raise RuntimeError("no memory")
         mask = np.zeros(MODEL_SIZE[::-1], np.uint8)
@@ -156,6 +158,14 @@ def test_a_new_size_is_blurred_from_its_first_picture_on(stream: Stream) -> None
     assert [picture.size for picture in seen] == [(640, 480)] * 2 + [(320, 240)] * 2 + [(640, 480)]
     assert max(map(edges, seen)) < GONE
     assert [message.keyframe for message in out if isinstance(message, Frame)] == [True, False, True, False, True]
+
+
+def test_the_segmenter_is_told_how_a_phone_is_held(stream: Stream, segmenter: RightHalf) -> None:
+    first, second = encoded([wall()] * 2)
+    for (ts, data), orientation, turns in ((first, 0b1001, 1), (second, 0, 0)):
+        stream.take(Frame(ts, data, orientation=orientation), 0.0)
+        assert len(stream.work(0.0)) == 1
+        assert segmenter.turns == turns
 
 
 def test_odd_sizes_pass(stream: Stream) -> None:

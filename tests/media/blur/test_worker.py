@@ -1,6 +1,7 @@
 """The worker as a process: pictures through its sockets, people beside each other, and no way to any network."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +15,10 @@ pytestmark = pytest.mark.timeout(180)
 
 
 def told(control: socket.socket) -> dict[str, object]:
-    return dict(json.loads(control.recv(4096)))
+    """The next news, but that it lives."""
+    while (news := dict(json.loads(control.recv(4096)))) == {"alive": True}:
+        pass
+    return news
 
 
 def test_a_worker_blurs_for_several_people_and_ends_with_its_server() -> None:
@@ -37,6 +41,28 @@ def test_a_worker_blurs_for_several_people_and_ends_with_its_server() -> None:
             assert told(worker.control) == {"track": 1, "flows": False}
             worker.control.send(b'{"close": 2}')
             assert second.recv(9) == b""
+        worker.control.close()
+        assert worker.process.wait(20) == 0
+
+
+LISTENED_TO = "from media.blur import offline; assert offline.cut(offline.KILL)"
+
+
+def test_neither_loading_nor_blurring_attempts_a_connection() -> None:
+    """Under a filter that ends the process at the first socket that is not a local one."""
+    attempt = f"{LISTENED_TO}; import socket; socket.socket()"
+    done = subprocess.run([sys.executable, "-c", attempt], cwd=ROOT, check=False)  # noqa: S603  ours
+    assert done.returncode == -signal.SIGSYS, "else this test would hear nothing"
+
+    frames = encoded([picture_of(written_wall())] * 240)
+    with (
+        worker_process("-c", f"{LISTENED_TO}; from media.blur.__main__ import main; main()") as worker,
+        worker.port(1) as port,
+    ):
+        assert told(worker.control) == {"ready": True}
+        for ts, data in frames:
+            port.send(pack(Frame(ts, data)))
+            assert isinstance(parse(port.recv(1 << 20)), Frame)
         worker.control.close()
         assert worker.process.wait(20) == 0
 

@@ -7,6 +7,7 @@ import { startInstalled } from './installed.js';
 import { refreshRegions, showWaitingToast } from './page.js';
 import { browserZone } from './time.js';
 import { onLive } from './live.js';
+import { startPull } from './pull.js';
 import { startUnread } from './unread.js';
 import { startBell } from './bell.js';
 
@@ -21,6 +22,7 @@ if (!document.cookie.split('; ').some((pair) => pair.startsWith('zone='))) {
 
 startForms();
 startInstalled();
+startPull();
 startUnread();
 startBell();
 startCountdowns();

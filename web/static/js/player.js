@@ -10,6 +10,8 @@ const JUMP_S = 0.35;
 /** Closer than this nobody notices: leave it. */
 const CLOSE_S = 0.04;
 const LOOK_MS = 250;
+/** A part that begins within this of where it stands already shows its first picture. */
+const SOON_S = 1;
 const STEP_S = 5;
 
 /** @typedef {{media: HTMLVideoElement, offset: number, length: number}} Part */
@@ -83,10 +85,15 @@ function look() {
 }
 
 function show() {
-  for (const part of parts) part.media.hidden = wanted(part) === null;
+  for (const part of parts) {
+    const isSoon = position < part.offset && part.offset - position < SOON_S;
+    part.media.hidden = wanted(part) === null && !isSoon;
+  }
   for (const tile of tiles) {
-    const away = tile.querySelector('.player__away');
-    if (away instanceof HTMLElement) away.hidden = Boolean(tile.querySelector('video:not([hidden])'));
+    const shows = Boolean(tile.querySelector('video:not([hidden])'));
+    const [away, voice] = [tile.querySelector('.player__away'), tile.querySelector('.player__voice')];
+    if (away instanceof HTMLElement) away.hidden = shows;
+    if (voice instanceof HTMLElement) voice.hidden = !shows;
   }
   const now = chapters.findLast(({ at }) => at <= position + CLOSE_S);
   for (const { mark } of chapters) {

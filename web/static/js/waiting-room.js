@@ -34,7 +34,7 @@ const own = /** @type {HTMLVideoElement} */ (byId('own'));
 const kinds = hasVideo ? ['microphone', 'camera'] : ['microphone'];
 
 const lacks = lacking();
-let call = new Call(session, root.dataset.mode || 'video');
+let call = new Call(session, root.dataset.mode || 'video', root.dataset.blur || 'browser');
 const sound = new SoundCheck();
 let isIn = false;
 let isJoining = false;
@@ -85,7 +85,7 @@ function heard(message) {
 
 /** A refused line is closed for good; a fresh one takes the devices over. */
 function joinAgain() {
-  const fresh = new Call(session, root.dataset.mode || 'video');
+  const fresh = new Call(session, root.dataset.mode || 'video', root.dataset.blur || 'browser');
   fresh.adopt(call);
   call = fresh;
   wire(fresh);

@@ -24,6 +24,7 @@ export function wireBackground(call) {
     if (now !== 'off') last = now;
     void call().devices.setBackground(now === 'off' ? last : 'off');
   });
+  document.getElementById('background-server')?.addEventListener('click', () => void call().devices.useServer());
   drawBackground(call().state);
 }
 
@@ -31,7 +32,10 @@ export function wireBackground(call) {
 export function drawBackground(state) {
   const pick = picker();
   if (!pick) return;
-  const { chosen, slowFps } = state.background;
+  const { chosen, slowFps, by, serverMay } = state.background;
+  // The server draws no pictures.
+  for (const option of pick.options) option.hidden = by === 'server' && option.value === 'picture' && chosen !== 'picture';
+  byId('background-server').hidden = !serverMay || by === 'server' || chosen === 'off' || (slowFps === null && state.camera.problem !== 'blur');
   if (pick.value !== chosen) pick.value = chosen;
   say(byId('background-words'), wordsFor(state));
   const button = document.getElementById('blur');
@@ -41,12 +45,20 @@ export function drawBackground(state) {
 }
 
 /** @param {RoomState} state */
-function wordsFor({ background, camera }) {
+function wordsFor({ background, camera, place }) {
   if (background.chosen === 'off') return '';
+  if (background.by === 'server') return serverWords(background, place === 'admitted');
   if (camera.problem === 'blur') return 'Not available on this device.';
   if (background.slowFps !== null) return `This device manages only ${background.slowFps} pictures a second with it. Your picture may stutter.`;
   if (camera.on && !camera.ready) return 'Starting. Nobody sees you before it works.';
   return 'Your background never leaves this device.';
+}
+
+/** @param {RoomState['background']} background @param {boolean} isSeen there are others to be seen by */
+function serverWords({ server }, isSeen) {
+  if (server === 'unavailable') return 'This server can hide no more backgrounds just now. Nobody sees you until it can, or until you switch this off.';
+  if (server === 'starting' && isSeen) return 'Starting. Nobody sees you before it works.';
+  return 'This server hides your background before anybody sees you. You see yourself as you are.';
 }
 
 function picker() {

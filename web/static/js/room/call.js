@@ -10,12 +10,13 @@ import { openScreen } from './devices.js';
 import { KINDS, OwnDevices } from './own-devices.js';
 import { Peer } from './peer.js';
 import { RefusedError, Signaling, onNetworkChange } from './protocol.js';
-import { freshState, isGroup, reduce } from './state.js';
+import { freshBackground, freshState, isGroup, reduce } from './state.js';
 
 /** @typedef {import('./state.js').RoomState} RoomState */
 /** @typedef {import('./state.js').News} News */
 /** @typedef {import('./protocol.js').ServerMessage} ServerMessage */
 /** @typedef {import('./protocol.js').Refusal} Refusal */
+/** @typedef {import('./protocol.js').ServerEffect} ServerEffect */
 /** @typedef {import('./devices.js').DeviceKind} DeviceKind */
 /** @typedef {import('./peer.js').Tracks} Tracks */
 
@@ -29,12 +30,16 @@ const MOST_FROZEN_MS = 60_000;
 const MAX_PEERS = 5;
 
 export class Call {
-  /** @param {string} sessionId @param {string} mode video, audio or chat: which devices the session has */
-  constructor(sessionId, mode) {
+  /**
+   * @param {string} sessionId
+   * @param {string} mode video, audio or chat: which devices the session has
+   * @param {string} blurPath auto, browser or server: who may blur what is behind the person
+   */
+  constructor(sessionId, mode, blurPath) {
     this.sessionId = sessionId;
     this._mode = mode;
     /** @type {RoomState} */
-    this.state = { ...freshState(), background: { chosen: chosenBackground(), slowFps: null } };
+    this.state = { ...freshState(), background: freshBackground(chosenBackground(), blurPath) };
     const none = { on: false, ready: false, problem: null };
     if (mode !== 'video') this.state = { ...this.state, camera: none };
     if (mode === 'chat') this.state = { ...this.state, microphone: none };
@@ -47,7 +52,12 @@ export class Call {
       news: (news) => this._news(news),
       show: (kind, track) => void this._peer?.setTrack(kind, track),
       tellMuted: (kind) => this._tellMuted(kind),
+      hide: (effect) => this._hide(effect),
     });
+    /** What the server was asked to do to the camera; null: never anything. @type {ServerEffect|null} */
+    this._effect = null;
+    /** Those who wait for the server to keep the camera from the others. @type {(() => void)[]} */
+    this._untilHidden = [];
     /** @type {MediaStream|null} */
     this._screen = null;
     /** @type {Peer|null} */
@@ -105,6 +115,7 @@ export class Call {
   /** Take over another call's open devices and what the person wants of them. @param {Call} from */
   adopt(from) {
     for (const kind of KINDS) this._note({ type: 'device', kind, change: from.state[kind] });
+    this._note({ type: 'background', background: { ...from.state.background, server: 'off' } });
     this.devices.adopt(from.devices);
     from.retire();
   }
@@ -139,6 +150,19 @@ export class Call {
     this._news({ type: 'soundOnly', soundOnly });
     if (soundOnly && this.state.camera.on) await this.devices.toggle('camera');
     await this._peer?.receivePictures(!soundOnly);
+  }
+
+  /**
+   * Have the server hide what is behind the person. Without a connection nothing of the camera is on its way, and the
+   * next one begins after the server was told again.
+   * @param {ServerEffect} effect
+   * @returns {Promise<void>} kept once nobody can see the camera otherwise
+   */
+  async _hide(effect) {
+    if (effect === 'off' && (this._effect === null || this._effect === 'off')) return;
+    this._effect = effect;
+    this.signaling.send({ type: 'blur', effect });
+    if (effect !== 'off' && this._peer) await new Promise((resolve) => this._untilHidden.push(() => resolve(undefined)));
   }
 
   /** What the server should know of a device that is switched off or missing. @param {DeviceKind} kind */
@@ -222,6 +246,9 @@ export class Call {
       case 'encodings':
         this._peer?.setEncodings(message.mid, message.rids);
         break;
+      case 'background':
+        if (message.state !== 'off') for (const hidden of this._untilHidden.splice(0)) hidden();
+        break;
       case 'offer_needed':
         void this._peer?.offer();
         break;
@@ -243,6 +270,8 @@ export class Call {
 
   /** @param {boolean} resumed */
   _welcomed(resumed) {
+    // Before any offer: a new session knows nothing of what is to be hidden.
+    if (this._effect !== null) this.signaling.send({ type: 'blur', effect: this._effect });
     if (this.state.place !== 'admitted') {
       this._closePeer();
       this._prepare();

@@ -5,7 +5,7 @@
 import { ProblemError, get, newKey, post } from '../api.js';
 import { byId, element, showError } from '../page.js';
 import { clock } from '../time.js';
-import { callName, say } from './view.js';
+import { announce, callName, say } from './view.js';
 
 /** @typedef {{id: string, seq: number, person: string, name: string, text: string, at: string}} Line */
 /** @typedef {{person: string, delivered: number, read: number}} Mark */
@@ -76,7 +76,7 @@ export class Chat {
       const isNew = !this._lines.has(body.seq);
       this._keep(body);
       this._draw();
-      if (isNew && body.person !== this._me && !this._panel.isSeen()) say(byId('said'), `New message from ${callName(body.name)}`);
+      if (isNew && body.person !== this._me && !this._panel.isSeen()) announce(`New message from ${callName(body.name)}`);
       this.seen();
     } else if (topic === 'chat_mark') {
       this._marks.set(body.person, body);

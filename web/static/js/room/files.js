@@ -4,7 +4,7 @@
 
 import { ProblemError, del, get, post, put } from '../api.js';
 import { byId, element, icon, showError } from '../page.js';
-import { callName, say } from './view.js';
+import { announce, callName, say } from './view.js';
 
 /** @typedef {{id: string, name: string, size: number, type: string|null, owner: {id: string, name: string},
  *   visible_to: string|null, thumbnail: boolean, at: string, ready: boolean, received: number, chunk_bytes: number}} SharedFile */
@@ -82,7 +82,7 @@ export class Files {
   heard(topic, body) {
     if (topic === 'file') {
       this._files.set(body.id, body);
-      if (body.owner.id !== this._me && !this._panel.isSeen()) say(byId('said'), `${callName(body.owner.name)} has shared a file`);
+      if (body.owner.id !== this._me && !this._panel.isSeen()) announce(`${callName(body.owner.name)} has shared a file`);
     } else if (topic === 'file_gone') this._files.delete(body.id);
     else return;
     this._draw();

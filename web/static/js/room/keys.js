@@ -15,6 +15,7 @@ const KEYS = [
   ['c', 'chat', 'Chat'],
   ['i', 'files', 'Files'],
   ['p', 'people', 'People'],
+  ['n', 'client', 'Client file and notes'],
   ['r', 'record', 'Record, pause or stop'],
   ['d', 'menu-devices', 'Camera and sound'],
   ['a', 'menu-sound-only', 'Sound only, or pictures again'],

@@ -4,7 +4,7 @@
 
 import { byId } from '../page.js';
 import { others } from './state.js';
-import { say } from './view.js';
+import { announce, say } from './view.js';
 
 /** @typedef {import('./state.js').RoomState} RoomState */
 /** @typedef {'auto'|'speaker'|'side'|'grid'} Layout */
@@ -38,7 +38,7 @@ export class Layouts {
     const [name, words] = LAYOUTS[(at + 1) % LAYOUTS.length];
     /** @type {HTMLInputElement} */ (byId(`layout-${name}`)).checked = true;
     this._choose(name);
-    say(byId('said'), `Layout: ${words}`);
+    announce(`Layout: ${words}`);
   }
 
   /** @param {Layout} name */
@@ -116,7 +116,7 @@ function startPictureInPicture() {
     }
     const stage = byId('stage');
     const video = stage.querySelector('.picture--screen > video, .picture--large > video, .picture > video');
-    if (video instanceof HTMLVideoElement) video.requestPictureInPicture().catch(() => say(byId('said'), 'There is no picture to put into a window yet.'));
+    if (video instanceof HTMLVideoElement) video.requestPictureInPicture().catch(() => announce('There is no picture to put into a window yet.'));
   });
   const words = () => say(byId('pip-words'), document.pictureInPictureElement ? 'Back into the page' : 'Small window');
   document.addEventListener('enterpictureinpicture', words, true);

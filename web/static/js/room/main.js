@@ -8,6 +8,7 @@ import { everySecond, serverNow } from '../time.js';
 import { drawBackground, wireBackground } from './background.js';
 import { Call } from './call.js';
 import { Chat } from './chat.js';
+import { ClientFile } from './client-file.js';
 import { Files } from './files.js';
 import { canShareScreen, chooseDevice, chosenDevices, listDevices, onDevicesChanged, playThrough } from './devices.js';
 import { startKeys } from './keys.js';
@@ -31,7 +32,7 @@ export function enterRoom(arriving) {
     showUnfit(lacks);
     return;
   }
-  const call = arriving || new Call(root.dataset.session || '', root.dataset.mode || 'video');
+  const call = arriving || new Call(root.dataset.session || '', root.dataset.mode || 'video', root.dataset.blur || 'browser');
   const room = new Room(root, call);
   if (!arriving) {
     void call.devices.open();
@@ -56,7 +57,10 @@ class Room {
     this._view = new RoomView();
     this._gone = false;
     this._drawing = 0;
-    this._panels = new Panels({ chat: () => this._chat.seen(), files: () => this._files.seen(), people: () => {} });
+    const file = document.getElementById('panel-client') ? new ClientFile() : null;
+    this._panels = new Panels({
+      chat: () => this._chat.seen(), files: () => this._files.seen(), people: () => {}, ...(file ? { client: () => void file.opened() } : {}),
+    }, file ? { client: () => file.closed() } : {});
     this._report = new Report(() => this._leave());
     this._reports = new ReportsHeard();
     this._people = new People(call.sessionId);
@@ -288,11 +292,15 @@ class Room {
     const answer = document.getElementById('answer-dialog');
     if (!(answer instanceof HTMLDialogElement)) return;
     byId('answer').addEventListener('click', () => answer.showModal());
+    const forget = /** @type {HTMLDialogElement} */ (byId('forget-dialog'));
     for (const value of ['yes', 'no']) {
       once(byId(`answer-${value}`), async () => {
+        const takesBack = value === 'no' && this._call.state.snapshot?.recording.my_answer === 'yes';
         const done = await tryTo('answer-error', () => post(`${api}/consents/recording`, {
           answer: value, text_id: this._root.dataset.recordingText }, { idempotencyKey: newKey() }));
-        if (done) answer.close();
+        if (!done) return;
+        answer.close();
+        if (takesBack && !forget.open) forget.showModal();
       });
     }
   }

@@ -8,6 +8,7 @@ import { causeOf, chooseDevice, chosenDevices, listDevices, openDevices, openOne
 /** @typedef {import('./devices.js').DeviceKind} DeviceKind */
 /** @typedef {import('./state.js').News} News */
 /** @typedef {import('./state.js').RoomState} RoomState */
+/** @typedef {import('./protocol.js').ServerEffect} ServerEffect */
 
 /**
  * @typedef {object} Surroundings
@@ -15,6 +16,7 @@ import { causeOf, chooseDevice, chosenDevices, listDevices, openDevices, openOne
  * @property {(news: News) => void} news
  * @property {(kind: DeviceKind, track: MediaStreamTrack|null) => void} show others see and hear this from now on
  * @property {(kind: DeviceKind) => void} tellMuted it was switched, or came or went
+ * @property {(effect: ServerEffect) => Promise<void>} hide have the server treat the camera so; kept once nobody can see it otherwise
  */
 
 export const KINDS = /** @type {DeviceKind[]} */ (['microphone', 'camera']);
@@ -177,7 +179,17 @@ export class OwnDevices {
   /** @param {import('./blur.js').Background} background */
   async setBackground(background) {
     chooseBackground(background);
-    this._around.news({ type: 'background', background: { chosen: background, slowFps: null } });
+    this._around.news({ type: 'background', background: { ...this._around.state().background, chosen: background, slowFps: null } });
+    await this._dressAgain();
+  }
+
+  /** This device is too slow for it: the server does it, until the page is loaded again. */
+  async useServer() {
+    this._around.news({ type: 'background', background: { ...this._around.state().background, by: 'server', slowFps: null } });
+    await this._dressAgain();
+  }
+
+  async _dressAgain() {
     if (this._opened.camera) await this._dress();
     else if (this._around.state().camera.problem === 'blur') {
       this._change('camera', { problem: null });
@@ -189,7 +201,12 @@ export class OwnDevices {
   async _dress() {
     const { camera } = this._opened;
     if (!camera) return;
-    const { chosen } = this._around.state().background;
+    const { chosen, by } = this._around.state().background;
+    if (chosen !== 'off' && by === 'server') {
+      await this._dressByServer(camera, chosen);
+      return;
+    }
+    void this._around.hide('off');
     if (chosen === 'off') {
       this._endBlur();
       this._show('camera', camera);
@@ -210,6 +227,15 @@ export class OwnDevices {
     } catch {
       this._lostBlur(blur);
     }
+  }
+
+  /** The camera leaves this device as it is, but not before the server keeps it from the others. @param {MediaStreamTrack} camera @param {import('./blur-gl.js').Effect} chosen */
+  async _dressByServer(camera, chosen) {
+    this._endBlur();
+    if (this.shown.camera !== camera) this._hide('camera');
+    await this._around.hide(chosen === 'picture' ? 'colour' : chosen);
+    const now = this._around.state().background;
+    if (this._opened.camera === camera && now.chosen !== 'off' && now.by === 'server') this._show('camera', camera);
   }
 
   /** @param {Blur} blur */

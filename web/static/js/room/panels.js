@@ -5,9 +5,10 @@
 import { byId } from '../page.js';
 
 export class Panels {
-  /** @param {{[name: string]: () => void}} onOpen what to do once a panel is seen */
-  constructor(onOpen) {
+  /** @param {{[name: string]: () => void}} onOpen what to do once a panel is seen @param {{[name: string]: () => void}} [onClose] */
+  constructor(onOpen, onClose = {}) {
     this._onOpen = onOpen;
+    this._onClose = onClose;
     this.open = '';
     for (const name of Object.keys(onOpen)) {
       const panel = byId(`panel-${name}`);
@@ -40,13 +41,15 @@ export class Panels {
   }
 
   close() {
-    const [button] = [...this._buttons(this.open)].filter((one) => one.offsetParent !== null);
+    const buttons = [...this._buttons(this.open)];
     this._set('');
-    button?.focus();
+    // Where its button has no room, the menu opened it.
+    (buttons.find((one) => one.offsetParent !== null) || document.getElementById('more'))?.focus();
   }
 
   /** @param {string} open */
   _set(open) {
+    if (this.open && this.open !== open) this._onClose[this.open]?.();
     this.open = open;
     document.getElementById('room')?.classList.toggle('room--panel', Boolean(open));
     for (const name of Object.keys(this._onOpen)) {

@@ -5,7 +5,7 @@
 import { ProblemError, post } from '../api.js';
 import { byId, element, showError } from '../page.js';
 import { slotOf } from './state.js';
-import { act, callName, initials } from './view.js';
+import { act, announce, callName, initials } from './view.js';
 
 /** @typedef {import('./state.js').RoomState} RoomState */
 /** @typedef {import('./protocol.js').Person} Person */
@@ -50,8 +50,8 @@ export class People {
     if (!before) return;
     const came = [...here].filter(([id]) => !before.has(id)).map(([, name]) => callName(name));
     const left = [...before].filter((id) => !here.has(id)).length;
-    if (came.length) byId('said').textContent = `${came.join(' and ')} joined`;
-    else if (left) byId('said').textContent = left === 1 ? 'Somebody left' : `${left} people left`;
+    if (came.length) announce(`${came.join(' and ')} joined`);
+    else if (left) announce(left === 1 ? 'Somebody left' : `${left} people left`);
   }
 
   /** @param {Event} event */

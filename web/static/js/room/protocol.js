@@ -6,7 +6,7 @@
  * @typedef {{id: string, name: string, role: 'practitioner'|'client'|'guest', place: 'waiting'|'admitted',
  *   connected: boolean, media: 'none'|'connecting'|'connected'|'disconnected', since: string}} Person
  * @typedef {{mid: string, person: string|null, source: string|null, muted: boolean,
- *   paused: boolean}} Slot
+ *   paused: boolean, veiled: boolean}} Slot
  * @typedef {{person: string, word: 'good'|'fair'|'poor', mos: number, loss: number, jitter_ms: number,
  *   round_trip_ms: number|null, freezes: number}} Quality
  * @typedef {{offered: boolean, state: 'off'|'recording'|'paused', reason: string|null, cause: string|null, my_answer: 'yes'|'no'|null}} Recording
@@ -28,6 +28,7 @@
  *   | {type: 'slots_needed', n: number, audio: number, video: number}
  *   | {type: 'offer_needed', n: number}
  *   | {type: 'encodings', n: number, mid: string, rids: string[]}
+ *   | {type: 'background', n: number, state: 'off'|'starting'|'on'|'unavailable'}
  *   | {type: 'peer_lost', n: number}
  *   | {type: 'news', n: number, topic: string, body: any}
  *   | {type: 'speaking', people: string[]}
@@ -43,8 +44,10 @@
  *   | {type: 'mute', mid: string, muted: boolean}
  *   | {type: 'view', heights: Record<string, number>}
  *   | {type: 'playback', freezes: number, frozen_ms: number}
+ *   | {type: 'blur', effect: ServerEffect}
  *   | {type: 'leave'}} ClientMessage
  *
+ * @typedef {'off'|'light'|'strong'|'colour'} ServerEffect
  * @typedef {'connecting'|'open'|'lost'|'closed'} Line
  * @typedef {{code: string, detail: string}} Refusal why there is no way in, as control says it
  */

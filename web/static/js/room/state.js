@@ -25,12 +25,20 @@
  * @property {string[]} speaking
  * @property {Device} microphone
  * @property {Device} camera
- * @property {{chosen: import('./blur.js').Background, slowFps: number|null}} background `slowFps`: all this device manages with it
+ * @property {Backdrop} background
  * @property {boolean} sharing
  * @property {boolean} soundOnly by the person's own choice: no pictures either way
  * @property {boolean} soundBlocked the browser plays no sound before a click or key
  * @property {Record<string, Quality>} quality each person's connection, by id, as last measured
  * @property {Ending|null} ending the page has nothing more to do
+ */
+/**
+ * @typedef {object} Backdrop what is done to the background of the own camera
+ * @property {import('./blur.js').Background} chosen
+ * @property {number|null} slowFps all the pictures a second this device manages with it
+ * @property {'browser'|'server'} by
+ * @property {boolean} serverMay the server can do it too
+ * @property {'off'|'starting'|'on'|'unavailable'} server what it says of its part
  */
 /** @typedef {{kind: 'ended'|'replaced'|'removed'|'refused', code: string, detail: string}} Ending */
 
@@ -51,8 +59,13 @@ export function freshState() {
   return {
     me: '', role: 'client', place: null, line: 'connecting', media: 'none', snapshot: null, people: [], slots: [],
     speaking: [], microphone: { on: true, ready: false, problem: null }, camera: { on: true, ready: false, problem: null },
-    background: { chosen: 'off', slowFps: null }, sharing: false, soundOnly: false, soundBlocked: false, quality: {}, ending: null,
+    background: freshBackground('off', 'browser'), sharing: false, soundOnly: false, soundBlocked: false, quality: {}, ending: null,
   };
+}
+
+/** @param {import('./blur.js').Background} chosen @param {string} path auto, browser or server @returns {Backdrop} */
+export function freshBackground(chosen, path) {
+  return { chosen, slowFps: null, by: path === 'server' ? 'server' : 'browser', serverMay: path !== 'browser', server: 'off' };
 }
 
 /** @param {RoomState} state @param {News} news @returns {RoomState} */
@@ -83,6 +96,7 @@ function hear(state, message) {
     case 'people': return { ...state, people: message.people };
     case 'admitted': return { ...state, place: 'admitted' };
     case 'waiting': return { ...state, place: 'waiting', media: 'none', slots: [], speaking: [], quality: {} };
+    case 'background': return { ...state, background: { ...state.background, server: message.state } };
     case 'slots': return { ...state, slots: message.slots };
     case 'quality': return { ...state, quality: { ...state.quality, [message.person]: message } };
     case 'speaking': return { ...state, speaking: message.people };
@@ -191,23 +205,19 @@ function warningWords(left) {
   return left <= 5 * 60_000 ? '5 minutes left' : '';
 }
 
-/** Why it does not record, short enough for the practitioner's sign. @type {Record<string, string>} */
+/** Why it does not record, short enough for the sign. @type {Record<string, string>} */
 const RECORDING_CAUSES = {
-  refused: 'Not recording: somebody said no',
-  unanswered: 'Not recording: an answer is missing',
+  refused: 'Recording paused: somebody said no',
+  unanswered: 'Recording paused: an answer is missing',
   alone: 'Recording paused: nobody else is here',
   disk_full: 'Recording stopped: the disk is full',
   failed: 'Recording stopped: it failed',
 };
 
-/**
- * The recording sign, or ''. Whoever has not said yes is not told of a pause: nothing was or is kept of them.
- * @param {RoomState} state
- */
+/** The recording sign, or ''; the same for everybody in the room. @param {RoomState} state */
 export function recordingWords(state) {
   const recording = state.snapshot?.recording;
   if (recording?.state === 'recording') return 'Recording';
-  if (state.role === 'practitioner' && recording?.cause && RECORDING_CAUSES[recording.cause]) return RECORDING_CAUSES[recording.cause];
-  const isAsked = state.role !== 'practitioner' && recording?.my_answer !== 'yes';
-  return recording?.state === 'paused' && !isAsked ? 'Recording paused' : '';
+  if (recording?.cause && RECORDING_CAUSES[recording.cause]) return RECORDING_CAUSES[recording.cause];
+  return recording?.state === 'paused' ? 'Recording paused' : '';
 }

@@ -23,6 +23,14 @@ export function say(place, words) {
   if (place.textContent !== words) place.textContent = words;
 }
 
+/**
+ * For those who don't see the room. One place that is always there: a live region that appears together with its words
+ * is not read out. @param {string} words
+ */
+export function announce(words) {
+  say(byId('said'), words);
+}
+
 /** The first name, and a title where it stands before one: "Dr. Amara". @param {string} name */
 export function callName(name) {
   const words = name.trim().split(/\s+/);
@@ -113,6 +121,7 @@ export class RoomView {
     if (line.getAttribute('aria-label') !== said) line.setAttribute('aria-label', said);
     const warning = byId('warning');
     warning.hidden = !clock.warning;
+    if (clock.warning && warning.textContent !== clock.warning) announce(clock.warning);
     say(warning, clock.warning);
     this._tickWaiting(now);
   }
@@ -139,6 +148,7 @@ export class RoomView {
     const words = recordingWords(state);
     sign.hidden = !words;
     sign.classList.toggle('recording--paused', state.snapshot?.recording.state === 'paused');
+    if (sign.textContent !== words) announce(words || 'Recording has stopped');
     say(sign, words);
     this._drawQuality(state);
   }
@@ -203,7 +213,7 @@ export class RoomView {
     tile.setTracks(tracks);
     const camera = slotOf(state, person.id, 'camera');
     const isAway = !person.connected || person.media === 'disconnected';
-    const mayShow = camera !== undefined && !camera.muted && !camera.paused && !isAway && !state.soundOnly;
+    const mayShow = camera !== undefined && !camera.muted && !camera.paused && !camera.veiled && !isAway && !state.soundOnly;
     const hasPicture = mayShow && tile.hasFrames;
     tile.onPicture = () => this._drawPerson(state, person, tile, tracks);
     const muted = slotOf(state, person.id, 'microphone')?.muted === true;
@@ -214,7 +224,8 @@ export class RoomView {
     say(tile.avatar, initials(person.name));
     const name = callName(person.name);
     say(tile.words, state.soundOnly && !isAway ? 'Sound only, as you chose.' : isAway ? `${name} lost the connection and is coming back.`
-      : camera?.muted ? `${name}'s camera is off.` : camera?.paused ? `${name}'s picture is paused.` : `Connecting to ${name}`);
+      : camera?.muted ? `${name}'s camera is off.` : camera?.paused ? `${name}'s picture is paused.`
+        : camera?.veiled ? `${name}'s picture is being prepared.` : `Connecting to ${name}`);
     tile.root.setAttribute('aria-label', `${person.name}'s picture`);
     const tag = muted ? `${name}, microphone off` : name;
     if (tile.nameTag.dataset.tag !== tag) {
