@@ -1,13 +1,16 @@
 """The pages as an installed app: the worker keeps the offline page and nothing of anybody's; the network comes back."""
 
+import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import BrowserContext, Page, Playwright, expect
 
 from tests.browser.journey import sign_in, until
-from tests.browser.people import CHROMIUM, QUIET, Server
+from tests.browser.people import CHROMIUM, QUIET, Server, running_server
+from tests.helpers.push_service import PushService
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -75,3 +78,57 @@ async def test_app_can_be_installed_and_starts_where_its_person_does(context: Br
     assert [one["errorId"] for one in errors if one["errorId"] != "in-incognito"] == []  # every test's context is
     await page.goto("/start")
     assert page.url.endswith("/dashboard")
+
+
+SUBSCRIBES = """(device) => {
+  const subscription = {
+    toJSON: () => ({ endpoint: device.endpoint, keys: { p256dh: device.p256dh, auth: device.auth } }),
+    unsubscribe: async () => true,
+  };
+  let mine = null;
+  PushManager.prototype.subscribe = async (wanted) => { window.asked = wanted; return mine = subscription; };
+  PushManager.prototype.getSubscription = async () => mine;
+}"""
+"""Chromium's own push service lies outside; everything else is the browser's and ours."""
+
+
+async def test_device_is_switched_on_told_and_shows_it_without_a_name(playwright: Playwright, tmp_path: Path) -> None:
+    service = PushService()
+    imitation = await service.serve()
+    allowed = {"PUSH__ENABLED": "true", "PUSH__ALLOW_PRIVATE_ADDRESSES": "true"}
+    browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+    async with running_server(tmp_path, **allowed) as server:
+        context = await browser.new_context(base_url=server.url, permissions=["notifications"])
+        page = await controlled(context)
+        await page.goto("/account")
+        await page.evaluate(SUBSCRIBES, service.device())
+        toggle = page.get_by_role("switch", name="A session starts soon")
+        await toggle.check(force=True)
+        await until(page, "fetch('/api/push').then((answer) => answer.json()).then((said) => said.on)")
+        asked = await page.evaluate("asked")
+        answer = await (await page.request.get("/api/push")).json()
+        assert asked == {"userVisibleOnly": True, "applicationServerKey": answer["public_key"]}
+
+        devtools = await context.new_cdp_session(page)
+        registrations: list[str] = []
+        devtools.on(
+            "ServiceWorker.workerRegistrationUpdated",
+            lambda event: registrations.extend(one["registrationId"] for one in event["registrations"]),
+        )
+        await devtools.send("ServiceWorker.enable")
+        for _ in range(200):
+            if registrations:
+                break
+            await page.wait_for_timeout(50)
+        said = {"kind": "starting_soon", "title": "Your session starts soon", "path": "/sessions"}
+        pushed = {"origin": server.url, "registrationId": registrations[0], "data": json.dumps(said)}
+        await devtools.send("ServiceWorker.deliverPushMessage", pushed)
+        shown = "navigator.serviceWorker.ready.then((one) => one.getNotifications())"
+        await until(page, f"{shown}.then((all) => all.length === 1)")
+        notice = await page.evaluate(f"{shown}.then(([one]) => [one.title, one.body, one.data.path])")
+        assert notice == ["Your session starts soon", "", "/sessions"]
+
+        await toggle.uncheck(force=True)
+        await until(page, "fetch('/api/push').then((answer) => answer.json()).then((said) => !said.on)")
+        await browser.close()
+    await imitation.close()

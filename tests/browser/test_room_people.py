@@ -85,3 +85,28 @@ async def test_layouts_sound_only_and_keys(meeting: Meeting) -> None:
     await amara.keyboard.press("Shift+?")
     await expect(amara.locator("#keys-list")).to_contain_text("Chat")
     assert meeting.mina.errors == meeting.amara.errors == []
+
+
+async def test_practitioner_reads_and_writes_the_clients_file_beside_the_picture(meeting: Meeting) -> None:
+    mina, amara = meeting.mina.page, meeting.amara.page
+    await journey.press(amara, "#client")
+    await expect(amara.locator("#client-words")).to_contain_text("No notes yet")
+    await amara.keyboard.type("n is a letter here: sleeps better")
+    await amara.locator("#client-keep").press("Enter")
+    note = amara.locator("#client-notes .note__text")
+    await expect(note).to_have_text("n is a letter here: sleeps better")
+    await expect(amara.locator("#client-note")).to_have_value("")
+    await amara.keyboard.press("Escape")
+    await expect(note).to_have_count(0)
+    await amara.keyboard.press("n")
+    await expect(note).to_have_count(1)
+    await amara.route("**/api/clients/*/notes", lambda route: route.abort())
+    await amara.locator("#client-note").fill("a second one")
+    await amara.locator("#client-keep").click()
+    await expect(amara.locator("#client-error")).to_contain_text("can't reach the server")
+    await expect(amara.locator("#client-note")).to_have_value("a second one")
+    await amara.unroute("**/api/clients/*/notes")
+    await amara.locator("#client-keep").click()
+    await expect(note).to_have_text(["a second one", "n is a letter here: sleeps better"])
+    assert await mina.locator("#client, #panel-client").count() == 0
+    assert "Client file" not in await mina.content()

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +14,11 @@ from playwright.async_api import Browser, Page, Request, Route, async_playwright
 
 from tests.browser.journey import book_soonest, sign_in
 from tests.browser.people import CHROMIUM, QUIET, Server, running_server
+from tests.web.all_pages import each_page, opened, practice_in_use
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 AXE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
-PUBLIC = (
-    *("/", "/practitioners", "/practitioners?q=nobody", "/sign-in", "/sign-up", "/privacy", "/no-such-page"),
-    "/contact",
-)
-PAGES = {
-    "mina@example.com": (
-        *("/dashboard", "/sessions", "/sessions?show=past", "/account", "/account/security", "/notices"),
-        *("/sessions/{id}", "/sessions/{id}/consent", "/sessions/{id}/recording-consent", "/book/{service}"),
-        *(
-            "/book/{service}/series?start={start}",
-            "/wallet",
-            "/messages",
-            "/messages/to/{amara}",
-            "/practitioners?free=7",
-        ),
-    ),
-    "amara@lindenrow.example": (
-        *("/therapist/dashboard", "/therapist/sessions", "/therapist/availability", "/therapist/recordings"),
-        *("/sessions/{id}", "/practitioners/{amara}", "/account", "/account/security", "/notices"),
-        *("/therapist/clients", "/therapist/clients/{mina}", "/therapist/services", "/therapist/profile"),
-        *("/therapist/earnings", "/messages"),
-    ),
-    "clara@lindenrow.example": (
-        *("/admin/appointments", "/admin/appointments?id={id}", "/admin/outbox", "/admin/people", "/admin/audit"),
-        *("/admin/settings", "/admin/status", "/account/security", "/admin/help-desk", "/admin/monitoring"),
-        *("/admin/payouts", "/admin/problems", "/admin/refunds"),
-    ),
-}
 
 
 @pytest.fixture(autouse=True)
@@ -67,46 +40,11 @@ async def browser() -> AsyncIterator[Browser]:
         await launched.close()
 
 
-@asynccontextmanager
-async def opened(browser: Browser, server: Server, **options: Any) -> AsyncIterator[Page]:
-    """A page of its own, which must not have written an error to its console."""
-    context = await browser.new_context(base_url=server.url, **options)
-    page = await context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
-    yield page
-    await context.close()
-    # Chromium itself writes a line for every refused or lost request; those are what some tests are about.
-    assert [error for error in errors if not error.startswith("Failed to load resource")] == []
-
-
-async def ids_after_booking(browser: Browser, server: Server) -> dict[str, str]:
-    async with opened(browser, server) as page:
-        appointment = await book_soonest(page, "mina@example.com")
-        answer = await page.request.get(f"/api/appointments/{appointment}")
-        session = await answer.json()
-    people = {"amara": session["practitioner"]["id"], "mina": session["client"]["id"]}
-    return {"id": appointment, "service": session["service"]["id"], "start": session["start"], **people}
-
-
-async def each_page(
-    stack: AsyncExitStack, browser: Browser, server: Server, ids: dict[str, str], **options: Any
-) -> AsyncIterator[tuple[str, Page]]:
-    """Every page once, opened by somebody who may."""
-    for email, paths in {"": PUBLIC, **PAGES}.items():
-        page = await stack.enter_async_context(opened(browser, server, **options))
-        if email:
-            await sign_in(page, email)
-        for path in paths:
-            await page.goto(path.format(**ids))
-            yield f"{email} {path}", page
-
-
+@pytest.mark.timeout(600)  # some seventy pages
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
 async def test_axe_finds_nothing_on_any_page(browser: Browser, server: Server, scheme: Any, width: int) -> None:
     source = AXE.read_text(encoding="utf-8")
-    ids = await ids_after_booking(browser, server)
+    ids = await practice_in_use(browser, server)
     found: dict[str, list[str]] = {}
     async with AsyncExitStack() as stack:
         options: dict[str, Any] = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
@@ -119,8 +57,9 @@ async def test_axe_finds_nothing_on_any_page(browser: Browser, server: Server, s
     assert found == {}, json.dumps(found, indent=1)
 
 
+@pytest.mark.timeout(600)
 async def test_no_page_scrolls_sideways_on_a_narrow_phone(browser: Browser, server: Server) -> None:
-    ids = await ids_after_booking(browser, server)
+    ids = await practice_in_use(browser, server)
     wide: dict[str, str] = {}
     async with AsyncExitStack() as stack:
         async for name, page in each_page(stack, browser, server, ids, viewport={"width": 320, "height": 640}):

@@ -27,19 +27,26 @@ export function startPull() {
     const isBusy = document.querySelector('dialog[open]') || hasWords(main) || (target instanceof Element && target.closest('input, textarea, select'));
     from = touches.length === 1 && window.scrollY <= 0 && !isBusy ? touches[0].clientY : null;
   }, { passive: true });
+  /** @param {Touch} touch */
+  const follow = (touch) => {
+    if (from !== null) down = Math.min(MOST_PX, (touch.clientY - from) / 2);
+  };
   main.addEventListener('touchmove', (event) => {
     if (from === null) return;
-    down = Math.min(MOST_PX, (/** @type {TouchEvent} */ (event).touches[0].clientY - from) / 2);
+    follow(/** @type {TouchEvent} */ (event).touches[0]);
     if (down <= 0 || window.scrollY > 0) {
       rest();
       return;
     }
+    // Ours now: as a scroll of its own the browser would tell of it five times a second only.
+    if (event.cancelable) event.preventDefault();
     sign.hidden = false;
     sign.style.transform = `translate(-50%, ${down}px)`;
     sign.style.opacity = String(Math.min(1, down / ENOUGH_PX));
     words.textContent = down >= ENOUGH_PX ? 'Let go to refresh' : 'Pull to refresh';
-  }, { passive: true });
-  main.addEventListener('touchend', () => {
+  }, { passive: false });
+  main.addEventListener('touchend', (event) => {
+    follow(/** @type {TouchEvent} */ (event).changedTouches[0]);
     if (from !== null && down >= ENOUGH_PX) {
       words.textContent = 'Refreshing';
       from = null;

@@ -402,6 +402,39 @@ fn a_keyframe_whose_start_is_repaired_does_not_end_privacy_in_its_middle() {
 }
 
 #[test]
+fn a_keyframe_of_the_private_time_that_is_repaired_after_its_end_shows_nothing() {
+    let mut room = room(418, false);
+    room.world.run(500);
+    room.world.set_private(1, true);
+    let sending = &mut room.world.browsers[0].sending[0];
+    let first_hidden = sending.ext_seq + 1;
+    (sending.answers_nacks, sending.keyframe_wanted, sending.loses_keyframe_start) = (false, true, true);
+    room.world.run(200);
+    room.world.browsers[0].sending[0].loses_keyframe_start = false;
+    room.world.set_private(1, false);
+    let last_hidden = room.world.browsers[0].sending[0].ext_seq;
+    room.world.run(700); // the camera was asked when it became private: not again for half a second
+    assert!(room.world.saw(&Event::Private { track: TrackId(1), private: false }));
+    // Whoever begins now would take the first start of a keyframe that comes.
+    room.world.fill(10, None);
+    room.world.fill(10, Some(1));
+    record(&mut room.world, 2);
+    let hidden = first_hidden..=last_hidden;
+    let history = room.world.browsers[0].sending[0].history.range(hidden.clone());
+    let starts = history.filter(|(_, sent)| sent.0[0] & 0x10 != 0 && sent.0[6] & 1 == 0).map(|(seq, _)| *seq);
+    let lost: Vec<u64> = starts.collect();
+    assert!(!lost.is_empty());
+    for seq in lost {
+        let rtx = room.world.browsers[0].rtx_of(0, seq);
+        room.world.send_up(0, rtx);
+    }
+    room.world.run(500);
+    let leaks: Vec<_> = room.raw().into_iter().filter(|(_, (_, seq))| hidden.contains(seq)).collect();
+    assert!(leaks.is_empty(), "{leaks:?}");
+    assert!(room.got().windows(2).all(|pair| pair[1].ext_seq == pair[0].ext_seq + 1), "without gaps");
+}
+
+#[test]
 fn nobody_sees_what_the_worker_returns_while_the_camera_is_muted() {
     let mut room = room(416, true);
     let worker = room.world.open_port(1);
