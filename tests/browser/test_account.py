@@ -93,6 +93,7 @@ async def test_an_admin_gives_a_role_and_finds_it_in_the_audit_log(browser: Brow
     await dialog.get_by_label("Support").check()
     await dialog.get_by_label("Practitioner").uncheck()
     await dialog.get_by_role("button", name="Save the roles").click()
+    await expect(dialog).to_be_hidden()
     await expect(admin.get_by_role("row", name=re.compile("Elio"))).to_contain_text("Support")
     await elio.goto("/account")
     await elio.wait_for_url(re.compile("/sign-in"))

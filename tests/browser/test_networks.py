@@ -20,7 +20,7 @@ from tests.browser.test_session import Session
 from tests.helpers.fake_media import AMARA, MINA
 from tests.helpers.networks import Link, Network, network
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.timeout(300)]
 
 BACK_WITHIN_S = 3.0
 """PRODUCT: media flows again so soon after the network's return. Chromium itself takes 2 s to use a new address."""

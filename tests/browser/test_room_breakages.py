@@ -18,7 +18,7 @@ from tests.browser.test_networks import until_pictures_move
 from tests.helpers.fake_media import AMARA, MINA
 from tests.helpers.networks import Link, network
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.timeout(300)]
 
 
 async def seconds_elapsed(page: Page) -> int:

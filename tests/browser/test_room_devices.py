@@ -6,7 +6,7 @@ from playwright.async_api import Page, expect
 from tests.browser import journey
 from tests.browser.rooms import Meeting
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.timeout(300)]
 
 FAILING = """
 (() => {

@@ -25,7 +25,7 @@ from tests.browser.people import Person, Server, person_in_browser, running_serv
 from tests.helpers import recorded
 from tests.helpers.fake_media import AMARA, MINA, FakePerson
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.timeout(300)]
 
 
 @dataclass

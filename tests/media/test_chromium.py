@@ -35,7 +35,7 @@ from media.types import (
 )
 from tests.helpers.bad_link import BadLink
 
-pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 ROOM = RoomId("room")
 ROOM_SCRIPTS = Path(__file__).parents[2] / "web" / "static" / "js" / "room"
@@ -126,6 +126,7 @@ def make_server(node: MediaNode) -> web.Application:
             web.get("/", index),
             web.get("/page.js", script),
             web.get("/encodings.js", room_script),
+            web.get("/narrow.js", room_script),
             web.get("/peer.js", room_script),
             web.post("/join/{name}", join),
             web.post("/offer/{name}", offer),

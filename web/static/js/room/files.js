@@ -8,7 +8,7 @@ import { announce, callName, say } from './view.js';
 
 /** @typedef {{id: string, name: string, size: number, type: string|null, owner: {id: string, name: string},
  *   visible_to: string|null, thumbnail: boolean, at: string, ready: boolean, received: number, chunk_bytes: number}} SharedFile */
-/** @typedef {{key: string, file: File, to: string, sent: number, problem: string, bar: HTMLProgressElement, words: HTMLElement, root: HTMLElement}} Upload */
+/** @typedef {{key: string, file: File, to: string, id: string, sent: number, problem: string, bar: HTMLProgressElement, words: HTMLElement, root: HTMLElement}} Upload */
 
 const RETRY_MS = 2000;
 
@@ -124,7 +124,7 @@ export class Files {
       const words = element('span', { class: 'table__sub num', role: 'status' }, 'Waiting');
       const root = element('li', {}, icon('file'), element('span', {}, file.name, words, bar));
       byId('file-list').append(root);
-      this._uploads.push({ key, file, to, sent: 0, problem: '', bar, words, root });
+      this._uploads.push({ key, file, to, id: '', sent: 0, problem: '', bar, words, root });
     }
     void this._send();
   }
@@ -158,6 +158,7 @@ export class Files {
     const { file } = upload;
     /** @type {SharedFile} */
     let state = await post(this._url, { name: file.name, size: file.size, visible_to: upload.to || null }, { idempotencyKey: upload.key });
+    upload.id = state.id;
     while (!state.ready) {
       const from = state.received * state.chunk_bytes;
       upload.bar.value = from / file.size;
@@ -189,8 +190,9 @@ export class Files {
   _draw() {
     const list = byId('file-list');
     for (const old of list.querySelectorAll('[data-file]')) if (!this._files.has(/** @type {HTMLElement} */ (old).dataset.file || '')) old.remove();
+    const sending = new Set(this._uploads.map((upload) => upload.id));
     for (const file of this._files.values()) {
-      if (!list.querySelector(`[data-file="${file.id}"]`)) list.prepend(this._item(file));
+      if (!sending.has(file.id) && !list.querySelector(`[data-file="${file.id}"]`)) list.prepend(this._item(file));
     }
     byId('file-empty').hidden = this._files.size + this._uploads.length > 0;
     this.seen();
