@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from playwright.async_api import Browser, BrowserContext, Page, Playwright
+from playwright.async_api import Browser, BrowserContext, Page, Playwright, expect
 
 from tests.helpers.fake_media import FakePerson
 
@@ -35,6 +35,8 @@ QUIET = (
     "--no-sandbox",
 )
 PROBE = Path(__file__).with_name("probe.js")
+
+expect.set_options(timeout=15_000)  # a server and two browsers on two cores are slow now and then
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
