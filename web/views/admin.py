@@ -24,6 +24,7 @@ from control.notices.sent import SentMail
 from control.paging import Wanted, place_of
 from control.security import content_security_policy
 from web.lists import list_of
+from web.log_words import done
 from web.models import Letter
 from web.render import render
 from web.views.sources import joining_of, readiness_of, refund_words, session_of, sessions_of
@@ -87,43 +88,14 @@ class LogLine:
     text: str
 
 
-_DONE = {
-    "appointment.book": "Booked",
-    "appointment.secure": "Payment secured",
-    "appointment.expire": "The hold ran out",
-    "appointment.confirm": "Confirmed",
-    "appointment.start": "Started",
-    "appointment.complete": "Ended",
-    "appointment.cancel": "Cancelled",
-    "appointment.miss_by_practitioner": "Missed by the practitioner",
-    "appointment.miss_by_client": "Missed by the client",
-    "appointment.rate": "Rated",
-    "appointment.activate": "Activated",
-    "appointment.forced": "Activated by force",
-    "reschedule.propose": "Another time proposed",
-    "appointment.reschedule": "Moved",
-    "guest.invite": "Guest invited",
-    "guest.admit": "Guest let in",
-    "guest.remove": "Guest's invitation taken back",
-    "rating.published": "Rating made public",
-}
-
-
 async def _log(db: Database, view: SessionView) -> list[LogLine]:
     """What happened, oldest first, in words. Ratings are named without their stars."""
     names = {view.client_id: view.client_name, view.practitioner_id: view.practitioner_name}
     lines = []
     for entry in await audit.entries_about(db, f"appointment:{view.id}", limit=_MOST_LOG):
         who = "by itself" if entry.actor_id is None else f"by {names.get(entry.actor_id, 'staff')}"
-        lines.append(LogLine(entry.at, f"{_done(entry)}, {who}"))
+        lines.append(LogLine(entry.at, f"{done(entry)}, {who}"))
     return lines[::-1]
-
-
-def _done(entry: audit.Entry) -> str:
-    if entry.action == "consent.answer":
-        purpose = {"care": "Care consent", "recording": "Recording consent"}.get(str(entry.detail.get("purpose")), "")
-        return f"{purpose or 'Consent'}: {entry.detail.get('answer')}"
-    return _DONE.get(entry.action, entry.action.replace(".", " ").replace("_", " ").capitalize())
 
 
 @routes.get("/admin/outbox")
