@@ -231,7 +231,7 @@ async def test_a_worker_is_ready_before_it_is_needed_and_stays_while_somebody_ma
 
     monkeypatch.setattr(workers.Workers, "_dismiss", count)
     async with asyncio.timeout(20):
-        while not (running := stand_ins()):  # a new process has its name a little later
+        while not (running := stand_ins()):  # noqa: ASYNC110  (a new process has its name a little later)
             await asyncio.sleep(0.01)
         for _ in range(3):
             await dismissed.acquire()
@@ -241,7 +241,7 @@ async def test_a_worker_is_ready_before_it_is_needed_and_stays_while_somebody_ma
     assert stand_ins() == running
     await world.node.leave(ROOM, ANN)
     async with asyncio.timeout(20):
-        while stand_ins():
+        while stand_ins():  # noqa: ASYNC110  (the kernel tells nobody)
             await asyncio.sleep(0.01)
 
 
