@@ -4,23 +4,31 @@ Told `from_name`, `path` and, where it matters, `count`.
 """
 
 from control.notices.kinds import NoticeKind
-from control.notices.letters import Facts, InApp, Letter, Reader, Vocabulary, Words, told_name, told_path
+from control.notices.letters import Facts, InApp, Letter, Reader, Vocabulary, Words
+
+
+def _from(facts: Facts) -> str:
+    return str(facts.get("from_name") or "Somebody")
+
+
+def _path(facts: Facts) -> str:
+    return str(facts.get("path") or "/dashboard")
 
 
 def _new_message(facts: Facts, reader: Reader) -> Letter:
-    words = f"{told_name(facts)} has written to you. The message is in your inbox at {reader.practice_name}."
-    return Letter("You have a new message", (words,), told_path(facts), "Read it")
+    words = f"{_from(facts)} has written to you. The message is in your inbox at {reader.practice_name}."
+    return Letter("You have a new message", (words,), _path(facts), "Read it")
 
 
 def _new_enquiry(facts: Facts, _reader: Reader) -> Letter:
-    words = f"{told_name(facts)}, who is not a member yet, would like to hear from you."
-    return Letter("New customer enquiry", (words,), told_path(facts), "Read and answer")
+    words = f"{_from(facts)}, who is not a member yet, would like to hear from you."
+    return Letter("New customer enquiry", (words,), _path(facts), "Read and answer")
 
 
 def _unanswered(facts: Facts, _reader: Reader) -> Letter:
     count = int(facts.get("count", 1))
     words = "A message is waiting for your answer." if count == 1 else f"{count} messages are waiting for your answer."
-    return Letter("Messages are waiting for you", (words,), told_path(facts), "Open your inbox")
+    return Letter("Messages are waiting for you", (words,), _path(facts), "Open your inbox")
 
 
 def _enquiry_received(facts: Facts, reader: Reader) -> Letter:
@@ -42,34 +50,32 @@ def _enquiry_answered(facts: Facts, reader: Reader) -> Letter:
     how = "You can reply to this e-mail." if facts.get("reply_to") else "To reply, sign in with a link to this address."
     return Letter(
         f"Your enquiry at {reader.practice_name}",
-        (f"{told_name(facts)} has answered your enquiry:", *said.split("\n\n"), how),
-        f"/sign-in?next={told_path(facts)}",
+        (f"{_from(facts)} has answered your enquiry:", *said.split("\n\n"), how),
+        f"/sign-in?next={_path(facts)}",
         "Read all of it",
     )
 
 
 def _file_shared(facts: Facts, _reader: Reader) -> Letter:
-    words = f"{told_name(facts)} has shared a file with you. It is in your account."
-    return Letter("A file was shared with you", (words,), told_path(facts), "See your files")
+    words = f"{_from(facts)} has shared a file with you. It is in your account."
+    return Letter("A file was shared with you", (words,), _path(facts), "See your files")
 
 
 def _problem_alert(facts: Facts, _reader: Reader) -> Letter:
     words = "Somebody in a session has asked for help. Please look at once, and take it if nobody has."
-    return Letter("A problem was reported", (words,), told_path(facts), "See and take it")
+    return Letter("A problem was reported", (words,), _path(facts), "See and take it")
 
 
 WORDS: Vocabulary = {
-    NoticeKind.NEW_MESSAGE: Words(_new_message, lambda facts: InApp("New message", told_name(facts), told_path(facts))),
-    NoticeKind.NEW_ENQUIRY: Words(_new_enquiry, lambda facts: InApp("New customer enquiry", "", told_path(facts))),
+    NoticeKind.NEW_MESSAGE: Words(_new_message, lambda facts: InApp("New message", _from(facts), _path(facts))),
+    NoticeKind.NEW_ENQUIRY: Words(_new_enquiry, lambda facts: InApp("New customer enquiry", "", _path(facts))),
     NoticeKind.UNANSWERED_MESSAGES: Words(
-        _unanswered, lambda facts: InApp("Messages are waiting for your answer", "", told_path(facts))
+        _unanswered, lambda facts: InApp("Messages are waiting for your answer", "", _path(facts))
     ),
     NoticeKind.ENQUIRY_RECEIVED: Words(_enquiry_received),
     NoticeKind.ENQUIRY_ANSWERED: Words(_enquiry_answered),
-    NoticeKind.FILE_SHARED: Words(
-        _file_shared, lambda facts: InApp("A file was shared", told_name(facts), told_path(facts))
-    ),
+    NoticeKind.FILE_SHARED: Words(_file_shared, lambda facts: InApp("A file was shared", _from(facts), _path(facts))),
     NoticeKind.PROBLEM_ALERT: Words(
-        _problem_alert, lambda facts: InApp("A problem was reported", "Please look at once", told_path(facts))
+        _problem_alert, lambda facts: InApp("A problem was reported", "Please look at once", _path(facts))
     ),
 }

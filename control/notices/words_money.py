@@ -4,7 +4,7 @@ A receipt is told `number`, `rows` (pairs of label and value, as they are to be 
 """
 
 from control.notices.kinds import NoticeKind
-from control.notices.letters import Facts, InApp, Letter, Reader, Vocabulary, Words, about_of, told_path
+from control.notices.letters import Facts, InApp, Letter, Reader, Vocabulary, Words, about_of
 
 
 def _rows(facts: Facts) -> tuple[tuple[str, str], ...]:
@@ -17,7 +17,7 @@ def _receipt(facts: Facts, reader: Reader) -> Letter:
     return Letter(
         f"Your receipt{number} from {reader.practice_name}",
         (f"Here is your receipt{amount}. You find it in your account at any time.",),
-        told_path(facts),
+        str(facts.get("path") or "/wallet"),
         "See the receipt",
         _rows(facts),
     )
@@ -28,7 +28,7 @@ def _top_up_receipt(facts: Facts, reader: Reader) -> Letter:
     return Letter(
         f"Your receipt{number} from {reader.practice_name}",
         (f"{facts.get('amount', 'Your payment')} has been added to your wallet. Here is your receipt.",),
-        told_path(facts),
+        str(facts.get("path") or "/wallet"),
         "See the receipt",
         _rows(facts),
     )

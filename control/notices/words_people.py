@@ -1,7 +1,7 @@
 """The words about an account: signing in, the welcome, what changed in it, codes that prove a number, one's data."""
 
 from control.notices.kinds import NoticeKind
-from control.notices.letters import Facts, InApp, Letter, Reader, Vocabulary, Words, told_name, told_path
+from control.notices.letters import Facts, InApp, Letter, Reader, Vocabulary, Words
 
 _CHANGES = {
     "totp_added": "An authenticator app was added as your second step when signing in.",
@@ -65,32 +65,38 @@ def _phone_code(facts: Facts, reader: Reader) -> str:
     return f"{code} is your code for {reader.practice_name}. It works for 10 minutes. We never ask you for it."
 
 
+def _from(facts: Facts) -> str:
+    return str(facts.get("from_name") or "Somebody")
+
+
+def _path(facts: Facts) -> str:
+    return str(facts.get("path") or "/account/data")
+
+
 def _export_ready(facts: Facts, _reader: Reader) -> Letter:
     words = f"The copy of your data that you asked for is ready. It can be fetched for {facts.get('days', 7)} days."
-    return Letter("The copy of your data is ready", (words,), told_path(facts), "Fetch it")
+    return Letter("The copy of your data is ready", (words,), _path(facts), "Fetch it")
 
 
 def _notes_asked(facts: Facts, _reader: Reader) -> Letter:
-    words = (
-        f"{told_name(facts)} has asked for a copy of what you keep on them. You decide whether your notes are in it."
-    )
-    return Letter("A client asks for your notes", (words,), told_path(facts), "Open the client file")
+    words = f"{_from(facts)} has asked for a copy of what you keep on them. You decide whether your notes are in it."
+    return Letter("A client asks for your notes", (words,), _path(facts), "Open the client file")
 
 
 def _notes_answered(facts: Facts, _reader: Reader) -> Letter:
-    words = f"{told_name(facts)} has answered whether you get a copy of their notes. You can read it in your account."
-    return Letter("Your request was answered", (words,), told_path(facts), "Read it")
+    words = f"{_from(facts)} has answered whether you get a copy of their notes. You can read it in your account."
+    return Letter("Your request was answered", (words,), _path(facts), "Read it")
 
 
 WORDS: Vocabulary = {
     NoticeKind.EXPORT_READY: Words(
-        _export_ready, lambda facts: InApp("The copy of your data is ready", "", told_path(facts))
+        _export_ready, lambda facts: InApp("The copy of your data is ready", "", _path(facts))
     ),
     NoticeKind.NOTES_ASKED: Words(
-        _notes_asked, lambda facts: InApp("A client asks for your notes", told_name(facts), told_path(facts))
+        _notes_asked, lambda facts: InApp("A client asks for your notes", _from(facts), _path(facts))
     ),
     NoticeKind.NOTES_ANSWERED: Words(
-        _notes_answered, lambda facts: InApp("Your request was answered", told_name(facts), told_path(facts))
+        _notes_answered, lambda facts: InApp("Your request was answered", _from(facts), _path(facts))
     ),
     NoticeKind.SIGN_IN_LINK: Words(_sign_in_link),
     NoticeKind.WELCOME: Words(_welcome),
