@@ -1,7 +1,7 @@
 """Turns a template and a view's values into a page: the Jinja environment, what every page gets, the reader's zone.
 
 Flow: a view reads through control's functions, then calls `render`. Templates always have actor, csrf_token,
-practice, now, zone, demo, lang, home_url and static(). Nothing here reads the database or decides anything.
+practice, now, zone, demo, lang, home_url, static() and module(). Nothing here reads the database or decides anything.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def setup_templates(app: web.Application) -> None:
         lstrip_blocks=True,
     )
     env.filters.update(words.FILTERS, with_links=with_links)
-    env.globals.update(static=static_url, count=words.count, greeting=words.greeting, day_length=timedelta(hours=20))
+    env.globals.update(
+        static=static_url, module=module_url, count=words.count, greeting=words.greeting, day_length=timedelta(hours=20)
+    )
 
 
 def render(request: web.Request, template: str, *, status: int = 200, **context: Any) -> web.Response:
@@ -158,6 +160,20 @@ def zone_of(request: web.Request) -> str:
 @lru_cache(maxsize=1)
 def known_zones() -> frozenset[str]:
     return frozenset(available_timezones())
+
+
+@lru_cache(maxsize=1)
+def modules_version() -> str:
+    """A hash of all modules and what they load: as a folder of the address it goes with every import of theirs."""
+    whole = hashlib.sha256()
+    for file in sorted(path for folder in ("js", "blur") for path in (STATIC / folder).rglob("*") if path.is_file()):
+        whole.update(f"{file.relative_to(STATIC)}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
+    return f"v-{whole.hexdigest()[:10]}"
+
+
+def module_url(name: str) -> str:
+    """Where the module web/static/js/<name>.js is asked for: an address whose content never changes."""
+    return f"/static/{modules_version()}/js/{name}.js"
 
 
 @lru_cache(maxsize=64)

@@ -50,6 +50,7 @@ function wordsFor({ background, camera, place }) {
   if (background.by === 'server') return serverWords(background, place === 'admitted');
   if (camera.problem === 'blur') return 'Not available on this device.';
   if (background.slowFps !== null) return `This device manages only ${background.slowFps} pictures a second with it. Your picture may stutter.`;
+  if (background.starting) return 'Starting. Until it works the others see you as before.';
   if (camera.on && !camera.ready) return 'Starting. Nobody sees you before it works.';
   return 'Your background never leaves this device.';
 }

@@ -35,6 +35,7 @@
 /**
  * @typedef {object} Backdrop what is done to the background of the own camera
  * @property {import('./blur.js').Background} chosen
+ * @property {boolean} starting it was switched on while others saw the camera: they see it as it was until it works
  * @property {number|null} slowFps all the pictures a second this device manages with it
  * @property {'browser'|'server'} by
  * @property {boolean} serverMay the server can do it too
@@ -65,7 +66,7 @@ export function freshState() {
 
 /** @param {import('./blur.js').Background} chosen @param {string} path auto, browser or server @returns {Backdrop} */
 export function freshBackground(chosen, path) {
-  return { chosen, slowFps: null, by: path === 'server' ? 'server' : 'browser', serverMay: path !== 'browser', server: 'off' };
+  return { chosen, starting: false, slowFps: null, by: path === 'server' ? 'server' : 'browser', serverMay: path !== 'browser', server: 'off' };
 }
 
 /** @param {RoomState} state @param {News} news @returns {RoomState} */
@@ -159,7 +160,7 @@ export function tellingQuality(state) {
 }
 
 /** @param {number} ms */
-export function minutesSeconds(ms) {
+function minutesSeconds(ms) {
   const all = Math.max(0, Math.floor(ms / 1000));
   const pad = (/** @type {number} */ value) => String(value).padStart(2, '0');
   const hours = Math.floor(all / 3600);
