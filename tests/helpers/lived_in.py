@@ -46,7 +46,7 @@ async def lived_in(folder: Path) -> None:
         await appointments.cancel(db, world.bob, third.id, reason="A cold", now=world.clock())
         await _asks_for_money_back(world, second)
         world.clock.now = datetime.now(UTC)
-        await world.scheduled(world.bob, _afternoon(world, weekday=3))
+        await world.scheduled(world.bob, _ahead(world, weekday=3, hour=14))
         await _awaits_activation(world)
         await _gives_up_a_letter(world)
     finally:
@@ -97,15 +97,15 @@ async def _asks_for_money_back(world: World, view: SessionView) -> None:
     await refund_requests.ask(world.db, world.bob, payment.id, None, back, why, within=week, now=world.clock())
 
 
-def _afternoon(world: World, weekday: int) -> datetime:
-    """14:00 in Lisbon on that day of the week after next: the demo practice is open 21 days ahead."""
+def _ahead(world: World, weekday: int, hour: int) -> datetime:
+    """That hour in Lisbon of a day of the week after next: the demo practice is open 21 days ahead."""
     here = world.clock().astimezone(ZoneInfo(AMARA.time_zone))
     day = here.date() + timedelta(days=14 - here.weekday() + weekday)
-    return datetime.combine(day, time(14), here.tzinfo).astimezone(UTC)
+    return datetime.combine(day, time(hour), here.tzinfo).astimezone(UTC)
 
 
 async def _awaits_activation(world: World) -> None:
-    wanted = Wanted(world.service_id, _afternoon(world, weekday=1), ZoneInfo(MINA.time_zone), uuid4().hex)
+    wanted = Wanted(world.service_id, _ahead(world, weekday=1, hour=9), ZoneInfo(MINA.time_zone), uuid4().hex)
     held = await booking.book(world.db, world.bob, wanted, terms=Terms(needs_activation=True), now=world.clock())
     await booking.pay(world.db, world.bob, held.id, Method.WALLET, now=world.clock())
 

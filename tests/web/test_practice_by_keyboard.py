@@ -16,12 +16,17 @@ from tests.browser.journey import PASSWORDS
 from tests.browser.people import CHROMIUM, QUIET, Server, running_server
 from tests.helpers.lived_in import lived_in
 from tests.web.all_pages import opened
-from tests.web.test_in_browser import NAME_OF_FOCUSED, loop_is_free
+from tests.web.test_in_browser import loop_is_free
 
 __all__ = ["loop_is_free"]
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
 
-MOST_TABS = 60
+MOST_TABS = 120  # past the last control it begins again with the first
+#: A field's label, or what a link, button or summary says; nothing while no control has the focus.
+NAME_OF_FOCUSED = """
+  [document.activeElement].filter((one) => one.matches('a, button, input, select, textarea, summary'))
+    .map((one) => (one.labels?.length ? [...one.labels] : [one]).map((part) => part.textContent).join(' ')).join('')
+"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -41,7 +46,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 async def tab_to(page: Page, name: str) -> None:
-    """Press Tab until the control of exactly that name, or one that begins with it, has the focus."""
+    """Press Tab until a control whose name begins so has the focus."""
     passed = []
     for _ in range(MOST_TABS):
         await page.keyboard.press("Tab")
@@ -71,11 +76,10 @@ async def told(page: Page, words: str) -> None:
 async def open_main(page: Page, path: str) -> None:
     """A page, and past its navigation by the skip link."""
     await page.goto(path)
-    await skip(page)
-
-
-async def skip(page: Page) -> None:
-    await press(page, "Skip to the content")
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await page.wait_for_url(re.compile("#main$"))
 
 
 async def sign_in(page: Page, email: str) -> None:
@@ -91,7 +95,6 @@ async def test_admin_invites_somebody_and_changes_their_roles(browser: Browser, 
         await sign_in(page, "clara@lindenrow.example")
         await press(page, "People")
         await page.wait_for_url("**/admin/people")
-        await skip(page)
         await press(page, "Invite")
         dialog = page.get_by_role("dialog", name="Invite somebody")
         await expect(dialog).to_be_visible()
@@ -107,20 +110,18 @@ async def test_admin_invites_somebody_and_changes_their_roles(browser: Browser, 
         await press(page, "Support", "Space")
         await press(page, "Send the invitation")
         await told(page, "A link is on its way")
-        await skip(page)
         await write(page, "Search by name or e-mail", "noor")
         await page.keyboard.press("Enter")
         await page.wait_for_url(re.compile("q=noor"))
         row = page.get_by_role("row", name=re.compile("Noor Haddad"))
-        await expect(row).to_contain_text("Practitioner, support")
-        await expect(row).to_contain_text("Invited, not here yet")
-        await skip(page)
+        roles, since = row.get_by_role("cell").nth(1), row.get_by_role("cell").nth(3)
+        await expect(roles).to_have_text("Practitioner, support")
+        await expect(since).to_have_text("Invited, not here yet")
         await press(page, "Change Noor Haddad")
         await press(page, "Practitioner", "Space")
         await press(page, "Save the roles")
         await told(page, "Saved.")
-        await expect(row).not_to_contain_text("Practitioner")
-        await skip(page)
+        await expect(roles).to_have_text("Support")
         await press(page, "Change Noor Haddad")
         await press(page, "Send the invitation again")
         await told(page, "A new link is on its way")
@@ -129,10 +130,8 @@ async def test_admin_invites_somebody_and_changes_their_roles(browser: Browser, 
 async def test_admin_explains_activates_and_cancels_an_appointment(browser: Browser, server: Server) -> None:
     async with opened(browser, server) as page:
         await sign_in(page, "clara@lindenrow.example")
-        await skip(page)
         await press(page, "To come")
         await page.wait_for_url(re.compile("show=upcoming"))
-        await skip(page)
         await press(page, "CSV file of this list", "Tab")
         await page.keyboard.press("Enter")
         explained = page.get_by_role("complementary", name="Can't be joined yet")
@@ -141,12 +140,11 @@ async def test_admin_explains_activates_and_cancels_an_appointment(browser: Brow
         await page.keyboard.press("Enter")
         await told(page, "Activated. The practitioner is told.")
         await expect(explained).to_contain_text("Activated, by staff")
-        await skip(page)
         await press(page, "Cancel and refund")
         await expect(page.get_by_role("dialog", name="Cancel this session?")).to_contain_text("€65.00")
         await write(page, "Reason, if you like to say", "The house is closed")
         await press(page, "Cancel the session")
-        await told(page, "Cancelled. Both of you are told.")
+        await told(page, "Cancelled. Both of them are told.")
         explained = page.get_by_role("complementary", name="Cancelled")
         await expect(explained).to_contain_text("Cancelled, by staff")
         await expect(explained).to_contain_text("Refunded")
@@ -161,7 +159,6 @@ async def test_admin_looks_at_a_short_session_writes_a_payout_down_and_declines(
         await press(page, "It may be paid")
         await told(page, "It can be paid now.")
         await expect(page.get_by_text("Together for less than half")).to_have_count(0)
-        await skip(page)
         await press(page, "Write down a payout to Dr. Amara Okafor")
         await write(page, "Amount in EUR", "100000")
         await write(page, "Reference", "SEPA 2026-11")
@@ -189,18 +186,16 @@ async def test_admin_sends_a_dead_letter_again_and_reads_log_settings_and_status
         await page.keyboard.type("Given")
         await press(page, "Show")
         await page.wait_for_url(re.compile("state=dead"))
-        await skip(page)
         await press(page, "Your session is booked")
         await expect(page.get_by_text("The mailbox is not there")).to_be_visible()
         await press(page, "Try again")
         await told(page, "It is tried again.")
         await expect(page.get_by_text("The mailbox is not there")).to_have_count(0)
         await open_main(page, "/admin/audit")
-        await write(page, "What was done begins with", "outbox.")
+        await write(page, "What was done begins with", "outbox.retried")
         await page.keyboard.press("Enter")
         await page.wait_for_url(re.compile("action=outbox"))
         await expect(page.get_by_role("row", name=re.compile("Clara Duarte"))).to_have_count(1)
-        await skip(page)
         await press(page, "Clear")
         await page.wait_for_url("**/admin/audit")
         await press(page, "Settings")
@@ -214,29 +209,23 @@ async def test_practitioner_keeps_a_note_in_a_clients_file(browser: Browser, ser
         await sign_in(page, "amara@lindenrow.example")
         await press(page, "Clients")
         await page.wait_for_url("**/therapist/clients")
-        await skip(page)
         await write(page, "Search by name", "nobody of that name")
         await page.keyboard.press("Enter")
         await expect(page.get_by_text("Nobody found")).to_be_visible()
-        await skip(page)
         await press(page, "Clear")
         await page.wait_for_url("**/therapist/clients")
-        await skip(page)
         await press(page, "Mina Halvorsen")
         await page.wait_for_url(re.compile("/therapist/clients/[0-9a-f]"))
-        await skip(page)
         await write(page, "A new note", "Sleeps better since Monday.")
         await press(page, "Keep this note")
         await told(page, "Kept.")
         note = page.get_by_role("article", name=re.compile("Note of"))
         await expect(note).to_contain_text("Sleeps better since Monday.")
-        await skip(page)
         await press(page, "Change or delete")
         await write(page, "Text", "Sleeps well.")
         await press(page, "Keep the change")
         await told(page, "Changed.")
         await expect(note.locator(".note__text")).to_have_text("Sleeps well.")
-        await skip(page)
         await press(page, "Change or delete")
         await press(page, "Delete this note")
         await press(page, "Delete")
@@ -258,13 +247,11 @@ async def test_practitioner_changes_services_policy_profile_and_packages(browser
         await told(page, "Added.")
         added = page.locator("details", has_text="Long walk").locator("summary")
         await expect(added).to_contain_text("€75.00")
-        await skip(page)
         await press(page, "Long walk")
         await write(page, "Price", "80.00")
         await press(page, "Save Long walk")
         await told(page, "Saved.")
         await expect(added).to_contain_text("€80.00")
-        await skip(page)
         await write(page, "Kept when late, % of the price", "30")
         await press(page, "Save the policy")
         await told(page, "Saved, for bookings from now on.")
@@ -274,7 +261,6 @@ async def test_practitioner_changes_services_policy_profile_and_packages(browser
         await press(page, "Save the profile")
         await told(page, "Saved.")
         await expect(page.get_by_label("In one line")).to_have_value("Breath, slowly")
-        await skip(page)
         await write(page, "Title", "What we agree on")
         await press(page, "Publish as a new version")
         await told(page, "Published as a new version.")
@@ -284,7 +270,6 @@ async def test_practitioner_changes_services_policy_profile_and_packages(browser
         await page.keyboard.press("Enter")
         await told(page, "Offered.")
         await expect(page.get_by_text("On offer for €350.00")).to_be_visible()
-        await skip(page)
         await press(page, "Stop offering 5 sessions Long walk")
         await told(page, "Not on offer any more.")
         await expect(page.get_by_text("On offer for")).to_have_count(0)
@@ -294,10 +279,9 @@ async def test_session_is_moved_by_both_sides_and_cancelled(browser: Browser, se
     async with opened(browser, server) as mina, opened(browser, server) as amara:
         await sign_in(mina, "mina@example.com")
         await open_main(mina, "/sessions")
-        await press(mina, "14:00 with Dr. Amara Okafor")
+        await press(mina, "15:00 with Dr. Amara Okafor")
         await mina.wait_for_url(re.compile("/sessions/[0-9a-f]"))
         before = await mina.get_by_role("heading", level=1).inner_text()
-        await skip(mina)
         await press(mina, "Propose another time")
         times = mina.locator("#move-times")
         await expect(times.get_by_role("radio")).not_to_have_count(0)
@@ -310,7 +294,6 @@ async def test_session_is_moved_by_both_sides_and_cancelled(browser: Browser, se
         await mina.keyboard.press("Enter")
         await expect(mina.get_by_text("You have asked to move this session.")).to_be_visible()
         await sign_in(amara, "amara@lindenrow.example")
-        await skip(amara)
         await press(amara, "Answer")
         await amara.wait_for_url(re.compile("/sessions/[0-9a-f]"))
         await expect(amara.get_by_text("I am travelling that day")).to_be_visible()
@@ -322,10 +305,8 @@ async def test_session_is_moved_by_both_sides_and_cancelled(browser: Browser, se
         await write(amara, "Client, service or number", "Mina")
         await amara.keyboard.press("Enter")
         await amara.wait_for_url(re.compile("q=Mina"))
-        await skip(amara)
         await press(amara, "Details of Mina Halvorsen")
         await amara.wait_for_url(re.compile("/sessions/[0-9a-f]"))
-        await skip(amara)
         await press(amara, "Cancel this session")
         await write(amara, "Reason, if you like to say", "I am ill")
         await amara.keyboard.press("Enter")
