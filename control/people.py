@@ -13,14 +13,13 @@ from control.audit import record
 from control.countries import COUNTRIES
 from control.database import Database
 from control.errors import Conflict, Forbidden, Invalid, NotFound
+from control.language import LANGUAGES
 from control.models.people import Credential, LinkPurpose, Person, PersonRole, Role
 from control.notices.outbox import Notice, NoticeKind, enqueue
 from control.paging import Page, Place, Wanted, after, cut
 from control.second_factor import tell_and_record
 
 INVITE_LIFETIME = timedelta(days=7)
-LANGUAGES = {"en-GB": "English"}
-"""BCP 47 and its own name: texts there are."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Turns a template and a view's values into a page: the Jinja environment, what every page gets, the reader's zone.
 
 Flow: a view reads through control's functions, then calls `render`. Templates always have actor, csrf_token,
-practice, now, zone, demo, lang, home_url and static(). Nothing here reads the database or decides anything.
+practice, now, zone, demo, lang, home_url and static(); _() and ngettext() write in the language of the request. Nothing here reads the database or decides anything.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from aiohttp import web
 from control.accounts import optional_actor
 from control.errors import Problem
 from control.keys import CLOCK, REQUEST_ID, SETTINGS
+from control.language import LANGUAGES, look_up, look_up_plural, spoken
 from control.security import csrf_token
 from web import words
 from web.links import with_links
+from web.script_words import words_url
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -75,7 +77,9 @@ def setup_templates(app: web.Application) -> None:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
     )
+    env.install_gettext_callables(look_up, look_up_plural, newstyle=True)  # type: ignore[attr-defined]
     env.filters.update(words.FILTERS, with_links=with_links)
     env.globals.update(static=static_url, count=words.count, greeting=words.greeting, day_length=timedelta(hours=20))
 
@@ -99,21 +103,23 @@ def every_page(request: web.Request) -> Mapping[str, Any]:
         "zone_known": reader is not None or request.cookies.get(ZONE_COOKIE, "") in known_zones(),
         "demo": settings.demo,
         "hold_minutes": settings.booking.hold_minutes,
-        "lang": "en-GB",
+        "lang": spoken(),
+        "offered_languages": {code: LANGUAGES[code] for code in settings.practice.languages},
+        "script_words": words_url(spoken()),
         "home_url": home_url(reader),
     }
 
 
 def error_page(request: web.Request, problem: Problem) -> web.Response:
     """What control/requests.py shows instead of a page that can't be had: what happened, what is safe, what to do."""
-    title, detail = _ERROR_WORDS.get(problem.status, (problem.title, ""))
+    title, detail = (look_up(words) for words in _ERROR_WORDS.get(problem.status, (problem.title, "")))
     return render(
         request,
         "error.html",
         status=problem.status,
         number=problem.status,
         title=title,
-        detail=problem.detail or detail,
+        detail=look_up(problem.detail) or detail,
         request_id=request.get(REQUEST_ID, "") if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "",
     )
 
