@@ -82,7 +82,7 @@ def speaking(language: str) -> Iterator[None]:
 
 
 def choose(offered: Sequence[str], *wishes: str | None, accepts: str = "") -> str:
-    """The first wish that is offered, else the browser's first (Accept-Language, RFC 4647 §3.4), else the first offered."""
+    """The first wish that is offered, else the browser's (Accept-Language, RFC 4647 §3.4), else the first offered."""
     if len(offered) == 1:
         return offered[0]
     for wish in wishes:
@@ -126,3 +126,8 @@ def t(message: str, /, **values: object) -> str:
 def tn(one: str, many: str, number: int, /, **values: object) -> str:
     """By number, which is also %(num)s."""
     return look_up_plural(one, many, number) % {"num": number, **values}
+
+
+def N_(message: str) -> str:  # gettext's own name for it
+    """Marks a sentence that is looked up later, where the language is known."""
+    return message

@@ -13,7 +13,6 @@ from control.audit import record
 from control.countries import COUNTRIES
 from control.database import Database
 from control.errors import Conflict, Forbidden, Invalid, NotFound
-from control.language import LANGUAGES
 from control.models.people import Credential, LinkPurpose, Person, PersonRole, Role
 from control.notices.outbox import Notice, NoticeKind, enqueue
 from control.paging import Page, Place, Wanted, after, cut
@@ -186,8 +185,6 @@ async def change(db: Database, person_id: str, changes: Changes) -> PersonView:
         values["name"] = checked_name(changes.name)
     if changes.time_zone is not None:
         checked_zone(changes.time_zone)
-    if changes.language is not None and changes.language not in LANGUAGES:
-        raise Invalid("language_unknown", "There are no texts in this language yet.", pointer="/language")
     if changes.country is not None:
         if changes.country and changes.country not in COUNTRIES:
             raise Invalid("country_unknown", "This is no country's code.", pointer="/country")

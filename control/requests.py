@@ -32,7 +32,7 @@ from control.keys import (
     SESSION_ID,
     SETTINGS,
 )
-from control.language import choose, look_up, speak
+from control.language import N_, choose, look_up, speak
 from control.limits import Rule
 from control.models.people import SessionKind
 from control.web_sessions import Visit, session_of
@@ -103,7 +103,7 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         log.exception(
             "failed method=%s path=%s request=%s", request.method, _loggable_path(request), request[REQUEST_ID]
         )
-        detail = "The mistake is ours. Nothing you did was lost before it; please try again."
+        detail = N_("The mistake is ours. Nothing you did was lost before it; please try again.")
         return _answer(request, Problem("internal_error", detail))
 
 

@@ -1,7 +1,8 @@
 """Turns a template and a view's values into a page: the Jinja environment, what every page gets, the reader's zone.
 
 Flow: a view reads through control's functions, then calls `render`. Templates always have actor, csrf_token,
-practice, now, zone, demo, lang, home_url and static(); _() and ngettext() write in the language of the request. Nothing here reads the database or decides anything.
+practice, now, zone, demo, lang, home_url and static(); _() and ngettext() write in the
+language of the request. Nothing here reads the database or decides anything.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from aiohttp import web
 from control.accounts import optional_actor
 from control.errors import Problem
 from control.keys import CLOCK, REQUEST_ID, SETTINGS
-from control.language import LANGUAGES, look_up, look_up_plural, spoken
+from control.language import LANGUAGES, N_, look_up, look_up_plural, spoken
 from control.security import csrf_token
 from web import words
 from web.links import with_links
@@ -81,7 +82,7 @@ def setup_templates(app: web.Application) -> None:
     )
     env.install_gettext_callables(look_up, look_up_plural, newstyle=True)  # type: ignore[attr-defined]
     env.filters.update(words.FILTERS, with_links=with_links)
-    env.globals.update(static=static_url, count=words.count, greeting=words.greeting, day_length=timedelta(hours=20))
+    env.globals.update(static=static_url, greeting=words.greeting, day_length=timedelta(hours=20))
 
 
 def render(request: web.Request, template: str, *, status: int = 200, **context: Any) -> web.Response:
@@ -125,12 +126,12 @@ def error_page(request: web.Request, problem: Problem) -> web.Response:
 
 
 _ERROR_WORDS = {
-    403: ("This page is not for you", "It belongs to somebody else, or to another role."),
-    404: ("There is nothing here", "The page was moved, or it never was. Your sessions are where they were."),
-    405: ("There is nothing here", "The page was moved, or it never was. Your sessions are where they were."),
-    429: ("A little too fast", "Please wait a moment and try again."),
-    500: ("Something went wrong here", "The mistake is ours, and nothing of yours was lost. Please try again."),
-    503: ("Back in a moment", "The server is busy or restarting. Please try again."),
+    403: (N_("This page is not for you"), N_("It belongs to somebody else, or to another role.")),
+    404: (N_("There is nothing here"), N_("The page was moved, or it never was. Your sessions are where they were.")),
+    405: (N_("There is nothing here"), N_("The page was moved, or it never was. Your sessions are where they were.")),
+    429: (N_("A little too fast"), N_("Please wait a moment and try again.")),
+    500: (N_("Something went wrong here"), N_("The mistake is ours, and nothing of yours was lost. Please try again.")),
+    503: (N_("Back in a moment"), N_("The server is busy or restarting. Please try again.")),
 }
 
 

@@ -112,9 +112,16 @@ async def account(request: web.Request) -> web.Response:
 async def change_account(request: web.Request) -> web.Response:
     actor = require_actor(request)
     body = await read(request, AccountBody)
+    if body.language is not None:
+        _check_offered(request, body.language)
     changes = Changes(**body.model_dump())
     changed = await people.change(request.app[DATABASE], actor.person_id, changes)
     return web.json_response(person_json(changed))
+
+
+def _check_offered(request: web.Request, language: str) -> None:
+    if language not in request.app[SETTINGS].practice.languages:
+        raise Invalid("language_unknown", "There are no texts in this language yet.", pointer="/language")
 
 
 @routes.post("/api/language")
@@ -122,8 +129,7 @@ async def choose_language(request: web.Request) -> web.Response:
     """In this browser, for who is not signed in too; and for the person, wherever they are."""
     body = await read(request, LanguageBody)
     settings = request.app[SETTINGS]
-    if body.language not in settings.practice.languages:
-        raise Invalid("language_unknown", "There are no texts in this language yet.", pointer="/language")
+    _check_offered(request, body.language)
     actor = optional_actor(request)
     if actor is not None:
         await people.change(request.app[DATABASE], actor.person_id, Changes(language=body.language))
