@@ -86,7 +86,7 @@ def choose(offered: Sequence[str], *wishes: str | None, accepts: str = "") -> st
     if len(offered) == 1:
         return offered[0]
     for wish in wishes:
-        if wish in offered:
+        if wish is not None and wish in offered:
             return wish
     for wanted in _by_weight(accepts):
         for language in offered:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from babel.messages.catalog import Catalog
+from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import write_po
 
@@ -61,6 +61,14 @@ def update(language: str) -> Catalog:
     return catalog
 
 
+def untranslated(catalog: Catalog) -> list[str]:
+    return [str(one.id) for one in catalog if one.id and (one.fuzzy or not all(_strings(one)))]
+
+
+def _strings(message: Message) -> tuple[str, ...]:
+    return (message.string,) if isinstance(message.string, str) else tuple(message.string or ("",))
+
+
 def main() -> None:
     for language in LANGUAGES:
         if language == ENGLISH:
@@ -69,7 +77,7 @@ def main() -> None:
         catalog_path(language).parent.mkdir(parents=True, exist_ok=True)
         with catalog_path(language).open("wb") as file:
             write_po(file, catalog, width=_WIDTH, include_lineno=False, sort_by_file=True, ignore_obsolete=True)
-        missing = sum(1 for one in catalog if one.id and not (all(one.string) if one.pluralizable else one.string))
+        missing = len(untranslated(catalog))
         print(f"{language}: {len(catalog)} sentences, {missing} not translated yet")
 
 

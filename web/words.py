@@ -93,11 +93,11 @@ def day(at: datetime | date, zone: str = "UTC", *, this_year: int | None = None)
 
 
 def _day_name(number: int, width: Literal["abbreviated", "wide"]) -> str:
-    return locale().days["stand-alone"][width][number]
+    return str(locale().days["stand-alone"][width][number])
 
 
 def _month_name(number: int, width: Literal["abbreviated", "wide"]) -> str:
-    return locale().months["stand-alone"][width][number]
+    return str(locale().months["stand-alone"][width][number])
 
 
 def weekday(number: int) -> str:

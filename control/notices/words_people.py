@@ -1,6 +1,6 @@
 """The words about an account: signing in, the welcome, what changed in it, codes that prove a number, one's data."""
 
-from control.language import N_, t
+from control.language import N_, look_up, t
 from control.notices.kinds import NoticeKind
 from control.notices.letters import Facts, InApp, Letter, Reader, Vocabulary, Words
 
@@ -61,7 +61,7 @@ def _account_changed(facts: Facts, reader: Reader) -> Letter:
     return Letter(
         t("Your account at %(practice_name)s was changed", practice_name=reader.practice_name),
         (
-            t(_CHANGES.get(str(facts.get("what")), N_("Something about how you sign in was changed."))),
+            look_up(_CHANGES.get(str(facts.get("what")), N_("Something about how you sign in was changed."))),
             t(
                 "If that was you, nothing needs to be done. If it was not, sign out everywhere on "
                 "your account page and write to us."

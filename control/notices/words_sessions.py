@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from control.language import N_, t
+from control.language import N_, look_up, t
 from control.notices.kinds import NoticeKind, SessionFacts
 from control.notices.letters import Facts, InApp, Letter, Reader, Vocabulary, Words, WriteLine, about_of
 
@@ -394,7 +394,7 @@ _SAID = {"yes": N_("agreed"), "no": N_("did not agree"), "withdrawn": N_("took b
 
 def _recording_receipt(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
-    said = t(_SAID[facts["answer"]])
+    said = look_up(_SAID[facts["answer"]])
     version = t(" (text version %(version)s).", version=facts["version"]) if "version" in facts else "."
     return Letter(
         t("Your answer about recording"),

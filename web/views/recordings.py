@@ -10,7 +10,7 @@ from aiohttp import web
 from control.accounts import require_actor
 from control.errors import NotFound
 from control.keys import COMPOSER, DATABASE
-from control.language import N_, t
+from control.language import N_, look_up, t
 from control.models.people import Role
 from control.recording_access import looks_at
 from control.recording_queries import FileView, RecordingView, get_recording, list_recordings
@@ -96,7 +96,7 @@ def _recording(request: web.Request, view: RecordingView) -> Recording:
         is_recovered=view.recovered_at is not None,
         stopped_at=view.stopped_at,
         erased=view.erased,
-        failure="" if view.failure is None else t(_FAILURES.get(view.failure, _FAILURES["finish_failed"])),
+        failure="" if view.failure is None else look_up(_FAILURES.get(view.failure, _FAILURES["finish_failed"])),
     )
 
 
