@@ -214,12 +214,6 @@ async def actor_of(db: Database, person_id: str) -> Actor | None:
         return None if person is None else as_actor(person)
 
 
-async def find_by_email(db: Database, email: str) -> Actor | None:
-    async with db.reading() as session:
-        person = await session.scalar(select(Person).where(Person.email == normalised_email(email)))
-        return None if person is None else as_actor(person)
-
-
 def as_actor(person: Person) -> Actor:
     return Actor(person.id, person.role_names, person.name, person.time_zone, person.language)
 

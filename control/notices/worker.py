@@ -46,8 +46,6 @@ Deliver = Callable[[email.Letter], Awaitable[None]]
 
 OpenSecrets = Callable[[Mapping[str, str]], Mapping[str, str]]
 
-DeliverSms = Callable[[sms.Sms], Awaitable[None]]
-
 
 @dataclass(frozen=True)
 class Backlog:

@@ -23,7 +23,7 @@ async def test_it_records_both_under_their_consents_when_both_agreed(studio: Stu
     studio.admit(world.alice, world.bob)
     await studio.agree(world.bob)
     assert await studio.press(Pressed.ON) == Shown("recording")
-    standing = await consents.standing_recording(world.db, studio.appointment_id)
+    standing = await world.agreed_to_recording(studio.appointment_id)
     begun, *included = studio.recorder.calls
     assert begun == ("start", f"session_{studio.appointment_id}")
     assert set(included) == {
@@ -37,7 +37,7 @@ async def test_it_records_both_under_their_consents_when_both_agreed(studio: Stu
 
 async def test_pressing_record_is_the_practitioners_own_yes(studio: Studio) -> None:
     await studio.press(Pressed.ON)
-    standing = await consents.standing_recording(studio.world.db, studio.appointment_id)
+    standing = await studio.world.agreed_to_recording(studio.appointment_id)
     assert set(standing) == {studio.world.alice.person_id}
 
 

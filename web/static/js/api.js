@@ -27,7 +27,7 @@ export class ProblemError extends Error {
 
 const OFFLINE = t('We can\'t reach the server. Nothing was changed. Check your connection and try again.');
 
-export function csrfToken() {
+function csrfToken() {
   const meta = document.querySelector('meta[name="csrf-token"]');
   return meta instanceof HTMLMetaElement ? meta.content : '';
 }

@@ -30,7 +30,7 @@ const sending = new WeakSet();
  * @param {HTMLFormElement} form
  * @param {HTMLElement | null} submitter
  */
-export function readForm(form, submitter) {
+function readForm(form, submitter) {
   /** @type {Record<string, unknown>} */
   const body = {};
   for (const control of form.elements) {
@@ -72,7 +72,7 @@ function digitsFor(control) {
 }
 
 /** "12.5" → 1250; null for what is no amount, which the server then refuses. @param {string} text @param {number} digits */
-export function minorOf(text, digits) {
+function minorOf(text, digits) {
   const parts = /^(\d{1,9})(?:[.,](\d+))?$/.exec(text.trim());
   const fraction = parts?.[2] ?? '';
   return parts && fraction.length <= digits ? Number(parts[1] + fraction.padEnd(digits, '0')) : null;

@@ -87,11 +87,6 @@ export function when(at, zone = pageZone()) {
   return `${day(at, zone)}, ${clock(at, zone)}`;
 }
 
-/** "Lisbon time" for "Europe/Lisbon" @param {string} zone */
-export function zoneName(zone) {
-  return zone === 'UTC' || zone === 'Etc/UTC' ? 'UTC' : t('%(place)s time', { place: zone.split('/').pop()?.replaceAll('_', ' ') ?? '' });
-}
-
 /**
  * Calls `tick` now and then at each full second of the server's clock, while the page is open.
  * @param {(now: number) => void} tick

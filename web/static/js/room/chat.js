@@ -262,7 +262,7 @@ const ADDRESS = /https?:\/\/[^\s<>"]+/gi;
 const TRAILING = /[.,;:!?)\]}'’”]+$/;
 
 /** Text as nodes; addresses of the web become links that know nothing of this page. @param {string} text @returns {(string|HTMLElement)[]} */
-export function withLinks(text) {
+function withLinks(text) {
   /** @type {(string|HTMLElement)[]} */
   const parts = [];
   let at = 0;

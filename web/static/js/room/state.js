@@ -161,7 +161,7 @@ export function tellingQuality(state) {
 }
 
 /** @param {number} ms */
-export function minutesSeconds(ms) {
+function minutesSeconds(ms) {
   const all = Math.max(0, Math.floor(ms / 1000));
   const pad = (/** @type {number} */ value) => String(value).padStart(2, '0');
   const hours = Math.floor(all / 3600);
