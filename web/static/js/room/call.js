@@ -53,6 +53,9 @@ export class Call {
       news: (news) => this._news(news),
       show: (kind, track) => void this._peer?.setTrack(kind, track),
       tellMuted: (kind) => this._tellMuted(kind),
+      expectHiding: () => {
+        if (this._effect === null && this.state.background.serverMay) this._tellEffect('off');
+      },
       hide: (effect) => this._hide(effect),
     });
     /** What the server was asked to do to the camera; null: never anything. @type {ServerEffect|null} */
@@ -161,9 +164,14 @@ export class Call {
    */
   async _hide(effect) {
     if (effect === 'off' && (this._effect === null || this._effect === 'off')) return;
+    this._tellEffect(effect);
+    if (effect !== 'off' && this._peer) await new Promise((resolve) => this._untilHidden.push(() => resolve(undefined)));
+  }
+
+  /** @param {ServerEffect} effect */
+  _tellEffect(effect) {
     this._effect = effect;
     this.signaling.send({ type: 'blur', effect });
-    if (effect !== 'off' && this._peer) await new Promise((resolve) => this._untilHidden.push(() => resolve(undefined)));
   }
 
   /** What the server should know of a device that is switched off or missing. @param {DeviceKind} kind */

@@ -37,6 +37,7 @@ import { t } from '../words.js';
 /**
  * @typedef {object} Backdrop what is done to the background of the own camera
  * @property {import('./blur.js').Background} chosen
+ * @property {boolean} starting it was switched on while others saw the camera: they see it as it was until it works
  * @property {number|null} slowFps all the pictures a second this device manages with it
  * @property {'browser'|'server'} by
  * @property {boolean} serverMay the server can do it too
@@ -67,7 +68,7 @@ export function freshState() {
 
 /** @param {import('./blur.js').Background} chosen @param {string} path auto, browser or server @returns {Backdrop} */
 export function freshBackground(chosen, path) {
-  return { chosen, slowFps: null, by: path === 'server' ? 'server' : 'browser', serverMay: path !== 'browser', server: 'off' };
+  return { chosen, starting: false, slowFps: null, by: path === 'server' ? 'server' : 'browser', serverMay: path !== 'browser', server: 'off' };
 }
 
 /** @param {RoomState} state @param {News} news @returns {RoomState} */
