@@ -174,7 +174,6 @@ API_NOUNS = (
     desk,
     push,
 )
-YEAR_S = 31_536_000
 
 
 def utc_now() -> datetime:
@@ -258,7 +257,6 @@ def create_app(
     app.cleanup_ctx.extend((_database, _notices, _media, _recordings, _sessions, _loop_watch))
     app.on_shutdown.append(_close_sockets)
     app.on_response_prepare.append(security.add_security_headers)
-    app.on_response_prepare.append(_cache_static)
     _add_routes(app)
     return app
 
@@ -362,11 +360,3 @@ async def _close_sockets(app: web.Application) -> None:
     """Before aiohttp waits for handlers: pages with open sockets are told to come back."""
     app[LIVE].close()
     await app[HUB].close()
-
-
-async def _cache_static(request: web.Request, response: web.StreamResponse) -> None:
-    """A file asked for with its version never changes; the others are asked for again by their ETag."""
-    if request.path.startswith("/static/") and response.status in {200, 206, 304}:
-        response.headers["Cache-Control"] = (
-            f"public, max-age={YEAR_S}, immutable" if "v" in request.query else "no-cache"
-        )

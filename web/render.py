@@ -1,7 +1,7 @@
 """Turns a template and a view's values into a page: the Jinja environment, what every page gets, the reader's zone.
 
 Flow: a view reads through control's functions, then calls `render`. Templates always have actor, csrf_token,
-practice, now, zone, demo, lang, home_url and static(); _() and ngettext() write in the
+practice, now, zone, demo, lang, home_url, static() and module(); _() and ngettext() write in the
 language of the request. Nothing here reads the database or decides anything.
 """
 
@@ -82,7 +82,7 @@ def setup_templates(app: web.Application) -> None:
     )
     env.install_gettext_callables(look_up, look_up_plural, newstyle=True)  # type: ignore[attr-defined]
     env.filters.update(words.FILTERS, with_links=with_links)
-    env.globals.update(static=static_url, greeting=words.greeting, day_length=timedelta(hours=20))
+    env.globals.update(static=static_url, module=module_url, greeting=words.greeting, day_length=timedelta(hours=20))
 
 
 def render(request: web.Request, template: str, *, status: int = 200, **context: Any) -> web.Response:
@@ -165,6 +165,20 @@ def zone_of(request: web.Request) -> str:
 @lru_cache(maxsize=1)
 def known_zones() -> frozenset[str]:
     return frozenset(available_timezones())
+
+
+@lru_cache(maxsize=1)
+def modules_version() -> str:
+    """A hash of all modules and what they load: as a folder of the address it goes with every import of theirs."""
+    whole = hashlib.sha256()
+    for file in sorted(path for folder in ("js", "blur") for path in (STATIC / folder).rglob("*") if path.is_file()):
+        whole.update(f"{file.relative_to(STATIC)}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
+    return f"v-{whole.hexdigest()[:10]}"
+
+
+def module_url(name: str) -> str:
+    """Where the module web/static/js/<name>.js is asked for: an address whose content never changes."""
+    return f"/static/{modules_version()}/js/{name}.js"
 
 
 @lru_cache(maxsize=64)
