@@ -87,7 +87,7 @@ test: test-prerequisites $(VENV)/.installed-test
 	@$(MAKE) --no-print-directory check-rust check-python check-js
 	$(BIN)/python -m web.blur_assets
 	$(BIN)/pytest -q -n 2 -m "not browser"
-	$(BIN)/pytest -q -m browser
+	$(BIN)/pytest -q -m browser --reruns 1
 
 test-fast: $(VENV)/.installed-test blur
 	$(BIN)/pytest -q -n 2 -m "not browser and not servers"

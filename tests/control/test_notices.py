@@ -25,7 +25,7 @@ from control.models.outbox import OutboxRow, OutboxState
 from control.models.people import Role
 from control.notices import calendar, texts
 from control.notices.email import Letter, NotDelivered, deliver, put_together
-from control.notices.kinds import CHANNELS, NOT_CAUSED_YET, Channel, NoticeKind, SessionFacts
+from control.notices.kinds import CHANNELS, Channel, NoticeKind, SessionFacts
 from control.notices.outbox import Notice, enqueue, notices_after
 from control.notices.sent import recent
 from control.notices.worker import (
@@ -137,13 +137,6 @@ FACTS: Mapping[str, Any] = {
 }
 PRIVATE = ("Individual session", "Mina", "Amara", "Elio")
 ROOT = Path(__file__).parents[2]
-AWAITED = {
-    *(NoticeKind.RECEIPT, NoticeKind.TOP_UP_RECEIPT, NoticeKind.PAYMENT_CONFIRMED, NoticeKind.PAYMENT_FAILED),
-    *(NoticeKind.ACCOUNT_CHANGED, NoticeKind.PHONE_CODE),
-}
-"""Other work under way causes these; each leaves this list with it."""
-
-
 KINDS_OF = {channel: [kind for kind in NoticeKind if channel in CHANNELS[kind]] for channel in Channel}
 
 # PRODUCT.md §8, row by row, and beside it what other parts of it ask for.
@@ -181,12 +174,11 @@ def test_every_kind_has_words_for_its_channels_and_for_no_other() -> None:
         assert {channel for channel, write in there.items() if write is not None} == CHANNELS[kind], kind
 
 
-def test_a_kind_is_caused_by_something_or_said_not_to_be_yet() -> None:
+def test_every_kind_is_caused_by_something() -> None:
     sources = (ROOT / "control").rglob("*.py")
     code = "\n".join(path.read_text() for path in sources if "notices" not in path.parts)
     caused = {kind for kind in NoticeKind if f"NoticeKind.{kind.name}" in code} | {NoticeKind.REMINDER}
-    assert caused & NOT_CAUSED_YET == set()
-    assert set(NoticeKind) - caused - NOT_CAUSED_YET <= AWAITED
+    assert caused == set(NoticeKind)
 
 
 @pytest.mark.parametrize("kind", KINDS_OF[Channel.EMAIL])

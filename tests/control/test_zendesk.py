@@ -21,6 +21,7 @@ from tests.control.test_enquiries import RULES as MAIL_RULES
 from tests.control.test_enquiries import VISITOR, enquiry, token_of
 from tests.control.test_messages import MONITORED
 from tests.helpers.practice import Site, World
+from tests.helpers.stand_in import serving
 from tests.helpers.zendesk_server import EMAIL, TOKEN, WEBHOOK_SECRET, Fault, ZendeskServer
 
 RULES: MessageRules = replace(MAIL_RULES, zendesk=True)
@@ -28,14 +29,13 @@ RULES: MessageRules = replace(MAIL_RULES, zendesk=True)
 
 @pytest_asyncio.fixture
 async def zendesk() -> AsyncIterator[ZendeskServer]:
-    server = ZendeskServer()
-    yield server
-    await server.close()
+    async with serving(ZendeskServer()) as server:
+        yield server
 
 
 @pytest_asyncio.fixture
 async def desk(world: World, zendesk: ZendeskServer) -> AsyncIterator[ZendeskDesk]:
-    opened = ZendeskDesk(world.db, RULES, Zendesk(await zendesk.start(), EMAIL, TOKEN, timeout_s=2), "Test Row")
+    opened = ZendeskDesk(world.db, RULES, Zendesk(zendesk.base, EMAIL, TOKEN, timeout_s=2), "Test Row")
     yield opened
     await opened.close()
 

@@ -35,6 +35,7 @@ from control.scheduler import Scheduler
 from tests.helpers.clock import ManualClock
 from tests.helpers.killing import Killed, kill
 from tests.helpers.practice import MONDAY, World, found_practice
+from tests.helpers.stand_in import serving
 from tests.helpers.stripe_server import ASKS, DECLINED, GOOD, SECRET_KEY, WEBHOOK_SECRET, Fault, StripeServer
 
 EXAMPLES = int(os.environ.get("HOLDSPACE_TEST_HISTORIES", "25"))  # 10,000 take an hour
@@ -120,12 +121,10 @@ async def shop(world: World) -> AsyncIterator[Shop]:
 
 @asynccontextmanager
 async def open_shop(world: World) -> AsyncIterator[Shop]:
-    stripe = StripeServer()
-    base = await stripe.start()
-    gateway = StripeGateway(SECRET_KEY, WEBHOOK_SECRET, api_base=base, timeout_s=0.5)
-    yield Shop(world, stripe, gateway, Cashier(world.db, {Method.STRIPE: gateway}, world.clock))
-    await gateway.close()
-    await stripe.close()
+    async with serving(StripeServer()) as stripe:
+        gateway = StripeGateway(SECRET_KEY, WEBHOOK_SECRET, api_base=stripe.base, timeout_s=0.5)
+        yield Shop(world, stripe, gateway, Cashier(world.db, {Method.STRIPE: gateway}, world.clock))
+        await gateway.close()
 
 
 # -- the table of PRODUCT.md §3 ------------------------------------------------------------------------------------
