@@ -242,8 +242,10 @@ class Rooms:
             case ("levels", core_id, levels):
                 self._hear(core_id, levels)
             case ("estimate", _, transport, bps, is_limit):
-                if peer := self._by_transport.get(transport):
-                    peer.member.estimate_bps = bps if is_limit else None
+                limit_bps = bps if is_limit else None
+                peer = self._by_transport.get(transport)
+                if peer is not None and peer.member.estimate_bps != limit_bps:
+                    peer.member.estimate_bps = limit_bps
                     self._reshare(peer.room)
             case ("private", core_id, track, False):
                 if (room := self._by_core_id.get(core_id)) and track in room.tracks:

@@ -1,12 +1,15 @@
 """Static files: only what lies under web/static, compressed for those who take it, asked for again by ETag."""
 
 import gzip
+import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from control.errors import NotFound
 from tests.helpers.practice import Site
-from web.render import STATIC
+from web.render import STATIC, TEMPLATES
 from web.static_files import file_untrusted
 
 
@@ -74,3 +77,18 @@ async def test_first_page_is_light(site: Site) -> None:
     for file in [*styles, *scripts, STATIC / "icons.svg", STATIC / "mark.svg"]:
         total += len(file_untrusted(str(file.relative_to(STATIC))).gzipped or file.read_bytes())
     assert total < 60_000
+
+
+def _imported(module: Path) -> Iterator[Path]:
+    for name in re.findall(r"^(?:import|\}).*?'(\.[^']+)';$", module.read_text(encoding="utf-8"), re.MULTILINE):
+        yield (module.parent / name).resolve()
+
+
+def test_room_asks_for_each_of_its_modules_at_once() -> None:
+    found, new = set[Path](), {STATIC / "js/room/start.js"}
+    while new:
+        new = {imported for module in new for imported in _imported(module)} - found
+        found |= new
+    template = (TEMPLATES / "parts/room_modules.html").read_text(encoding="utf-8")
+    asked = re.findall(r'"([\w/-]+)"', template.split("%}")[0])
+    assert {STATIC / f"js/{name}.js" for name in asked} == found
