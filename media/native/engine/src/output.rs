@@ -171,6 +171,10 @@ impl Outputs {
         self.worker_messages.push((track, parts.concat()));
     }
 
+    pub fn has_transmits(&self) -> bool {
+        !self.transmits.is_empty()
+    }
+
     /// Bytes waiting to be sent.
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.used

@@ -180,6 +180,7 @@ fn rewrite_vp8(payload: &[u8], picture_id: u16) {
         assert!(vp8::rewrite(&mut payload.to_vec(), picture_id, 9).is_err());
         return;
     };
+    let _ = vp8::keyframe_size(payload, &before);
     let mut rewritten = payload.to_vec();
     vp8::rewrite(&mut rewritten, picture_id, 9).expect("what was parsed can be rewritten");
     let after = vp8::parse_untrusted(&rewritten).expect("what we rewrote");

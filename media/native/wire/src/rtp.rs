@@ -256,6 +256,14 @@ fn write_header(out: &mut [u8], header: &NewHeader<'_>) -> Result<usize, NoRoom>
     Ok(end)
 }
 
+/// A padding-only packet of `padding_bytes` (1–255) for probing.
+pub fn write_padding(out: &mut [u8], header: &NewHeader<'_>, padding_bytes: u8) -> Result<Written, NoRoom> {
+    let header_len = write_header(out, header)?;
+    let padding = usize::from(padding_bytes.max(1));
+    write_padding_bytes(out, header_len, padding)?;
+    Ok(Written { header_len, len: header_len + padding })
+}
+
 /// Splits an RTX payload into the original sequence number and the original payload (RFC 4588 §4).
 pub fn parse_untrusted_rtx(payload: &[u8]) -> Result<(Seq, &[u8]), Malformed> {
     match payload {

@@ -18,6 +18,7 @@ fn vp8_keyframe_with_everything_in_its_descriptor_is_read() {
     assert_eq!((descriptor.temporal_id, descriptor.layer_sync), (Some(1), true));
     assert_eq!(descriptor.key_idx, Some(0));
     assert!(descriptor.starts_keyframe);
+    assert_eq!(vp8::keyframe_size(&payload, &descriptor), Some((640, 480)));
 }
 
 #[test]
@@ -158,7 +159,9 @@ proptest! {
         }
         let _ = red::parse_untrusted(&payload, |_| {});
         let _ = red::rewrite_payload_types(&mut payload.clone(), |old| Some(old ^ 1));
-        let _ = vp8::parse_untrusted(&payload);
+        if let Ok(descriptor) = vp8::parse_untrusted(&payload) {
+            let _ = vp8::keyframe_size(&payload, &descriptor);
+        }
         let known = dependency::parse_untrusted(&bits(L1T3), None).unwrap().structure;
         let _ = dependency::parse_untrusted(&payload, known.as_ref());
         let _ = dependency::parse_untrusted(&payload, None);

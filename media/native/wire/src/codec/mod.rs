@@ -94,15 +94,3 @@ impl<'a> Reader<'a> {
         &self.bytes[self.at..]
     }
 }
-
-/// In place of the picture id at the start of `field` (VP8 and VP9 write it alike), in the width that one has: how wide.
-fn write_picture_id(field: &mut [u8], picture_id: u16) -> usize {
-    if field[0] & 0x80 == 0 {
-        field[0] = picture_id as u8 & 0x7f;
-        return 1;
-    }
-    let [high, low] = picture_id.to_be_bytes();
-    field[0] = high | 0x80;
-    field[1] = low;
-    2
-}

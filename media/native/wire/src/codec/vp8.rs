@@ -8,7 +8,7 @@
 //! |TID|Y| KEYIDX  |   if T or K
 //! ```
 
-use super::{write_picture_id, FrameMark, Reader};
+use super::{FrameMark, Reader};
 use crate::Malformed;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +97,19 @@ pub(super) fn read_frame_mark(payload: &[u8]) -> Result<FrameMark, Malformed> {
     })
 }
 
+/// Width and height of a keyframe's first packet.
+pub fn keyframe_size(payload: &[u8], descriptor: &Descriptor) -> Option<(u16, u16)> {
+    if !descriptor.starts_keyframe {
+        return None;
+    }
+    match payload.get(descriptor.len..descriptor.len + 10)? {
+        [_, _, _, 0x9d, 0x01, 0x2a, w0, w1, h0, h1] => {
+            Some((u16::from_le_bytes([*w0, *w1]) & 0x3fff, u16::from_le_bytes([*h0, *h1]) & 0x3fff))
+        }
+        _ => None,
+    }
+}
+
 /// The descriptor of a packet without temporal layers: 15 bits of picture id and nothing else.
 pub fn descriptor(picture_id: u16, starts_frame: bool) -> [u8; 4] {
     let [high, low] = picture_id.to_be_bytes();
@@ -117,8 +130,16 @@ pub fn parse_untrusted_picture(picture: &[u8]) -> Result<bool, Malformed> {
 pub fn rewrite(payload: &mut [u8], picture_id: u16, tl0_pic_idx: u8) -> Result<(), Malformed> {
     let descriptor = parse_untrusted(payload)?;
     let mut at = 2;
-    if descriptor.picture_id.is_some() {
-        at += write_picture_id(&mut payload[at..], picture_id);
+    if let Some(old) = descriptor.picture_id {
+        if old.long {
+            let [high, low] = picture_id.to_be_bytes();
+            payload[at] = high | 0x80;
+            payload[at + 1] = low;
+            at += 2;
+        } else {
+            payload[at] = picture_id as u8 & 0x7f;
+            at += 1;
+        }
     }
     if descriptor.tl0_pic_idx.is_some() {
         payload[at] = tl0_pic_idx;

@@ -8,7 +8,7 @@
 //! |  TL0PICIDX    |   if L and not F
 //! ```
 
-use super::{write_picture_id, FrameMark, Reader};
+use super::{FrameMark, Reader};
 use crate::Malformed;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,15 @@ pub fn rewrite(payload: &mut [u8], picture_id: u16, tl0_pic_idx: u8) -> Result<(
     let descriptor = parse_untrusted(payload)?;
     let mut at = 1;
     if descriptor.picture_id.is_some() {
-        at += write_picture_id(&mut payload[at..], picture_id);
+        if payload[at] & 0x80 != 0 {
+            let [high, low] = picture_id.to_be_bytes();
+            payload[at] = high | 0x80;
+            payload[at + 1] = low;
+            at += 2;
+        } else {
+            payload[at] = picture_id as u8 & 0x7f;
+            at += 1;
+        }
     }
     if descriptor.tl0_pic_idx.is_some() {
         payload[at + 1] = tl0_pic_idx;
