@@ -170,7 +170,7 @@ async def _move_balance(session: AsyncSession, account: Account, amount_minor: i
         change = change.where(LedgerAccount.balance_minor + amount_minor >= 0)
     moved = await session.execute(change.values(balance_minor=LedgerAccount.balance_minor + amount_minor))
     if cast(CursorResult[Any], moved).rowcount != 1:
-        what = "wallet for this" if account.kind is Kind.WALLET else "package: no credit is left"
+        what = t("wallet for this") if account.kind is Kind.WALLET else t("package: no credit is left")
         raise Conflict("insufficient_funds", t("There is not enough in the %(what)s.", what=what))
 
 
