@@ -53,7 +53,7 @@ from control.slots import (
     day_in,
     first_free,
     free_slots,
-    merged,
+    merged_times,
     nearest,
     touching,
 )
@@ -188,7 +188,7 @@ async def off_between(session: AsyncSession, practitioner_id: str, span: Span) -
             AvailabilityException.practitioner_id == practitioner_id, *exceptions_touching(span)
         )
     )
-    return merged(Span(*row) for row in rows)
+    return merged_times((start, end) for start, end in rows)
 
 
 def exceptions_touching(span: Span) -> tuple[ColumnElement[bool], ...]:
@@ -210,7 +210,7 @@ async def busy_between(session: AsyncSession, practitioner_id: str, span: Span) 
             BusyTime.practitioner_id == practitioner_id, *_busy_inside(span.start, span.end)
         )
     )
-    return merged(Span(*row) for row in rows)
+    return merged_times((start, end) for start, end in rows)
 
 
 def _busy_inside(start: Any, end: Any) -> tuple[ColumnElement[bool], ...]:
@@ -218,10 +218,10 @@ def _busy_inside(start: Any, end: Any) -> tuple[ColumnElement[bool], ...]:
 
 
 def _merged_of_all(practitioner_ids: Sequence[str], rows: Iterable[Any]) -> dict[str, list[Span]]:
-    spans: dict[str, list[Span]] = {one: [] for one in practitioner_ids}
-    for row in rows:
-        spans[row[0]].append(Span(row[1], row[2]))
-    return {who: merged(found) for who, found in spans.items()}
+    times: dict[str, list[tuple[datetime, datetime]]] = {one: [] for one in practitioner_ids}
+    for who, start, end in rows:
+        times[who].append((start, end))
+    return {who: merged_times(found) for who, found in times.items()}
 
 
 def rule_of(row: Any) -> Rule:
@@ -295,11 +295,11 @@ def _taken(span: Span, now: datetime) -> ColumnElement[bool]:
 
 
 async def taken_between(session: AsyncSession, practitioner_id: str, span: Span, now: datetime) -> list[Span]:
-    """The practitioner's busy spans that touch `span`."""
+    """The practitioner's busy spans that touch `span`, merged."""
     rows = await session.execute(
         select(Appointment.busy_from, Appointment.busy_until).where(taken_over(practitioner_id, span, now))
     )
-    return [Span(row.busy_from, row.busy_until) for row in rows]
+    return merged_times((start, end) for start, end in rows)
 
 
 async def free_between(session: AsyncSession, offer: Offer, span: Span, now: datetime) -> list[Slot]:
@@ -531,7 +531,7 @@ async def _window_views(
         return []
     span = Span(min(row.starts_at for row in rows), max(row.ends_at for row in rows))
     wide = Span(span.start - LONGEST_SERVICE, span.end + LONGEST_SERVICE)
-    taken = merged(await taken_between(session, practitioner_id, wide, now))
+    taken = await taken_between(session, practitioner_id, wide, now)
     off = await off_between(session, practitioner_id, wide)
     busy = await busy_between(session, practitioner_id, wide)
     views = []
