@@ -178,14 +178,14 @@ async def test_others_see_no_picture_without_the_blur_that_was_asked_for(pair: P
     await pair.switch_off_and_on()
 
     server = pair.server.url.replace("http", "(http|ws)")
-    assert any("/static/blur/" in url for url in asked)
+    assert any("/blur/" in url for url in asked)
     assert [url for url in asked if not re.match(rf"{server}/|data:|blob:", url)] == []
     # MediaPipe tells its news as errors: "INFO: …", "W1121 …".
     assert [words for words in pair.mina.errors if not re.match(r"INFO: |[IW]\d{4} ", words)] == []
 
 
 async def test_without_its_files_blur_says_so_and_the_camera_stays_off(pair: Pair) -> None:
-    await pair.mina.context.route("**/static/blur/**", lambda route: route.abort())
+    await pair.mina.context.route("**/blur/**", lambda route: route.abort())
     page = await pair.waiting()
     await page.get_by_label("Background").select_option("light")
     await expect(page.locator("#device-words")).to_contain_text("your camera stays off")
@@ -259,7 +259,7 @@ async def test_a_worker_that_dies_leaves_a_placeholder_and_never_the_camera(pair
 
 
 async def test_where_the_browser_cannot_blur_the_server_is_offered(pair: Pair) -> None:
-    await pair.mina.context.route("**/static/blur/**", lambda route: route.abort())
+    await pair.mina.context.route("**/blur/**", lambda route: route.abort())
     page = await pair.waiting()
     offer = page.get_by_role("button", name="Let this server do it")
     await expect(offer).to_be_hidden()
