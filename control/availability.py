@@ -33,6 +33,7 @@ from control.appointment_states import SLOT_HOLDING, State
 from control.audit import record
 from control.database import Base, Database, UtcDateTime, new_id
 from control.errors import Conflict, Forbidden, Invalid, NotFound
+from control.language import t
 from control.models.appointments import Appointment
 from control.models.calendars import BusyTime
 from control.models.people import Person, Role
@@ -350,7 +351,9 @@ async def month_of_slots(
 ) -> dict[date, tuple[Slot, ...]]:
     """Free slots of the days `first` to `last` of a calendar in `zone`, each day present, empty ones too."""
     if not first <= last <= first + timedelta(days=MOST_DAYS) or last >= date.max:
-        raise Invalid("dates_out_of_range", f"Ask for at most {MOST_DAYS} days, the first of them first.")
+        raise Invalid(
+            "dates_out_of_range", t("Ask for at most %(most_days)s days, the first of them first.", most_days=MOST_DAYS)
+        )
     days: dict[date, list[Slot]] = {first + timedelta(days=n): [] for n in range((last - first).days + 1)}
     span = Span(day_in(first, zone).start, day_in(last, zone).end)
     async with db.reading() as session:

@@ -32,6 +32,7 @@ from control.availability import (
 )
 from control.database import Database, new_id
 from control.errors import Conflict, Forbidden, Invalid, NotFound
+from control.language import t
 from control.models.appointments import Appointment
 from control.models.people import Role
 from control.models.practice import AvailabilityException, AvailabilityRule
@@ -125,7 +126,10 @@ async def add_rules(db: Database, actor: Actor, wanted: NewRule, *, now: datetim
         check_offer(services, wanted.service_id, wanted.price_minor, timedelta(minutes=minutes))
         there = (await session.scalars(_rules_of(actor.person_id))).all()
         if len(there) + len(wanted.weekdays) > MOST_RULES:
-            raise Conflict("too_many_rules", f"At most {MOST_RULES} weekly times can be kept. Remove some first.")
+            raise Conflict(
+                "too_many_rules",
+                t("At most %(most_rules)s weekly times can be kept. Remove some first.", most_rules=MOST_RULES),
+            )
         rows = [_rule_row(actor, wanted, weekday, first, now) for weekday in sorted(wanted.weekdays)]
         for row in rows:
             if any(_overlap(row, other) for other in there):
