@@ -36,7 +36,7 @@ from control.language import t
 from control.models.appointments import Appointment
 from control.models.people import Role
 from control.models.practice import AvailabilityException, AvailabilityRule
-from control.slots import Span, day_in, merged
+from control.slots import Span, day_in
 from control.weekly import MIDNIGHT, time_off
 
 MOST_RULES = 100  # each costs every slot query a few microseconds per week
@@ -365,7 +365,7 @@ async def week_of_practitioner(db: Database, actor: Actor, span: Span, *, now: d
         services = await services_of(session, mine)
         windows = await windows_between(session, mine, span)
         wide = Span(span.start - LONGEST_WINDOW, span.end + LONGEST_WINDOW)
-        taken = merged(await taken_between(session, mine, wide, now))
+        taken = await taken_between(session, mine, wide, now)
         rules = (await session.scalars(_rules_of(mine))).all()
         exceptions = await session.scalars(
             select(AvailabilityException)
