@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from control import busy_times, keyfiles, message_errands, reschedules, security, turn
+from control import busy_times, keyfiles, language, message_errands, reschedules, security, turn
 from control.api import (
     accounts,
     appointments,
@@ -188,6 +188,8 @@ def create_app(
     app[SETTINGS] = settings
     app[CLOCK] = clock
     app[INSTALL_KEYS] = keyfiles.load(settings)
+    for one in settings.practice.languages:
+        language.load(one)
     app[DATABASE] = open_database(settings)
     app[FACTOR_RULES] = FactorRules.from_master_key(
         app[INSTALL_KEYS].master_key, for_staff=settings.security.second_factor, demo=settings.demo

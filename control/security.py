@@ -15,6 +15,7 @@ from aiohttp import web
 from control.config import LOOPBACK_NAMES, ServerSettings
 from control.errors import Forbidden
 from control.keys import INSTALL_KEYS, SESSION_ID, SETTINGS, VISITOR
+from control.language import t
 from control.models.people import SessionKind
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -47,6 +48,14 @@ def _set_cookie(
     response: web.StreamResponse, server: ServerSettings, name: str, value: str, max_age_s: int | None
 ) -> None:
     response.set_cookie(name, value, path="/", max_age=max_age_s, httponly=True, secure=server.is_https, samesite="Lax")
+
+
+LANGUAGE_COOKIE = "language"
+_A_YEAR_S = 31_536_000
+
+
+def set_language_cookie(response: web.StreamResponse, server: ServerSettings, language: str) -> None:
+    _set_cookie(response, server, LANGUAGE_COOKIE, language, _A_YEAR_S)
 
 
 def visitor_of(request: web.Request) -> str | None:
@@ -131,7 +140,11 @@ def check_origin(request: web.Request) -> None:
         raise Forbidden("origin_missing", "A change needs the Origin header that browsers send.")
     if origin not in own_origins(server):
         raise Forbidden(
-            "origin_wrong", f"This server is known as {server.public_url}; the request came from a page elsewhere."
+            "origin_wrong",
+            t(
+                "This server is known as %(public_url)s; the request came from a page elsewhere.",
+                public_url=server.public_url,
+            ),
         )
 
 

@@ -6,38 +6,40 @@ from datetime import datetime
 from typing import Any
 
 from control.audit import Entry
+from control.language import N_, look_up, t
 from web.words import money, state_words, when
 
 _DONE = {
-    "appointment.book": "Booked",
-    "appointment.secure": "Payment secured",
-    "appointment.expire": "The hold ran out",
-    "appointment.confirm": "Confirmed",
-    "appointment.start": "Started",
-    "appointment.complete": "Ended",
-    "appointment.cancel": "Cancelled",
-    "appointment.miss_by_practitioner": "Missed by the practitioner",
-    "appointment.miss_by_client": "Missed by the client",
-    "appointment.rate": "Rated",
-    "appointment.activate": "Activated",
-    "appointment.forced": "Activated by force",
-    "reschedule.propose": "Another time proposed",
-    "appointment.reschedule": "Moved",
-    "guest.invite": "Guest invited",
-    "guest.admit": "Guest let in",
-    "guest.remove": "Guest's invitation taken back",
-    "rating.published": "Rating made public",
+    "appointment.book": N_("Booked"),
+    "appointment.secure": N_("Payment secured"),
+    "appointment.expire": N_("The hold ran out"),
+    "appointment.confirm": N_("Confirmed"),
+    "appointment.start": N_("Started"),
+    "appointment.complete": N_("Ended"),
+    "appointment.cancel": N_("Cancelled"),
+    "appointment.miss_by_practitioner": N_("Missed by the practitioner"),
+    "appointment.miss_by_client": N_("Missed by the client"),
+    "appointment.rate": N_("Rated"),
+    "appointment.activate": N_("Activated"),
+    "appointment.forced": N_("Activated by force"),
+    "reschedule.propose": N_("Another time proposed"),
+    "appointment.reschedule": N_("Moved"),
+    "guest.invite": N_("Guest invited"),
+    "guest.admit": N_("Guest let in"),
+    "guest.remove": N_("Guest's invitation taken back"),
+    "rating.published": N_("Rating made public"),
 }
 _ID = re.compile("[0-9a-f]{32}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 
 
 def done(entry: Entry) -> str:
-    """Payment secured; for what has no words of its own, the log's: "wallet.top_up" as "Wallet top up"."""
     if entry.action == "consent.answer":
-        purpose = {"care": "Care consent", "recording": "Recording consent"}.get(str(entry.detail.get("purpose")), "")
+        purpose = {"care": t("Care consent"), "recording": t("Recording consent")}.get(
+            str(entry.detail.get("purpose")), ""
+        )
         return f"{purpose or 'Consent'}: {entry.detail.get('answer')}"
-    return _DONE.get(entry.action, _plain(entry.action.replace(".", " ")).capitalize())
+    return look_up(_DONE.get(entry.action, entry.action.replace(".", " ").replace("_", " ").capitalize()))
 
 
 def done_to(entry: Entry) -> str:

@@ -10,9 +10,8 @@ from control.countries import COUNTRIES
 from control.keys import CLOCK, DATABASE, HALF, PUSH_SENDER, SESSION_ID, SETTINGS
 from control.models.people import SessionKind
 from control.notices.outbox import newest_notices, unread_count
-from control.people import LANGUAGES
 from web.render import known_zones, render
-from web.words import device_words
+from web.words import country_name, device_words
 
 routes = web.RouteTableDef()
 
@@ -27,8 +26,7 @@ async def account(request: web.Request) -> web.StreamResponse:
         "account.html",
         me=await people.get_person(request.app[DATABASE], actor.person_id),
         zones=sorted(known_zones()),
-        countries=COUNTRIES,
-        languages=LANGUAGES,
+        countries={code: country_name(code, english) for code, english in COUNTRIES.items()},
         push_on=request.app[PUSH_SENDER] is not None,
         sms_leave=request.app[SETTINGS].sms.gateway != "none",
     )

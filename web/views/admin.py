@@ -16,6 +16,7 @@ from control.appointment_states import State
 from control.database import Database
 from control.errors import Malformed, NotFound
 from control.keys import CLOCK, DATABASE, SETTINGS
+from control.language import t
 from control.lifecycle import Party
 from control.models.outbox import OutboxState
 from control.models.people import Role
@@ -93,7 +94,7 @@ async def _log(db: Database, view: SessionView) -> list[LogLine]:
     names = {view.client_id: view.client_name, view.practitioner_id: view.practitioner_name}
     lines = []
     for entry in await audit.entries_about(db, f"appointment:{view.id}", limit=_MOST_LOG):
-        who = "by itself" if entry.actor_id is None else f"by {names.get(entry.actor_id, 'staff')}"
+        who = t("by itself") if entry.actor_id is None else t("by %(name)s", name=names.get(entry.actor_id, t("staff")))
         lines.append(LogLine(entry.at, f"{done(entry)}, {who}"))
     return lines[::-1]
 

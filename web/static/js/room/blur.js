@@ -3,12 +3,14 @@
 // Fails closed: the track given out never carries a picture that has not been through the blur, and when the blur
 // fails it ends. The work is done in blur-worker.js; call.js decides when.
 
+import { t } from '../words.js';
+
 /** @typedef {import('./blur-gl.js').Effect} Effect */
 /** @typedef {'off'|Effect} Background */
 
 /** In the order of the choice. @type {[Background, string][]} */
 export const BACKGROUNDS = [
-  ['off', 'As it is'], ['light', 'Light blur'], ['strong', 'Strong blur'], ['colour', 'A plain colour'], ['picture', 'A quiet room'],
+  ['off', t('As it is')], ['light', t('Light blur')], ['strong', t('Strong blur')], ['colour', t('A plain colour')], ['picture', t('A quiet room')],
 ];
 const PICTURE = new URL('../../img/quiet-room.svg', import.meta.url).href;
 const CHOSEN = 'holdspace.background';

@@ -11,6 +11,7 @@ import { KINDS, OwnDevices } from './own-devices.js';
 import { Peer } from './peer.js';
 import { RefusedError, Signaling, onNetworkChange } from './protocol.js';
 import { freshBackground, freshState, isGroup, reduce } from './state.js';
+import { t } from '../words.js';
 
 /** @typedef {import('./state.js').RoomState} RoomState */
 /** @typedef {import('./state.js').News} News */
@@ -309,7 +310,7 @@ export class Call {
     this._closePeer();
     this._peersInARow += 1;
     if (this._peersInARow > MAX_PEERS) {
-      this._news({ type: 'refused', code: 'no_media', detail: 'Picture and sound could not be connected. Your network may block them. Try another one, or load this page again.' });
+      this._news({ type: 'refused', code: 'no_media', detail: t('Picture and sound could not be connected. Your network may block them. Try another one, or load this page again.') });
       return;
     }
     this._usePeer(this._makePeer({ held: false }));
