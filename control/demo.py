@@ -90,10 +90,14 @@ SERVICES = {
 
 def dressed(settings: Settings) -> Settings:
     """The settings with the demo practice's name where the operator has set none."""
-    if settings.practice != PracticeSettings():
+    if settings.practice != PracticeSettings(languages=settings.practice.languages):
         return settings
     practice = PracticeSettings(
-        name="Linden Row", address="Rua da Rosa 112, Lisbon", time_zone="Europe/Lisbon", contact_email=CLARA.email
+        name="Linden Row",
+        address="Rua da Rosa 112, Lisbon",
+        time_zone="Europe/Lisbon",
+        contact_email=CLARA.email,
+        languages=settings.practice.languages,
     )
     return settings.model_copy(update={"practice": practice})
 

@@ -16,6 +16,7 @@ from sqlalchemy.orm import aliased
 from control.accounts import Actor
 from control.database import Database
 from control.errors import NotFound
+from control.language import tn
 from control.messages import STAFF, MessageRules, sealed_context
 from control.models.messages import Conversation, ConversationReader, Message
 from control.models.people import Person, PersonRole
@@ -141,13 +142,13 @@ def opened(sealer: Sealer, conversation_id: str, seq: int, sealed: bytes) -> str
 
 
 def files_in_words(count: int) -> str:
-    return "" if not count else "A file" if count == 1 else f"{count} files"
+    return tn("%(num)s file", "%(num)s files", count) if count else ""
 
 
 def told_elsewhere(sealer: Sealer, row: Message) -> str:
     """A message's words for where its files don't go."""
     words = opened(sealer, row.conversation_id, row.seq, row.sealed)
-    return f"{words}\n\n(With it: {files_in_words(row.files).lower()}, in Holdspace.)".strip() if row.files else words
+    return f"{words}\n\n({files_in_words(row.files)}, in Holdspace)".strip() if row.files else words
 
 
 async def inbox(db: Database, rules: MessageRules, actor: Actor, wanted: Wanted) -> Page[ConversationView]:

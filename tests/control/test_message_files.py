@@ -70,7 +70,7 @@ async def test_message_may_be_a_file_without_words_and_an_empty_one_is_refused(w
     await write(world, world.bob, world.alice, "", await chosen(files, world, world.bob))
     for who in (world.alice, world.bob):
         [talk] = (await message_queries.inbox(world.db, RULES, who, PageWanted())).rows
-        assert talk.last_text == "A file"
+        assert talk.last_text == "1 file"
     with pytest.raises(Invalid, match="text_length"):
         await write(world, world.bob, world.alice, "  ")
 

@@ -9,7 +9,7 @@ import pytest
 
 from control.errors import NotFound
 from tests.helpers.practice import Site
-from web.render import STATIC, TEMPLATES
+from web.render import STATIC, TEMPLATES, module_url
 from web.static_files import file_untrusted
 
 
@@ -58,6 +58,18 @@ async def test_blur_s_worker_alone_may_compile_web_assembly(site: Site) -> None:
         async with client.get(f"/static/{path}") as got:
             assert got.status == 200
             assert ("'wasm-unsafe-eval'" in got.headers["Content-Security-Policy"]) is may
+
+
+async def test_modules_are_kept_until_any_of_them_changes(site: Site) -> None:
+    await site.hand_of(None)
+    client = site.opened[-1].client
+    for address, kept in ((module_url("base"), True), ("/static/v-0123456789/js/base.js", False)):
+        async with client.get(address) as got:
+            assert await got.text() == (STATIC / "js/base.js").read_text(encoding="utf-8")
+            assert ("immutable" in got.headers["Cache-Control"]) is kept
+    for address in ("/static/v-0123456789", "/static/v-0/v-1/js/base.js", "/static/v-0//etc/passwd"):
+        async with client.get(address) as refused:
+            assert refused.status == 404
 
 
 async def test_path_out_of_the_folder_is_not_found(site: Site) -> None:

@@ -4,6 +4,7 @@
 
 import { ProblemError, del } from './api.js';
 import { byId, element, icon, showError } from './page.js';
+import { t } from './words.js';
 import { keyOf, shareSent, sizeWords, upload } from './upload.js';
 
 const RETRY_MS = 2000;
@@ -46,7 +47,7 @@ export function startAttachments(form) {
         const state = await upload('/api/files', one.file, { key: one.key }, (begun) => {
           one.id = begun.id;
           one.bar.value = shareSent(begun, one.file);
-          one.words.textContent = `${Math.round(100 * one.bar.value)} % of ${sizeWords(one.file.size)}`;
+          one.words.textContent = t('%(size)s %% of %(sizeWords)s', { size: Math.round(100 * one.bar.value), sizeWords: sizeWords(one.file.size) });
         });
         one.id = state.id;
         one.ready = true;
@@ -61,7 +62,7 @@ export function startAttachments(form) {
           problem(`"${one.file.name}": ${error.message}`);
           return;
         }
-        one.words.textContent = 'The connection is gone. It goes on by itself.';
+        one.words.textContent = t('The connection is gone. It goes on by itself.');
         await new Promise((done) => window.setTimeout(done, 1000 * (error.extra.retry_after_s || RETRY_MS / 1000)));
       }
     }
@@ -75,16 +76,16 @@ export function startAttachments(form) {
       const key = keyOf(file);
       if (chosen.some((one) => one.key === key)) continue;
       if (chosen.length === most.files) {
-        problem(`One message carries ${most.files} files at most.`);
+        problem(t('One message carries %(files)s files at most.', { files: most.files }));
         break;
       }
       if (!file.size || file.size > most.bytes) {
-        problem(`"${file.name}" can't be sent: a file has ${Math.round(most.bytes / 1_000_000)} MB at most, and is not empty.`);
+        problem(t('"%(name)s" can\'t be shared: a file has %(value)s MB at most, and is not empty.', { name: file.name, value: Math.round(most.bytes / 1_000_000) }));
         continue;
       }
-      const words = element('span', { class: 'table__sub num', role: 'status' }, 'Waiting');
-      const bar = /** @type {HTMLProgressElement} */ (element('progress', { class: 'progress', max: '1', value: '0', 'aria-label': `Sending ${file.name}` }));
-      const out = element('button', { class: 'btn btn--plain btn--small btn--icon', type: 'button' }, icon('close', 's'), element('span', { class: 'vh' }, `Take out ${file.name}`));
+      const words = element('span', { class: 'table__sub num', role: 'status' }, t('Waiting'));
+      const bar = /** @type {HTMLProgressElement} */ (element('progress', { class: 'progress', max: '1', value: '0', 'aria-label': t('Sending %(name)s', { name: file.name }) }));
+      const out = element('button', { class: 'btn btn--plain btn--small btn--icon', type: 'button' }, icon('close', 's'), element('span', { class: 'vh' }, t('Take out %(name)s', { name: file.name })));
       const root = element('li', {}, icon('file'), element('span', {}, file.name, words, bar), out);
       /** @type {Chosen} */
       const one = { file, key, id: '', ready: false, out: false, root, words, bar };

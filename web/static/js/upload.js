@@ -3,6 +3,7 @@
 // and the messages' (control/files.py). The server looks at the content; what pages check, they check to say so sooner.
 
 import { post, put } from './api.js';
+import { t } from './words.js';
 
 /** @typedef {{id: string, name: string, size: number, type: string|null, owner: {id: string, name: string},
  *   visible_to: string|null, thumbnail: boolean, at: string, ready: boolean, received: number, chunk_bytes: number}} SharedFile */
@@ -35,6 +36,6 @@ export function shareSent(state, file) {
 
 /** @param {number} bytes */
 export function sizeWords(bytes) {
-  if (bytes < 1000) return `${bytes} bytes`;
-  return bytes < 1_000_000 ? `${Math.round(bytes / 1000)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
+  if (bytes < 1000) return t('%(bytes)s bytes', { bytes });
+  return bytes < 1_000_000 ? t('%(value)s kB', { value: Math.round(bytes / 1000) }) : t('%(value)s MB', { value: (bytes / 1_000_000).toFixed(1) });
 }
