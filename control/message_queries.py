@@ -146,9 +146,9 @@ def files_in_words(count: int) -> str:
 
 
 def told_elsewhere(sealer: Sealer, row: Message) -> str:
-    """A message's words for where its files don't go."""
+    """A message's words for where its files don't go; the same in every language, because they are compared there."""
     words = opened(sealer, row.conversation_id, row.seq, row.sealed)
-    return f"{words}\n\n({files_in_words(row.files)}, in Holdspace)".strip() if row.files else words
+    return f"{words}\n\n(Files in Holdspace: {row.files})".strip() if row.files else words
 
 
 async def inbox(db: Database, rules: MessageRules, actor: Actor, wanted: Wanted) -> Page[ConversationView]:

@@ -86,7 +86,7 @@ if (text instanceof HTMLTextAreaElement) {
     if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       // By its button, which says when a file is still on its way.
-      text.form?.requestSubmit(text.form.querySelector('button[type=submit]'));
+      text.form?.requestSubmit(/** @type {HTMLElement} */ (text.form.querySelector('button[type=submit]')));
     }
   });
   document.addEventListener('form:done', (event) => {
