@@ -46,7 +46,7 @@ def find_program() -> str:
     """Raises NoRight where it is not installed."""
     program = shutil.which("janus")
     if program is None:
-        raise NoRight("this benchmark needs Janus (Debian: janus)")
+        raise NoRight("this benchmark compares with Janus, which is not installed: apt-get install janus")
     return program
 
 

@@ -17,6 +17,15 @@ from typing import Final, TypeVar
 CLONE_NEWNET: Final = 0x4000_0000
 CLONE_NEWUSER: Final = 0x1000_0000
 
+PACKAGES: Final = {
+    "ip": "iproute2",
+    "tc": "iproute2",
+    "nft": "nftables",
+    "nsenter": "util-linux",
+    "taskset": "util-linux",
+}
+"""Of Debian, where the name is not the tool's own."""
+
 T = TypeVar("T")
 
 
@@ -35,7 +44,8 @@ def enter_new(*tools: str) -> None:
     """Raises NoRight without the right, or without one of the `tools` (and `ip`) in the path."""
     missing = [tool for tool in ("ip", *tools) if shutil.which(tool) is None]
     if missing:
-        raise NoRight(f"this benchmark needs {', '.join(missing)} (Debian: iproute2, nftables, util-linux)")
+        packages = sorted({PACKAGES.get(tool, tool) for tool in missing})
+        raise NoRight(f"this benchmark needs {', '.join(missing)}: apt-get install {' '.join(packages)}")
     try:
         _call("unshare", CLONE_NEWNET)
     except PermissionError:

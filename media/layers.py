@@ -34,6 +34,11 @@ class Watch:
     """Device pixels at which the page shows it; 0 not at all, None not said."""
     is_screen: bool
     is_speaking: bool
+    is_muted: bool = False
+
+    @property
+    def needs_rate(self) -> bool:
+        return self.height != 0 and not self.is_muted
 
 
 @dataclass(frozen=True)
@@ -50,16 +55,20 @@ def choose(watches: Sequence[Watch], *, people: int, voices: int, estimate_bps: 
     if people <= 2:
         return {watch.slot: Choice(watch.rids[-1] if watch.rids else None) for watch in watches}
     levels = {watch.slot: _by_size(watch, len(watches)) for watch in watches}
-    choices = {watch.slot: Choice(watch.rids[levels[watch.slot]] if watch.rids else None) for watch in watches}
+    choices = {
+        watch.slot: Choice(watch.rids[levels[watch.slot]] if watch.rids else None, 0 if watch.height == 0 else None)
+        for watch in watches
+    }
     if estimate_bps is None:
         return choices
     budget = estimate_bps - voices * AUDIO_BPS
+    needing = [watch for watch in watches if watch.needs_rate]
     # The least important steps down first, and as far as it can, before the next does.
-    for watch in sorted(watches, key=_importance):
-        while watch.rids and _rate(watches, choices) > budget and levels[watch.slot] > 0:
+    for watch in sorted(needing, key=_importance):
+        while watch.rids and _rate(needing, choices) > budget and levels[watch.slot] > 0:
             levels[watch.slot] -= 1
             choices[watch.slot] = Choice(watch.rids[levels[watch.slot]])
-        if _rate(watches, choices) > budget:
+        if _rate(needing, choices) > budget:
             choices[watch.slot] = replace(choices[watch.slot], temporal=0)
     return choices
 

@@ -191,12 +191,16 @@ class Room:
                 yield slot.id, slot.share_bps
 
     def _cap(self, publisher: Member) -> Iterable[tuple[ParticipantId, int | None]]:
-        """Where one encoding serves all who watch, the narrowest path that still gets a picture sets its rate."""
+        """Where one encoding serves all who watch, the narrowest path that still gets a picture sets its rate.
+
+        A private camera goes no further than the blur, whose own encoder keeps to what the paths carry: a cap on the
+        camera, too, would only make its pictures worse twice.
+        """
         tracks = [track for track in self.tracks_of(publisher.participant) if not track.muted]
         sounds = sum(track.source.kind == "audio" for track in tracks)
         watched = [(track, shares) for track in tracks if (shares := self._shares_of(track))]
         limits = [
-            (track.source, None if self._has_layers(track) else narrowest(track.source, shares))
+            (track.source, None if self._adapts(track) else narrowest(track.source, shares))
             for track, shares in watched
         ]
         cap_bps = next_cap(publisher.cap_bps, cap(limits, sounds))
@@ -208,14 +212,15 @@ class Room:
         slots = (slot for member in self.members.values() for slot in member.slots.values())
         return [slot.share_bps for slot in slots if slot.track == track.id and slot.kind == "video"]
 
-    def _has_layers(self, track: Track) -> bool:
-        """Each subscriber gets the encoding that suits its path."""
-        return bool(track.rids) and len(self.members) > 2
+    def _adapts(self, track: Track) -> bool:
+        """What its subscribers get suits their paths whatever its publisher sends."""
+        return track.wanted_private or (bool(track.rids) and len(self.members) > 2)
 
     def _choose(self, member: Member, seen: dict[int, list[str | None]]) -> Iterable[tuple[int, Choice]]:
         """Adds to `seen` the encodings of each track that somebody looks at."""
         slots = {slot.id: slot for slot in member.slots.values() if slot.kind == "video" and slot.track is not None}
-        voices = sum(slot.kind == "audio" and slot.track is not None for slot in member.slots.values())
+        heard = (slot for slot in member.slots.values() if slot.kind == "audio")
+        voices = sum(not self.tracks[slot.track].muted for slot in heard if slot.track in self.tracks)
         watches = [self._watch(member, slot) for slot in slots.values()]
         choices = choose(watches, people=len(self.members), voices=voices, estimate_bps=member.estimate_bps)
         for watch in watches:
@@ -244,6 +249,7 @@ class Room:
             height=member.heights.get(slot.mid),
             is_screen=track.source is TrackSource.screen,
             is_speaking=track.participant in self.speakers.active(),
+            is_muted=track.muted,
         )
 
     def _tell_shown(self, member: Member) -> Iterable[MediaEvent]:

@@ -7,6 +7,7 @@ comes in untranslated, what is gone goes out; nothing is guessed.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from babel.messages.catalog import Catalog, Message
@@ -23,6 +24,7 @@ _OPTIONS = {
 }
 _PROBLEMS = ("Malformed", "Forbidden", "NotFound", "NotSignedIn", "Conflict", "Invalid", "TooMany", "Unavailable")
 _KEYWORDS = {"_": None, "t": None, "N_": None, "ngettext": (1, 2), "tn": (1, 2), **dict.fromkeys(_PROBLEMS, (2,))}
+_WORDS = re.compile("[A-Za-z]")
 _WIDTH = 120
 
 
@@ -38,6 +40,8 @@ def extract() -> Catalog:
             directory_filter=lambda folder: Path(folder).name not in {"migrations", "node_modules", "blur"},
         )
         for file, line, message, comments, context in sorted(found, key=lambda one: (one[0], one[1])):
+            if not _WORDS.search(message if isinstance(message, str) else message[0]):
+                continue  # the " " of a " ".join(…) that is handed to a Problem
             catalog.add(message, None, [(f"{package}/{file}", line)], auto_comments=comments, context=context)
     return catalog
 

@@ -74,6 +74,14 @@ def about_of(facts: Facts) -> SessionFacts:
     return SessionFacts.from_json(facts["about"])
 
 
+def told_name(facts: Facts) -> str:
+    return str(facts.get("from_name") or t("Somebody"))
+
+
+def told_path(facts: Facts) -> str:
+    return str(facts.get("path") or "/dashboard")
+
+
 def written_time(at: datetime, zone: str) -> str:
     """'Tue 3 Mar, 15:00 Lisbon time'."""
     local = at.astimezone(ZoneInfo(zone))

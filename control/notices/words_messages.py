@@ -5,29 +5,21 @@ Told `from_name`, `path` and, where it matters, `count`.
 
 from control.language import t
 from control.notices.kinds import NoticeKind
-from control.notices.letters import Facts, InApp, Letter, Reader, Vocabulary, Words
-
-
-def _from(facts: Facts) -> str:
-    return str(facts.get("from_name") or t("Somebody"))
-
-
-def _path(facts: Facts) -> str:
-    return str(facts.get("path") or "/dashboard")
+from control.notices.letters import Facts, InApp, Letter, Reader, Vocabulary, Words, told_name, told_path
 
 
 def _new_message(facts: Facts, reader: Reader) -> Letter:
     words = t(
         "%(who)s has written to you. The message is in your inbox at %(practice_name)s.",
-        who=_from(facts),
+        who=told_name(facts),
         practice_name=reader.practice_name,
     )
-    return Letter(t("You have a new message"), (words,), _path(facts), t("Read it"))
+    return Letter(t("You have a new message"), (words,), told_path(facts), t("Read it"))
 
 
 def _new_enquiry(facts: Facts, _reader: Reader) -> Letter:
-    words = t("%(who)s, who is not a member yet, would like to hear from you.", who=_from(facts))
-    return Letter(t("New customer enquiry"), (words,), _path(facts), t("Read and answer"))
+    words = t("%(who)s, who is not a member yet, would like to hear from you.", who=told_name(facts))
+    return Letter(t("New customer enquiry"), (words,), told_path(facts), t("Read and answer"))
 
 
 def _unanswered(facts: Facts, _reader: Reader) -> Letter:
@@ -37,7 +29,7 @@ def _unanswered(facts: Facts, _reader: Reader) -> Letter:
         if count == 1
         else t("%(count)s messages are waiting for your answer.", count=count)
     )
-    return Letter(t("Messages are waiting for you"), (words,), _path(facts), t("Open your inbox"))
+    return Letter(t("Messages are waiting for you"), (words,), told_path(facts), t("Open your inbox"))
 
 
 def _enquiry_received(facts: Facts, reader: Reader) -> Letter:
@@ -66,34 +58,36 @@ def _enquiry_answered(facts: Facts, reader: Reader) -> Letter:
     )
     return Letter(
         t("Your enquiry at %(practice_name)s", practice_name=reader.practice_name),
-        (t("%(who)s has answered your enquiry:", who=_from(facts)), *said.split("\n\n"), how),
-        f"/sign-in?next={_path(facts)}",
+        (t("%(who)s has answered your enquiry:", who=told_name(facts)), *said.split("\n\n"), how),
+        f"/sign-in?next={told_path(facts)}",
         t("Read all of it"),
     )
 
 
 def _file_shared(facts: Facts, _reader: Reader) -> Letter:
-    words = t("%(who)s has shared a file with you. It is in your account.", who=_from(facts))
-    return Letter(t("A file was shared with you"), (words,), _path(facts), t("See your files"))
+    words = t("%(who)s has shared a file with you. It is in your account.", who=told_name(facts))
+    return Letter(t("A file was shared with you"), (words,), told_path(facts), t("See your files"))
 
 
 def _problem_alert(facts: Facts, _reader: Reader) -> Letter:
     words = t("Somebody in a session has asked for help. Please look at once, and take it if nobody has.")
-    return Letter(t("A problem was reported"), (words,), _path(facts), t("See and take it"))
+    return Letter(t("A problem was reported"), (words,), told_path(facts), t("See and take it"))
 
 
 WORDS: Vocabulary = {
-    NoticeKind.NEW_MESSAGE: Words(_new_message, lambda facts: InApp(t("New message"), _from(facts), _path(facts))),
-    NoticeKind.NEW_ENQUIRY: Words(_new_enquiry, lambda facts: InApp(t("New customer enquiry"), "", _path(facts))),
+    NoticeKind.NEW_MESSAGE: Words(
+        _new_message, lambda facts: InApp(t("New message"), told_name(facts), told_path(facts))
+    ),
+    NoticeKind.NEW_ENQUIRY: Words(_new_enquiry, lambda facts: InApp(t("New customer enquiry"), "", told_path(facts))),
     NoticeKind.UNANSWERED_MESSAGES: Words(
-        _unanswered, lambda facts: InApp(t("Messages are waiting for your answer"), "", _path(facts))
+        _unanswered, lambda facts: InApp(t("Messages are waiting for your answer"), "", told_path(facts))
     ),
     NoticeKind.ENQUIRY_RECEIVED: Words(_enquiry_received),
     NoticeKind.ENQUIRY_ANSWERED: Words(_enquiry_answered),
     NoticeKind.FILE_SHARED: Words(
-        _file_shared, lambda facts: InApp(t("A file was shared"), _from(facts), _path(facts))
+        _file_shared, lambda facts: InApp(t("A file was shared"), told_name(facts), told_path(facts))
     ),
     NoticeKind.PROBLEM_ALERT: Words(
-        _problem_alert, lambda facts: InApp(t("A problem was reported"), t("Please look at once"), _path(facts))
+        _problem_alert, lambda facts: InApp(t("A problem was reported"), t("Please look at once"), told_path(facts))
     ),
 }

@@ -5,7 +5,7 @@ A receipt is told `number`, `rows` (pairs of label and value, as they are to be 
 
 from control.language import N_, t
 from control.notices.kinds import NoticeKind
-from control.notices.letters import Facts, InApp, Letter, Reader, Vocabulary, Words, about_of
+from control.notices.letters import Facts, InApp, Letter, Reader, Vocabulary, Words, about_of, told_path
 
 
 def _rows(facts: Facts) -> tuple[tuple[str, str], ...]:
@@ -18,7 +18,7 @@ def _receipt(facts: Facts, reader: Reader) -> Letter:
     return Letter(
         t("Your receipt%(number)s from %(practice_name)s", number=number, practice_name=reader.practice_name),
         (t("Here is your receipt%(amount)s. You find it in your account at any time.", amount=amount),),
-        str(facts.get("path") or "/wallet"),
+        told_path(facts),
         t("See the receipt"),
         _rows(facts),
     )
@@ -34,7 +34,7 @@ def _top_up_receipt(facts: Facts, reader: Reader) -> Letter:
                 amount=facts.get("amount") or t("Your payment"),
             ),
         ),
-        str(facts.get("path") or "/wallet"),
+        told_path(facts),
         t("See the receipt"),
         _rows(facts),
     )

@@ -2,7 +2,7 @@
 
 from control.language import N_, look_up, t
 from control.notices.kinds import NoticeKind
-from control.notices.letters import Facts, InApp, Letter, Reader, Vocabulary, Words
+from control.notices.letters import Facts, InApp, Letter, Reader, Vocabulary, Words, told_name, told_path
 
 _CHANGES = {
     "totp_added": N_("An authenticator app was added as your second step when signing in."),
@@ -81,46 +81,39 @@ def _phone_code(facts: Facts, reader: Reader) -> str:
     )
 
 
-def _from(facts: Facts) -> str:
-    return str(facts.get("from_name") or t("Somebody"))
-
-
-def _path(facts: Facts) -> str:
-    return str(facts.get("path") or "/account/data")
-
-
 def _export_ready(facts: Facts, _reader: Reader) -> Letter:
     words = t(
         "The copy of your data that you asked for is ready. It can be fetched for %(get)s days.",
         get=facts.get("days", 7),
     )
-    return Letter(t("The copy of your data is ready"), (words,), _path(facts), t("Fetch it"))
+    return Letter(t("The copy of your data is ready"), (words,), told_path(facts), t("Fetch it"))
 
 
 def _notes_asked(facts: Facts, _reader: Reader) -> Letter:
     words = t(
         "%(who)s has asked for a copy of what you keep on them. You decide whether your notes are in it.",
-        who=_from(facts),
+        who=told_name(facts),
     )
-    return Letter(t("A client asks for your notes"), (words,), _path(facts), t("Open the client file"))
+    return Letter(t("A client asks for your notes"), (words,), told_path(facts), t("Open the client file"))
 
 
 def _notes_answered(facts: Facts, _reader: Reader) -> Letter:
     words = t(
-        "%(who)s has answered whether you get a copy of their notes. You can read it in your account.", who=_from(facts)
+        "%(who)s has answered whether you get a copy of their notes. You can read it in your account.",
+        who=told_name(facts),
     )
-    return Letter(t("Your request was answered"), (words,), _path(facts), t("Read it"))
+    return Letter(t("Your request was answered"), (words,), told_path(facts), t("Read it"))
 
 
 WORDS: Vocabulary = {
     NoticeKind.EXPORT_READY: Words(
-        _export_ready, lambda facts: InApp(t("The copy of your data is ready"), "", _path(facts))
+        _export_ready, lambda facts: InApp(t("The copy of your data is ready"), "", told_path(facts))
     ),
     NoticeKind.NOTES_ASKED: Words(
-        _notes_asked, lambda facts: InApp(t("A client asks for your notes"), _from(facts), _path(facts))
+        _notes_asked, lambda facts: InApp(t("A client asks for your notes"), told_name(facts), told_path(facts))
     ),
     NoticeKind.NOTES_ANSWERED: Words(
-        _notes_answered, lambda facts: InApp(t("Your request was answered"), _from(facts), _path(facts))
+        _notes_answered, lambda facts: InApp(t("Your request was answered"), told_name(facts), told_path(facts))
     ),
     NoticeKind.SIGN_IN_LINK: Words(_sign_in_link),
     NoticeKind.WELCOME: Words(_welcome),

@@ -1,9 +1,11 @@
 """benchmarks/peers.py: what two servers cost beside each other, and what Janus' descriptions say."""
 
+import sys
 from dataclasses import replace
 
 import pytest
 
+from benchmarks.__main__ import CANNOT_HERE, main
 from benchmarks.janus import ADDRESS, read_description
 from benchmarks.peers import Result, Side
 from tests.benchmarks.test_sessions import window
@@ -48,3 +50,14 @@ def test_ratios_say_how_much_more_the_other_costs() -> None:
 def test_the_worst_window_tells_loss_and_delay() -> None:
     side = Side((window(10, p99_us=100.0), window(10, lost=10, p99_us=4_000.0)), 50_000_000)
     assert (side.loss, side.delay_us_p99) == (pytest.approx(0.01), 4_000.0)
+
+
+def test_without_janus_it_says_how_to_install_it_and_exits_with_3(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "peers"])
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert main() == CANNOT_HERE == 3
+    said = capsys.readouterr()
+    assert "apt-get install janus" in said.err
+    assert said.out == ""

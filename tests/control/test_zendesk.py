@@ -110,6 +110,33 @@ async def test_comments_there_become_messages_here_once(
     assert await mails(world) == 0
 
 
+async def test_words_that_were_said_before_are_taken_too(
+    world: World, desk: ZendeskDesk, zendesk: ZendeskServer
+) -> None:
+    """What we told Zendesk is in the ticket as well: each of ours stands for one comment, and no more."""
+    conversation_id = await enquired(world)
+    await answer(world, conversation_id)
+    await work(world, desk)
+    [ticket_id] = zendesk.tickets
+    for _ in range(2):
+        zendesk.agent_writes(ticket_id, "Yes, from 14.")
+        assert [await desk.take(str(ticket_id), world.clock()) for _ in range(2)] == [1, 0]
+    assert [text for _, text in await said(world, conversation_id)][1:] == ["Yes, from 14."] * 3
+
+
+async def test_newest_comments_of_a_long_ticket_are_taken(
+    world: World, desk: ZendeskDesk, zendesk: ZendeskServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("control.zendesk.MOST_COMMENTS", 3)
+    conversation_id = await enquired(world)
+    await work(world, desk)
+    [ticket_id] = zendesk.tickets
+    for n in range(6):
+        zendesk.agent_writes(ticket_id, f"Answer {n}")
+        assert await desk.take(str(ticket_id), world.clock()) == 1
+    assert [text for _, text in await said(world, conversation_id)][1:] == [f"Answer {n}" for n in range(6)]
+
+
 @pytest.mark.parametrize("fault", list(Fault))
 async def test_each_fault_loses_nothing_and_doubles_nothing(
     world: World, desk: ZendeskDesk, zendesk: ZendeskServer, fault: Fault

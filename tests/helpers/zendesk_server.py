@@ -143,4 +143,6 @@ class ZendeskServer:
 
     async def _comments(self, request: web.Request) -> web.Response:
         self._check(request)
-        return web.json_response({"comments": self.comments[int(request.match_info["id"])]})
+        comments = self.comments[int(request.match_info["id"])]
+        ordered = comments[::-1] if request.query["sort"] == "-created_at" else comments
+        return web.json_response({"comments": ordered[: int(request.query["page[size]"])]})

@@ -144,6 +144,24 @@ async def test_hiding_in_mid_session_is_private_at_once_and_ends_with_the_camera
     assert await asyncio.to_thread(line.recv, 100) == b"", "the worker has let go of it"
 
 
+async def test_a_slow_path_slows_the_blur_and_not_the_camera_behind_it(world: World) -> None:
+    await world.enter(BOB)
+    await world.enter(ANN, Background.strong)
+    track = world.camera(ANN)
+    ids = {one.participant: key for key, one in world.core.transports.items()}
+    ann, (room,) = world.core.transports[ids[ANN]], world.core.rooms
+    (picture,) = (s for s in world.core.slots.values() if s.transport == ids[BOB] and s.spec["kind"] == "video")
+    world.core.say(("estimate", room, ids[BOB], 400_000, True), ("levels", room, ()))
+    await world.until(lambda: picture.share == 300_000)
+    assert ann.cap is None
+    await world.show(ANN)
+    await world.node.set_background(ROOM, ANN, Background.off)
+    world.core.say(("private", room, track, False))
+    await world.state(ANN, OFF)
+    world.core.say(("levels", room, ()))
+    await world.until(lambda: ann.cap == 380_000)
+
+
 async def test_a_change_of_mind_before_the_keyframe_stays_hidden(world: World) -> None:
     await world.enter(ANN, Background.strong)
     line = await world.show(ANN)

@@ -1,5 +1,6 @@
 """Which encoding a subscriber is sent, and which encodings publishers send because of it."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,8 +9,15 @@ from media.layers import Choice, Watch, choose, wanted_rids
 RIDS = ("q", "h", "f")
 
 
-def watch(slot: int, *, height: int | None = None, screen: bool = False, speaking: bool = False) -> Watch:
-    return Watch(slot, slot + 100, () if screen else RIDS, height, screen, speaking)
+def watch(
+    slot: int,
+    *,
+    height: int | None = None,
+    screen: bool = False,
+    speaking: bool = False,
+    muted: bool = False,
+) -> Watch:
+    return Watch(slot, slot + 100, () if screen else RIDS, height, screen, speaking, muted)
 
 
 def rids(watches: list[Watch], estimate_bps: int | None = None, people: int = 4) -> list[str | None]:
@@ -37,6 +45,20 @@ def test_a_short_subscriber_loses_the_least_important_first_and_the_screen_last(
     assert rids(pictures, 2_200_000) == ["h", "q", None]
     choices = choose(pictures, people=4, voices=3, estimate_bps=600_000)
     assert choices == {1: Choice("q", 0), 2: Choice("q", 0), 3: Choice(None, 0)}
+
+
+@pytest.mark.parametrize("unseen", [watch(2, height=0), watch(2, height=700, speaking=True, muted=True)])
+def test_a_picture_that_is_not_shown_or_not_sent_takes_nothing_from_the_others(unseen: Watch) -> None:
+    seen = watch(1, height=700)
+    alone = choose([seen], people=4, voices=3, estimate_bps=1_450_000)
+    beside = choose([seen, unseen], people=4, voices=3, estimate_bps=1_450_000)
+    assert alone[1] == beside[1] == Choice("f")
+    both = choose([seen, watch(2, height=120)], people=4, voices=3, estimate_bps=1_450_000)
+    assert both[1] == Choice("h")
+
+
+def test_of_a_picture_that_is_not_shown_only_the_least_is_sent() -> None:
+    assert choose([watch(1, height=0)], people=4, voices=1, estimate_bps=None) == {1: Choice("q", 0)}
 
 
 def test_publishers_send_what_somebody_sees_and_what_a_recording_wants() -> None:
