@@ -46,7 +46,7 @@ async def of_session(request: web.Request) -> web.Response:
 
 
 @routes.post(ALL)
-async def begin(request: web.Request) -> web.Response:
+async def begin_for_session(request: web.Request) -> web.Response:
     """Not kept as an idempotent answer (names are private): an upload is found again by its key."""
     actor = require_actor(request)
     key = key_of(request, required=True) or ""
