@@ -19,6 +19,7 @@ from control.audit import record
 from control.consents import Purpose
 from control.database import Database, new_id
 from control.errors import Conflict, Forbidden, NotFound
+from control.language import t
 from control.models.appointments import Appointment
 from control.models.client_files import ClientNote
 from control.models.consents import Consent, ConsentText
@@ -118,7 +119,10 @@ class ClientFiles:
                 .where(ClientNote.practitioner_id == actor.person_id, ClientNote.client_id == client_id)
             )
             if (count or 0) >= MOST_NOTES:
-                raise Conflict("too_many_notes", f"At most {MOST_NOTES} notes can be kept on one client.")
+                raise Conflict(
+                    "too_many_notes",
+                    t("At most %(most_notes)s notes can be kept on one client.", most_notes=MOST_NOTES),
+                )
             note_id = new_id()
             row = ClientNote(
                 id=note_id,
