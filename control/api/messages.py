@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from control import message_queries, messages
 from control.accounts import Actor, require_actor
@@ -33,6 +33,12 @@ class _Words(Body):
     """May be empty if files come with it."""
     notice_version: Annotated[str, Field(max_length=16)] | None = None
     files: Annotated[tuple[Id, ...], Field(max_length=MOST_OF_A_MESSAGE)] = ()
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.text and not self.files:
+            raise ValueError("wanted words, or files")
+        return self
 
 
 class BeginBody(_Words):
