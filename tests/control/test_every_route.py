@@ -40,6 +40,7 @@ PUBLIC_PAGES = frozenset(
         "/start",
         "/static/{path}",
         "/sw.js",
+        "/words/{language}.json",
     }
 )
 PUBLIC_API = frozenset(

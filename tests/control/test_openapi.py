@@ -55,6 +55,7 @@ NOT_KEPT = {
     "account/passkeys": "the answer is a secret, and a challenge is used once",
     "account/password": "the password would be kept",
     "account/sign-out-everywhere": "a repeat ends none",
+    "/api/language": "a repeat chooses the same",
     "calendar-feed": "the answer is a secret address",
     "generate-call-link": "each token opens one socket",
     "imported-calendar": "a repeat asks for a reading now",
