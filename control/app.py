@@ -221,7 +221,7 @@ def create_app(
         escalate,
         forget_files,
         app[EXPORTS].run_once,
-        seldom(partial(remind_of_testimonials, app[DATABASE]), timedelta(minutes=10)),
+        seldom(partial(remind_of_testimonials, app[DATABASE], settings.notices.testimonials), timedelta(minutes=10)),
         # Asked late: erasing needs the recordings' archive, which needs the hub, which needs this.
         lambda now: app[ERASING].run_once(now),
         *mine,

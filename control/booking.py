@@ -68,6 +68,14 @@ Holders = frozenset[tuple[str, str | None]]
 """Client and Idempotency-Key of each booking over a time."""
 
 
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Who has a time, and what else is free instead."""
+
+    holders: Holders
+    nearest: list[dict[str, str]]
+
+
 async def book(db: Database, actor: Actor, wanted: Wanted, *, terms: Terms = TERMS, now: datetime) -> SessionView:
     """Hold a slot for the client. Raises Conflict("slot_taken" | "slot_not_offered") with the nearest free slots.
 
@@ -77,17 +85,17 @@ async def book(db: Database, actor: Actor, wanted: Wanted, *, terms: Terms = TER
     if not actor.is_any(Role.CLIENT):
         raise Forbidden("not_client", "Book with a client's account.")
     crowd = crowd_of(db)
-    offer, holders = await crowd.shared(("look", wanted.service_id, wanted.start), partial(_look, db, wanted, now))
+    offer, loss = await crowd.shared(("look", wanted.service_id, wanted.start), partial(_look, db, wanted, now))
     practitioner_id = offer.service.practitioner_id
     if practitioner_id == actor.person_id:
         raise Forbidden("own_service", "This is your own service.")
-    if holders:
-        return await _earlier_or_taken(db, actor, offer, wanted, now)
+    if loss is not None:
+        return await _earlier_or_taken(db, actor, wanted, loss)
     try:
         async with crowd.turn(practitioner_id, offer.rules.busy(wanted.start)), db.transaction() as session:
             return await _hold(session, actor, offer, wanted, terms, now)
     except SlotTaken:
-        return await _earlier_or_taken(db, actor, offer, wanted, now)
+        return await _lost(db, actor, offer, wanted, now)
     except IntegrityError as error:
         async with db.reading() as session:
             earlier = await _booked_under(session, actor, wanted)
@@ -95,15 +103,15 @@ async def book(db: Database, actor: Actor, wanted: Wanted, *, terms: Terms = TER
             return earlier
         if not is_overlap(error):
             raise
-        return await _earlier_or_taken(db, actor, offer, wanted, now)
+        return await _lost(db, actor, offer, wanted, now)
 
 
-async def _look(db: Database, wanted: Wanted, now: datetime) -> tuple[Offer, Holders]:
+async def _look(db: Database, wanted: Wanted, now: datetime) -> tuple[Offer, Loss | None]:
     async with db.reading() as session:
         offer = await offer_of(session, wanted.service_id)
-        slot = await offered_slot(session, offer, wanted, now)
-        holders = await holders_of(session, offer, offer.rules.busy(slot.start), now)
-        return offer, holders
+        await offered_slot(session, offer, wanted, now)
+        holders = await holders_of(session, offer, offer.rules.busy(wanted.start), now)
+        return offer, Loss(holders, await _nearest(session, offer, wanted, now)) if holders else None
 
 
 async def holders_of(session: AsyncSession, offer: Offer, busy: Span, now: datetime) -> Holders:
@@ -115,23 +123,24 @@ async def holders_of(session: AsyncSession, offer: Offer, busy: Span, now: datet
     return frozenset((row.client_id, row.booking_key) for row in found)
 
 
-async def _earlier_or_taken(db: Database, actor: Actor, offer: Offer, wanted: Wanted, now: datetime) -> SessionView:
+async def _lost(db: Database, actor: Actor, offer: Offer, wanted: Wanted, now: datetime) -> SessionView:
+    async def look() -> Loss:
+        async with db.reading() as session:
+            holders = await holders_of(session, offer, offer.rules.busy(wanted.start), now)
+            return Loss(holders, await _nearest(session, offer, wanted, now))
+
+    loss = await crowd_of(db).shared(("lost", wanted.service_id, wanted.start), look)
+    return await _earlier_or_taken(db, actor, wanted, loss)
+
+
+async def _earlier_or_taken(db: Database, actor: Actor, wanted: Wanted, loss: Loss) -> SessionView:
     """The same request arriving a second time finds its booking; for anybody else the time is taken."""
-    holders, nearest = await crowd_of(db).shared(
-        ("lost", wanted.service_id, wanted.start), partial(_loss, db, offer, wanted, now)
-    )
-    if (actor.person_id, wanted.key) in holders:
+    if (actor.person_id, wanted.key) in loss.holders:
         async with db.reading() as session:
             earlier = await _booked_under(session, actor, wanted)
         if earlier is not None:
             return earlier
-    raise Conflict("slot_taken", "Somebody has just taken this time.", nearest_free_slots=nearest)
-
-
-async def _loss(db: Database, offer: Offer, wanted: Wanted, now: datetime) -> tuple[Holders, list[dict[str, str]]]:
-    async with db.reading() as session:
-        holders = await holders_of(session, offer, offer.rules.busy(wanted.start), now)
-        return holders, await _nearest(session, offer, wanted, now)
+    raise Conflict("slot_taken", "Somebody has just taken this time.", nearest_free_slots=loss.nearest)
 
 
 async def _booked_under(session: AsyncSession, actor: Actor, wanted: Wanted) -> SessionView | None:

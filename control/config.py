@@ -246,6 +246,18 @@ class NoticeSettings(Section):
     """Kinds of notices nobody gets, such as `client_waiting`; all others are on."""
     reminders_minutes: tuple[Annotated[int, Field(ge=1, le=43_200)], ...] = (1440, 15)
     """How long before its start people are reminded of a session; a time that had passed at booking is skipped."""
+    testimonial_days: tuple[Annotated[int, Field(ge=1, le=60)], ...] = (3, 10)
+    """How long after a first session its client is asked for a testimonial, until answered or declined."""
+
+    @model_validator(mode="after")
+    def _days_grow(self) -> "NoticeSettings":
+        if list(self.testimonial_days) != sorted(set(self.testimonial_days)):
+            raise ValueError("testimonial_days: wanted growing numbers, such as [3, 10]")
+        return self
+
+    @property
+    def testimonials(self) -> tuple[timedelta, ...]:
+        return tuple(timedelta(days=days) for days in self.testimonial_days)
 
     @property
     def reminders(self) -> tuple[timedelta, ...]:

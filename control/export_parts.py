@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import select
 
-from control import appointment_queries, message_queries, my_data, people, recording_access, web_sessions
+from control import appointment_queries, message_queries, my_data, people, recording_access, testimonials, web_sessions
 from control.accounts import Actor
 from control.chat import PAGE_LINES, Chat
 from control.client_files import ClientFiles
@@ -43,9 +43,10 @@ sessions.json     your sessions
 consents.json     the texts you were asked about, and your answers
 messages.json     your conversations
 chat.json         what was written inside your sessions
-files/            the files of your sessions
+files/            the files of your sessions and messages
 payments.json     what you paid and got back, your wallet and credits
 ratings.json      what you said about your sessions
+testimonials.json what you wrote about practitioners, and their replies
 problems.json     problems that you reported
 notes.json        what your practitioners noted on you, where they give it out, and where they don't
 access_log.json   who opened, read or watched what is yours
@@ -214,6 +215,7 @@ async def _ratings(src: Sources, actor: Actor, now: datetime) -> AsyncIterator[E
         rows = (await session.scalars(select(Rating).where(Rating.author_id == actor.person_id))).all()
     shown = ("appointment_id", "stars", "feedback", "is_public", "would_recommend", "tags", "created_at")
     yield _entry("ratings.json", [{name: getattr(row, name) for name in shown} for row in rows])
+    yield _entry("testimonials.json", await testimonials.written_by(src.db, actor))
 
 
 async def _problems(src: Sources, actor: Actor, now: datetime) -> AsyncIterator[Entry]:

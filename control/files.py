@@ -1,11 +1,12 @@
-"""Files shared inside a session: begun, sent in chunks, looked at, told, fetched, withdrawn.
+"""Files shared inside a session or sent with a message: begun, sent in chunks, looked at, told, fetched, withdrawn.
 
     begin ─▶ chunk 0, 1, 2 … ─▶ whole: type by content ─▶ ready, told to who may see it ─▶ withdrawn
                  │ cut off: `begin` under the same key says how far it got
                  └ a day old and not whole: taken away
 
-Visible to everybody inside the session or to one of them, then and afterwards; a guest sees nothing from before they
-were let in. A crash between a chunk on disk and its count costs that chunk's repeat.
+In a session visible to everybody inside or to one of them, then and afterwards; a guest sees nothing from before they
+were let in. How one becomes a message's: message_files.py; who may see one: file_access.py. A crash between a chunk on
+disk and its count costs that chunk's repeat.
 """
 
 import asyncio
@@ -15,47 +16,45 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, func, or_, select, update
+from sqlalchemy import CursorResult, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control import file_access
 from control.accounts import Actor
 from control.appointment_moves import session_facts
-from control.appointment_states import State
 from control.audit import record
 from control.database import Database, new_id, publish
 from control.errors import Conflict, Invalid, NotFound
 from control.file_store import FileStore
 from control.file_types import WANTED, kind_untrusted
 from control.language import t
+from control.messages import path_of
 from control.models.appointments import Appointment, Guest
 from control.models.files import SharedFile
+from control.models.messages import Conversation, Message
 from control.models.people import Person
 from control.notices.outbox import Notice, NoticeKind, enqueue
 from control.room_news import RoomNews
-from control.room_people import locked_and_made_before, people_inside, require_inside
+from control.room_people import people_inside, require_inside
 from control.sealing import Sealer
 
 CHUNK_BYTES = 524_288
 MOST_NAME = 200
-MOST_FILES = 100  # of one session
-MOST_OPEN = 10  # uploads one person has begun in one session and not finished
 FORGOTTEN = timedelta(days=1)
 MOST_AT_ONCE = 50
-
-OPEN = (State.CONFIRMED, State.IN_PROGRESS)
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     name: str
     size: int
-    visible_to: str | None
+    visible_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FileView:
     id: str
-    appointment_id: str
+    appointment_id: str | None
     owner_id: str
     owner_name: str
     visible_to: str | None
@@ -67,6 +66,10 @@ class FileView:
     received: int
     at: datetime
     is_ready: bool
+    is_gone: bool
+    """Withdrawn: its message says so."""
+    path: str = ""
+    """Where it stands, in lists of all of a person's files."""
 
     @property
     def chunks(self) -> int:
@@ -84,6 +87,7 @@ class FileView:
             "thumbnail": self.has_thumbnail,
             "at": at,
             "ready": self.is_ready,
+            "withdrawn": self.is_gone,
             "received": self.received,
             "chunk_bytes": self.chunk_bytes,
         }
@@ -99,8 +103,10 @@ class Files:
         self._names = Sealer(master_key, "session file names")
         self._chunk_bytes = min(CHUNK_BYTES, chunk_bytes)
 
-    async def begin(self, actor: Actor, appointment_id: str, wanted: Wanted, *, key: str, now: datetime) -> FileView:
-        """Begin an upload, or find the one begun under this key and how far it got.
+    async def begin(
+        self, actor: Actor, appointment_id: str | None, wanted: Wanted, *, key: str, now: datetime
+    ) -> FileView:
+        """Begin an upload into a session, or for a message, or find the one begun under this key and how far it got.
 
         Raises Conflict("not_open" | "too_many_files"), Invalid("file_too_large" | "not_inside" | "name_invalid").
         """
@@ -109,20 +115,13 @@ class Files:
             most = t("A file can have %(most)s MB at most, and is not empty.", most=self.most_bytes // 1_000_000)
             raise Invalid("file_too_large", most, pointer="/size")
         async with self._db.transaction() as session:
-            inside = await require_inside(session, actor, appointment_id)
-            by = SharedFile.owner_id
-            known = await locked_and_made_before(session, SharedFile, by, actor, appointment_id, key)
+            known = await file_access.begun_before(session, actor, appointment_id, key)
             if known is not None:
                 found = self._view(known, actor.name)
                 if (found.name, found.size, found.visible_to) != (name, wanted.size, wanted.visible_to):
                     raise Invalid("idempotency_key_reused", "This key was used for another file.")
                 return found
-            if inside.row.state not in OPEN:
-                raise Conflict("not_open", "Files can be shared while the session's room is open.")
-            people = await people_inside(session, inside.row)
-            if wanted.visible_to is not None and wanted.visible_to not in people:
-                raise Invalid("not_inside", "This person is not in the session.", pointer="/visible_to")
-            await _room_for_one_more(session, appointment_id, actor.person_id)
+            await file_access.require_open(session, actor, appointment_id, wanted.visible_to)
             file_id = new_id()
             row = SharedFile(
                 id=file_id,
@@ -147,7 +146,7 @@ class Files:
         Raises Conflict("chunk_out_of_order") with `received`, Invalid("chunk_size" | "type_not_taken").
         """
         async with self._db.reading() as session:
-            row = await _own(session, actor, file_id)
+            row = await file_access.own(session, actor, file_id)
             view = self._view(row, actor.name)
         if view.is_ready or index < view.received:
             return view
@@ -180,16 +179,16 @@ class Files:
         if kind.thumbnail is not None:
             await asyncio.to_thread(self._store.write_thumbnail, file_id, kind.thumbnail)
         async with self._db.transaction() as session:
-            inside = await require_inside(session, actor, view.appointment_id)
             done = await session.execute(
                 update(SharedFile)
                 .where(SharedFile.id == file_id, SharedFile.ready_at.is_(None), SharedFile.withdrawn_at.is_(None))
                 .values(ready_at=now, mime=kind.mime, has_thumbnail=kind.thumbnail is not None)
                 .execution_options(synchronize_session=False)
             )
-            row = await _own(session, actor, file_id)
+            row = await file_access.own(session, actor, file_id)
             view = self._view(row, actor.name)
-            if cast(CursorResult[Any], done).rowcount == 1:
+            if cast(CursorResult[Any], done).rowcount == 1 and row.appointment_id is not None:
+                inside = await require_inside(session, actor, row.appointment_id)
                 await self._tell(session, inside.row, view, now)
         return view
 
@@ -206,13 +205,13 @@ class Files:
     async def withdraw(self, actor: Actor, file_id: str, *, now: datetime) -> None:
         """The owner takes it back: the content is gone from disk. Withdrawn already: nothing changes."""
         async with self._db.reading() as session:
-            row = await _own(session, actor, file_id, gone_too=True)
-            appointment = await session.get(Appointment, row.appointment_id)
-            people = await people_inside(session, cast(Appointment, appointment))
+            row = await file_access.own(session, actor, file_id, gone_too=True)
+            subject, news = await file_access.whose(session, row)
         await self._take_away(file_id, now)
         async with self._db.transaction() as session:
-            record(session, actor, "file.withdraw", f"appointment:{row.appointment_id}", {"file": file_id}, now=now)
-            publish(session, RoomNews(row.appointment_id, "file_gone", {"id": file_id}, tuple(people)))
+            record(session, actor, "file.withdraw", subject, {"file": file_id}, now=now)
+            if news is not None:
+                publish(session, news)
 
     async def _take_away(self, file_id: str, now: datetime) -> None:
         """Marked first: what a crash leaves on disk nobody is given, and the next round deletes it."""
@@ -226,11 +225,12 @@ class Files:
         await asyncio.to_thread(self._store.delete, file_id)
 
     async def forget_unfinished(self, now: datetime) -> int:
-        """The scheduler's errand: uploads nobody went on with."""
+        """The scheduler's errand: uploads nobody went on with, and what was chosen for a message nobody sent."""
+        nowhere = and_(SharedFile.appointment_id.is_(None), SharedFile.message_id.is_(None))
         async with self._db.reading() as session:
             stale = await session.scalars(
                 select(SharedFile.id)
-                .where(SharedFile.ready_at.is_(None), SharedFile.withdrawn_at.is_(None))
+                .where(or_(SharedFile.ready_at.is_(None), nowhere), SharedFile.withdrawn_at.is_(None))
                 .where(SharedFile.created_at <= now - FORGOTTEN)
                 .limit(MOST_AT_ONCE)
             )
@@ -255,7 +255,7 @@ class Files:
             return await self._seen(session, actor, (appointment_id,), {appointment_id: inside.since})
 
     async def of_person(self, actor: Actor) -> tuple[FileView, ...]:
-        """Of all their sessions, newest first: the account's files."""
+        """Of all their sessions and messages, newest first: the account's files."""
         async with self._db.reading() as session:
             mine = or_(Appointment.client_id == actor.person_id, Appointment.practitioner_id == actor.person_id)
             own = (await session.scalars(select(Appointment.id).where(mine))).all()
@@ -265,7 +265,38 @@ class Files:
                 )
             )
             since = {**dict.fromkeys(own), **{row.appointment_id: row.admitted_at for row in guest}}
-            return (await self._seen(session, actor, tuple(since), since))[::-1]
+            shared = await self._seen(session, actor, tuple(since), since)
+            return tuple(sorted((*shared, *await self._sent(session, actor)), key=lambda one: one.at, reverse=True))
+
+    async def _sent(self, session: AsyncSession, actor: Actor) -> tuple[FileView, ...]:
+        """With messages of theirs; what is in the inbox that staff share is nobody's own."""
+        mine = (Conversation.practitioner_id, Conversation.person_id, SharedFile.owner_id)
+        found = await session.execute(
+            select(SharedFile, Person.name, Message)
+            .join(Person, Person.id == SharedFile.owner_id)
+            .join(Message, Message.id == SharedFile.message_id)
+            .join(Conversation, Conversation.id == Message.conversation_id)
+            .where(SharedFile.withdrawn_at.is_(None), or_(*(one == actor.person_id for one in mine)))
+        )
+        return tuple(
+            self._view(row, name, f"{path_of(message.conversation_id)}?show=500#message-{message.seq}")
+            for row, name, message in found
+        )
+
+    async def of_messages(self, message_ids: Sequence[str]) -> dict[str, tuple[FileView, ...]]:
+        """By message, withdrawn ones too. That the asker may read the messages is the caller's to know."""
+        async with self._db.reading() as session:
+            found = await session.execute(
+                select(SharedFile, Person.name)
+                .join(Person, Person.id == SharedFile.owner_id)
+                .where(SharedFile.message_id.in_(message_ids))
+                .order_by(SharedFile.created_at, SharedFile.id)
+            )
+            sent: dict[str, tuple[FileView, ...]] = {}
+            for row, name in found:
+                message_id = cast(str, row.message_id)
+                sent[message_id] = (*sent.get(message_id, ()), self._view(row, name))
+            return sent
 
     async def _seen(
         self, session: AsyncSession, actor: Actor, ids: Sequence[str], since: dict[str, datetime | None]
@@ -277,7 +308,11 @@ class Files:
             .where(SharedFile.withdrawn_at.is_(None))
             .order_by(SharedFile.ready_at, SharedFile.id)
         )
-        return tuple(self._view(row, name) for row, name in found if _may_see(actor, row, since[row.appointment_id]))
+        return tuple(
+            self._view(row, name, f"/sessions/{row.appointment_id}")
+            for row, name in found
+            if file_access.may_see(actor, row, since[row.appointment_id or ""])
+        )
 
     async def get(self, actor: Actor, file_id: str, *, unfinished: bool = False) -> FileView:
         """NotFound for everybody who may not see it; an upload under way is its owner's alone."""
@@ -285,8 +320,8 @@ class Files:
             row = await session.get(SharedFile, file_id, populate_existing=True)
             if row is None or row.withdrawn_at is not None:
                 raise NotFound
-            inside = await require_inside(session, actor, row.appointment_id)
-            if not _may_see(actor, row, inside.since) or (row.ready_at is None and not unfinished):
+            await file_access.require_may_see(session, actor, row)
+            if row.ready_at is None and not unfinished:
                 raise NotFound
             name = await session.scalar(select(Person.name).where(Person.id == row.owner_id))
             return self._view(row, name or "")
@@ -300,7 +335,7 @@ class Files:
             raise NotFound
         return await asyncio.to_thread(self._store.read_thumbnail, file_id)
 
-    def _view(self, row: SharedFile, owner_name: str) -> FileView:
+    def _view(self, row: SharedFile, owner_name: str, path: str = "") -> FileView:
         name = self._names.unseal(row.sealed_name, row.id) if row.sealed_name else ""
         return FileView(
             id=row.id,
@@ -316,6 +351,8 @@ class Files:
             received=row.received,
             at=row.ready_at or row.created_at,
             is_ready=row.ready_at is not None,
+            is_gone=row.withdrawn_at is not None,
+            path=path,
         )
 
 
@@ -329,30 +366,3 @@ def _checked_name(untrusted: str) -> str:
             pointer="/name",
         )
     return name
-
-
-def _may_see(actor: Actor, row: SharedFile, since: datetime | None) -> bool:
-    if row.owner_id == actor.person_id:
-        return True
-    if row.ready_at is None or (since is not None and row.ready_at < since):
-        return False
-    return row.visible_to in (None, actor.person_id)
-
-
-async def _own(session: AsyncSession, actor: Actor, file_id: str, *, gone_too: bool = False) -> SharedFile:
-    row = await session.get(SharedFile, file_id, populate_existing=True)
-    if row is None or row.owner_id != actor.person_id or (row.withdrawn_at is not None and not gone_too):
-        raise NotFound
-    await require_inside(session, actor, row.appointment_id)
-    return row
-
-
-async def _room_for_one_more(session: AsyncSession, appointment_id: str, person_id: str) -> None:
-    here = (
-        select(func.count())
-        .select_from(SharedFile)
-        .where(SharedFile.appointment_id == appointment_id, SharedFile.withdrawn_at.is_(None))
-    )
-    begun = here.where(SharedFile.owner_id == person_id, SharedFile.ready_at.is_(None))
-    if (await session.scalar(here) or 0) >= MOST_FILES or (await session.scalar(begun) or 0) >= MOST_OPEN:
-        raise Conflict("too_many_files", "There are too many files here already. Withdraw one first.")

@@ -16,6 +16,7 @@ from sqlalchemy.orm import aliased
 from control.accounts import Actor
 from control.database import Database
 from control.errors import NotFound
+from control.language import tn
 from control.messages import STAFF, MessageRules, sealed_context
 from control.models.messages import Conversation, ConversationReader, Message
 from control.models.people import Person, PersonRole
@@ -65,6 +66,7 @@ class MessageView:
     text: str
     created_at: datetime
     monitored: bool
+    files: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ def _select(actor: Actor) -> Select[*tuple[Any, ...]]:
             Conversation,
             Message.sealed,
             Message.author_id,
+            Message.files,
             _practitioner.name.label("practitioner_name"),
             _person.name.label("person_name"),
             func.coalesce(_mine.read_seq, 0).label("read_seq"),
@@ -120,7 +123,7 @@ def _view(found: Any, actor: Actor, sealer: Sealer) -> ConversationView:
         practitioner_id=row.practitioner_id,
         last_seq=row.last_seq,
         last_at=row.last_message_at,
-        last_text=opened(sealer, row.id, row.last_seq, found.sealed)[:EXCERPT],
+        last_text=opened(sealer, row.id, row.last_seq, found.sealed)[:EXCERPT] or files_in_words(found.files),
         last_is_mine=found.author_id == actor.person_id,
         unread=row.last_seq - found.read_seq,
         other_read_seq=found.other_read_seq,
@@ -136,6 +139,16 @@ def opened(sealer: Sealer, conversation_id: str, seq: int, sealed: bytes) -> str
         return sealer.unseal(sealed, sealed_context(conversation_id, seq))
     except Unsealable:
         return UNREADABLE
+
+
+def files_in_words(count: int) -> str:
+    return tn("%(num)s file", "%(num)s files", count) if count else ""
+
+
+def told_elsewhere(sealer: Sealer, row: Message) -> str:
+    """A message's words for where its files don't go; the same in every language, because they are compared there."""
+    words = opened(sealer, row.conversation_id, row.seq, row.sealed)
+    return f"{words}\n\n(Files in Holdspace: {row.files})".strip() if row.files else words
 
 
 async def inbox(db: Database, rules: MessageRules, actor: Actor, wanted: Wanted) -> Page[ConversationView]:
@@ -184,7 +197,7 @@ async def messages_in(
 
 def _message(sealer: Sealer, row: Message, name: str) -> MessageView:
     text = opened(sealer, row.conversation_id, row.seq, row.sealed)
-    return MessageView(row.id, row.seq, row.author_id, name, text, row.created_at, row.monitored)
+    return MessageView(row.id, row.seq, row.author_id, name, text, row.created_at, row.monitored, row.files)
 
 
 async def unread_conversations(db: Database, actor: Actor, *, most: int = 100) -> int:

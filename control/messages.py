@@ -8,7 +8,7 @@ The conversation's row is locked first, so numbers are given in the order of com
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -17,11 +17,12 @@ from sqlalchemy import CursorResult, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control import message_files
 from control.accounts import Actor
 from control.appointment_states import State
 from control.config import MessageSettings
 from control.database import Database, new_id, publish
-from control.errors import Forbidden, Invalid, NotFound
+from control.errors import Conflict, Forbidden, Invalid, NotFound
 from control.language import t
 from control.message_events import MessageStored
 from control.models.appointments import Appointment
@@ -150,23 +151,31 @@ async def write_to(
     text: str,
     *,
     seen_notice: str | None = None,
+    files: Sequence[str] = (),
     now: datetime,
 ) -> Written:
     """A message to somebody, in the one conversation the two have; begun with it if there is none."""
     async with db.transaction() as session:
         pair = await pair_with(session, actor, other_id)
         await require_acknowledgement(session, actor, rules.notice, seen_notice, now=now)
-        return await add_message(session, rules, actor, await begin(session, pair, now), text, now=now)
+        return await add_message(session, rules, actor, await begin(session, pair, now), text, files=files, now=now)
 
 
 async def write_to_support(
-    db: Database, rules: MessageRules, actor: Actor, text: str, *, seen_notice: str | None = None, now: datetime
+    db: Database,
+    rules: MessageRules,
+    actor: Actor,
+    text: str,
+    *,
+    seen_notice: str | None = None,
+    files: Sequence[str] = (),
+    now: datetime,
 ) -> Written:
     """A message to the practice itself: each person has one conversation with it."""
     async with db.transaction() as session:
         await require_acknowledgement(session, actor, rules.notice, seen_notice, now=now)
         row = await begin(session, Pair(None, actor.person_id), now)
-        return await add_message(session, rules, actor, row, text, now=now)
+        return await add_message(session, rules, actor, row, text, files=files, now=now)
 
 
 async def write(
@@ -177,13 +186,14 @@ async def write(
     text: str,
     *,
     seen_notice: str | None = None,
+    files: Sequence[str] = (),
     now: datetime,
 ) -> Written:
     """A message in a conversation of the writer's. Raises NotFound for a stranger."""
     async with db.transaction() as session:
         row = await locked(session, actor, conversation_id)
         await require_acknowledgement(session, actor, rules.notice, seen_notice, now=now)
-        return await add_message(session, rules, actor, row, text, now=now)
+        return await add_message(session, rules, actor, row, text, files=files, now=now)
 
 
 async def begin(session: AsyncSession, pair: Pair, now: datetime) -> Conversation:
@@ -210,12 +220,16 @@ async def add_message(
     row: Conversation,
     text: str,
     *,
+    files: Sequence[str] = (),
     monitored: bool | None = None,
     from_zendesk: bool = False,
     now: datetime,
 ) -> Written:
     """A message in the locked conversation `row`, by somebody who may. `monitored`: what they were told, else now's."""
-    text = checked_text(text)
+    files = tuple(dict.fromkeys(files))
+    text = "" if files and not text.strip() else checked_text(text)
+    if files and not await is_member(session, row.person_id):
+        raise Conflict("files_need_account", "Who has no account gets answers by e-mail, and those carry no files.")
     row.last_seq += 1
     row.last_message_at = now
     row.closed_at = None
@@ -227,10 +241,13 @@ async def add_message(
         author_id=actor.person_id,
         sealed=rules.sealer.seal(text, sealed_context(row.id, row.last_seq)),
         monitored=rules.notice.monitored if monitored is None else monitored,
+        files=len(files),
         created_at=now,
     )
     session.add(message)
     await session.flush()
+    if files:
+        await message_files.attach(session, actor, message.id, files)
     if rules.zendesk and not from_zendesk and await _is_desks(session, row):
         session.add(DeskJob(conversation_id=row.id, seq=row.last_seq, created_at=now, next_attempt_at=now))
     people = await people_of(session, row)

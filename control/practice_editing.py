@@ -32,8 +32,14 @@ class MyProfile:
     about: str
     modalities: tuple[str, ...]
     languages: tuple[str, ...]
-    aftercare: str
     published: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MyAftercare:
+    """What clients read after a session."""
+
+    aftercare: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,7 @@ class MyService:
 @dataclass(frozen=True, slots=True)
 class MyPractice:
     profile: MyProfile
+    aftercare: MyAftercare
     policy: MyPolicy
     services: tuple[MyService, ...]
 
@@ -77,9 +84,9 @@ async def my_practice(db: Database, actor: Actor) -> MyPractice:
             source.about,
             tuple(source.modalities),
             tuple(source.languages),
-            source.aftercare,
             published=row is not None and row.published,
         ),
+        MyAftercare(source.aftercare),
         MyPolicy(source.late_window_minutes, source.late_fee_bp, source.no_show_fee_bp),
         shown,
     )
@@ -89,12 +96,18 @@ async def save_profile(db: Database, actor: Actor, wanted: MyProfile, *, now: da
     await _save(db, actor, wanted, "profile.changed", now)
 
 
+async def save_aftercare(db: Database, actor: Actor, wanted: MyAftercare, *, now: datetime) -> None:
+    await _save(db, actor, wanted, "aftercare.changed", now)
+
+
 async def save_policy(db: Database, actor: Actor, wanted: MyPolicy, *, now: datetime) -> None:
     """For bookings from now on; those made before keep theirs."""
     await _save(db, actor, wanted, "policy.changed", now)
 
 
-async def _save(db: Database, actor: Actor, wanted: MyProfile | MyPolicy, action: str, now: datetime) -> None:
+async def _save(
+    db: Database, actor: Actor, wanted: MyProfile | MyPolicy | MyAftercare, action: str, now: datetime
+) -> None:
     _require_practitioner(actor)
     async with db.transaction() as session:
         row = await session.get(PractitionerProfile, actor.person_id)

@@ -7,6 +7,7 @@
 Nobody edits the words, not the author either. Distinct from ratings: no stars, no session.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -31,7 +32,6 @@ MOST_TEXT = 1_000
 MOST_REPLY = 600
 MOST_SHOWN = 50
 MOST_AT_ONCE = 100
-REMIND_AFTER = (timedelta(days=3), timedelta(days=10))
 
 _author = aliased(Person)
 _practitioner = aliased(Person)
@@ -100,7 +100,7 @@ async def decline(db: Database, actor: Actor, appointment_id: str, *, now: datet
         row = await _completed(session, actor, appointment_id)
         found = await session.get(TestimonialInvitation, (row.practitioner_id, actor.person_id))
         if found is None:
-            found = _invitation(row, now)
+            found = _invitation(row, now, None)
             session.add(found)
         found.declined_at, found.remind_at = found.declined_at or now, None
 
@@ -169,6 +169,10 @@ async def listed(db: Database, actor: Actor, state: str = "waiting") -> tuple[Te
     return await _many(db, _select().where(Testimonial.state == state))
 
 
+async def written_by(db: Database, actor: Actor) -> tuple[TestimonialView, ...]:
+    return await _many(db, _select().where(Testimonial.author_id == actor.person_id))
+
+
 async def of_practitioner(db: Database, practitioner_id: str) -> tuple[TestimonialView, ...]:
     """What is public, the newest first."""
     approved = (Testimonial.practitioner_id == practitioner_id, Testimonial.state == "approved")
@@ -213,10 +217,12 @@ def _view(row: Testimonial, author: str, practitioner: str) -> TestimonialView:
 # -- inviting: errands of the scheduler's ----------------------------------------------------------------------------
 
 
-async def remind(db: Database, now: datetime) -> int:
+async def remind(db: Database, after: Sequence[timedelta], now: datetime) -> int:
     """Invite after first completed sessions, and remind of what is due; how many reminders that were."""
+    if not after:
+        return 0
     async with db.transaction() as session:
-        await _invite(session, now)
+        await _invite(session, after[0], now)
         due = await session.scalars(
             select(TestimonialInvitation)
             .where(TestimonialInvitation.remind_at <= now)
@@ -226,16 +232,16 @@ async def remind(db: Database, now: datetime) -> int:
         )
         sent = 0
         for row in due.all():
-            sent += await _remind(session, row, now)
+            sent += await _remind(session, row, after, now)
         return sent
 
 
-async def _invite(session: AsyncSession, now: datetime) -> None:
+async def _invite(session: AsyncSession, first: timedelta, now: datetime) -> None:
     invited = exists().where(
         TestimonialInvitation.practitioner_id == Appointment.practitioner_id,
         TestimonialInvitation.client_id == Appointment.client_id,
     )
-    recent = and_(Appointment.ended_at > now - REMIND_AFTER[0], Appointment.ended_at <= now)
+    recent = and_(Appointment.ended_at > now - first, Appointment.ended_at <= now)
     rows = await session.scalars(
         select(Appointment)
         .where(Appointment.state == State.COMPLETED, recent, ~invited)
@@ -246,24 +252,25 @@ async def _invite(session: AsyncSession, now: datetime) -> None:
     for row in rows.all():
         if (row.practitioner_id, row.client_id) not in seen:
             seen.add((row.practitioner_id, row.client_id))
-            session.add(_invitation(row, row.ended_at or now))
+            since = row.ended_at or now
+            session.add(_invitation(row, since, since + first))
     await session.flush()
 
 
-def _invitation(row: Appointment, since: datetime) -> TestimonialInvitation:
+def _invitation(row: Appointment, since: datetime, remind_at: datetime | None) -> TestimonialInvitation:
     return TestimonialInvitation(
         practitioner_id=row.practitioner_id,
         client_id=row.client_id,
         appointment_id=row.id,
         since=since,
         reminders_sent=0,
-        remind_at=since + REMIND_AFTER[0],
+        remind_at=remind_at,
     )
 
 
-async def _remind(session: AsyncSession, row: TestimonialInvitation, now: datetime) -> bool:
+async def _remind(session: AsyncSession, row: TestimonialInvitation, after: Sequence[timedelta], now: datetime) -> bool:
     row.reminders_sent += 1
-    later = [row.since + wait for wait in REMIND_AFTER[row.reminders_sent :]]
+    later = [row.since + wait for wait in after[row.reminders_sent :]]
     row.remind_at = later[0] if later else None
     wants = select(Person.id).where(Person.id == row.client_id, Person.wants_testimonial_reminders.is_(True))
     answered = await session.scalar(_pair(row.practitioner_id, row.client_id)) is not None

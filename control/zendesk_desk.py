@@ -23,7 +23,7 @@ from control.accounts import Actor, add_person
 from control.config import ZendeskSettings
 from control.database import Database
 from control.errors import NotFound
-from control.message_queries import SUPPORT_NAME, opened
+from control.message_queries import SUPPORT_NAME, told_elsewhere
 from control.messages import MOST_TEXT_LENGTH, MessageRules, add_message, mail_answer
 from control.models.messages import Conversation, DeskJob, InboundMail, Message
 from control.models.people import Person
@@ -100,7 +100,7 @@ class ZendeskDesk:
                 await session.scalars(select(Message).where(Message.conversation_id == row.id, Message.seq == job.seq))
             ).one()
             person = await session.get_one(Person, row.person_id)
-        text = opened(self._rules.sealer, row.id, message.seq, message.sealed)
+        text = told_elsewhere(self._rules.sealer, message)
         return _Work(job.id, job.tries, row, message, text, person)
 
     async def _send(self, work: _Work) -> None:
@@ -181,7 +181,7 @@ class ZendeskDesk:
         rows = await session.scalars(
             select(Message).where(Message.conversation_id == conversation_id, Message.seq.in_(went))
         )
-        return [opened(self._rules.sealer, conversation_id, one.seq, one.sealed) for one in rows]
+        return [told_elsewhere(self._rules.sealer, one) for one in rows]
 
     async def _keep(
         self, session: AsyncSession, row: Conversation, ticket: Ticket, comment: Comment, now: datetime

@@ -305,6 +305,23 @@ def linked(text: str) -> Markup:
     return Markup("").join([*parts, escape(text[at:])])
 
 
+def blocks(text: str) -> list[tuple[str, list[str]]]:
+    """What a practitioner wrote, set for reading: "heading", "list" or "text", each with its lines.
+
+    "# " begins a heading, "- " an item of a list; an empty line ends a paragraph.
+    """
+    found: list[tuple[str, list[str]]] = []
+    for part in re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n")):
+        kind = ""
+        for line in part.strip().splitlines():
+            mark = {"# ": "heading", "- ": "list"}.get(line[:2], "text")
+            if mark == "heading" or mark != kind:
+                found.append((mark, []))
+            found[-1][1].append(line if mark == "text" else line[2:].strip())
+            kind = mark
+    return found
+
+
 def device_words(user_agent: str) -> str:
     """ "Chrome on Windows": a browser as its owner would call it; what can't be told is "A browser"."""
     named = next((name for mark, name in _BROWSERS if mark in user_agent), t("A browser"))
@@ -338,6 +355,6 @@ FILTERS = {
         near, other_zone,
         minutes, clock_length, spoken_length, until, state_words, mode_words,
         mode_name, mode_icon, role_name, role_words, size, initials, tint,
-        first_name, linked,
+        first_name, linked, blocks,
     )
 }  # fmt: skip

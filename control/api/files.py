@@ -1,4 +1,4 @@
-"""Files of a session: begin, chunks, list, content, thumbnail, withdraw. Thin: control/files.py decides.
+"""Files of a session or for a message: begin, chunks, list, content, thumbnail, withdraw. control/files.py decides.
 
 Contents go out as attachments under a policy that runs nothing, whatever the file claims to be.
 """
@@ -29,9 +29,12 @@ NEVER_RUNS = {
 }
 
 
-class BeginBody(Body):
+class BeginForMessageBody(Body):
     name: Annotated[Text, Field(min_length=1, max_length=1_000)]
     size: Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class BeginBody(BeginForMessageBody):
     visible_to: Id | None = None
 
 
@@ -43,7 +46,7 @@ async def of_session(request: web.Request) -> web.Response:
 
 
 @routes.post(ALL)
-async def begin(request: web.Request) -> web.Response:
+async def begin_for_session(request: web.Request) -> web.Response:
     """Not kept as an idempotent answer (names are private): an upload is found again by its key."""
     actor = require_actor(request)
     key = key_of(request, required=True) or ""
@@ -52,6 +55,18 @@ async def begin(request: web.Request) -> web.Response:
     request.app[LIMITS].count(BEGINNING, actor.person_id, now)
     wanted = Wanted(body.name, body.size, body.visible_to)
     begun = await request.app[FILES].begin(actor, request.match_info["id"], wanted, key=key, now=now)
+    return web.json_response(begun.as_json(), status=201)
+
+
+@routes.post("/api/files")
+async def begin_for_message(request: web.Request) -> web.Response:
+    """Its owner's alone, until a message is written that names it; found again by its key, as those of sessions."""
+    actor = require_actor(request)
+    key = key_of(request, required=True) or ""
+    body = await read(request, BeginForMessageBody)
+    now = request.app[CLOCK]()
+    request.app[LIMITS].count(BEGINNING, actor.person_id, now)
+    begun = await request.app[FILES].begin(actor, None, Wanted(body.name, body.size), key=key, now=now)
     return web.json_response(begun.as_json(), status=201)
 
 

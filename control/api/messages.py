@@ -1,5 +1,6 @@
 """Conversations: the inbox, writing, how far somebody has read, the sign that somebody is writing, searching."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -11,8 +12,10 @@ from control.accounts import Actor, require_actor
 from control.api.bodies import Body, EmptyBody, NoQuery, PageQuery, Query, read, read_query
 from control.api.idempotency import idempotent
 from control.api.shapes import ID_PATTERN, Id, Text, iso
-from control.keys import CLOCK, DATABASE, LIMITS, LIVE, MESSAGES
+from control.files import FileView
+from control.keys import CLOCK, DATABASE, FILES, LIMITS, LIVE, MESSAGES
 from control.limits import Rule
+from control.message_files import MOST_OF_A_MESSAGE
 from control.message_queries import ConversationView, Found, MessageView
 from control.paging import Wanted, place_of
 
@@ -26,8 +29,10 @@ SEARCHING = Rule("messages searched", 30, timedelta(minutes=1))  # each opens up
 
 
 class _Words(Body):
-    text: Annotated[Text, Field(min_length=1, max_length=messages.MOST_TEXT_LENGTH)]
+    text: Annotated[Text, Field(max_length=messages.MOST_TEXT_LENGTH)]
+    """May be empty if files come with it."""
     notice_version: Annotated[str, Field(max_length=16)] | None = None
+    files: Annotated[tuple[Id, ...], Field(max_length=MOST_OF_A_MESSAGE)] = ()
 
 
 class BeginBody(_Words):
@@ -65,7 +70,7 @@ def conversation_json(view: ConversationView) -> dict[str, Any]:
     }
 
 
-def message_json(view: MessageView) -> dict[str, Any]:
+def message_json(view: MessageView, files: Sequence[FileView] = ()) -> dict[str, Any]:
     return {
         "id": view.id,
         "seq": view.seq,
@@ -73,6 +78,8 @@ def message_json(view: MessageView) -> dict[str, Any]:
         "text": view.text,
         "created_at": iso(view.created_at),
         "monitored": view.monitored,
+        "file_count": view.files,
+        "files": [one.as_json() for one in files],
     }
 
 
@@ -126,6 +133,7 @@ async def begin(request: web.Request) -> web.Response:
         body.to,
         body.text,
         seen_notice=body.notice_version,
+        files=body.files,
         now=request.app[CLOCK](),
     )
     return web.json_response(written_json(written), status=201)
@@ -144,6 +152,7 @@ async def write_to_support(request: web.Request) -> web.Response:
         actor,
         body.text,
         seen_notice=body.notice_version,
+        files=body.files,
         now=request.app[CLOCK](),
     )
     return web.json_response(written_json(written), status=201)
@@ -174,7 +183,9 @@ async def conversation(request: web.Request) -> web.Response:
     db, rules, wanted = request.app[DATABASE], request.app[MESSAGES], request.match_info["id"]
     view = await message_queries.conversation(db, rules, actor, wanted)
     shown = await message_queries.messages_of(db, rules, actor, wanted, before=query.before, limit=query.limit)
-    return web.json_response({**conversation_json(view), "messages": [message_json(one) for one in shown]})
+    files = await request.app[FILES].of_messages([one.id for one in shown if one.files])
+    told = [message_json(one, files.get(one.id, ())) for one in shown]
+    return web.json_response({**conversation_json(view), "messages": told})
 
 
 @routes.post(f"{ONE}/messages")
@@ -190,6 +201,7 @@ async def write(request: web.Request) -> web.Response:
         request.match_info["id"],
         body.text,
         seen_notice=body.notice_version,
+        files=body.files,
         now=request.app[CLOCK](),
     )
     return web.json_response(written_json(written), status=201)

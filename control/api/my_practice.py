@@ -18,7 +18,7 @@ from control.keys import CLOCK, DATABASE
 from control.language import t
 from control.models.people import Role
 from control.money.policy import minor_from_price
-from control.practice_editing import MyPolicy, MyProfile, MyService
+from control.practice_editing import MyAftercare, MyPolicy, MyProfile, MyService
 from control.practitioners import NewService
 
 routes = web.RouteTableDef()
@@ -34,8 +34,11 @@ class ProfileBody(Body):
     about: Annotated[Text, Field(max_length=10_000)] = ""
     modalities: Words = ()
     languages: Words = ()
-    aftercare: Annotated[Text, Field(max_length=10_000)] = ""
     published: bool = True
+
+
+class AftercareBody(Body):
+    aftercare: Annotated[Text, Field(max_length=10_000)]
 
 
 class PolicyBody(Body):
@@ -121,7 +124,12 @@ async def my_practice(request: web.Request) -> web.Response:
     profile = {name: getattr(mine.profile, name) for name in MyProfile.__dataclass_fields__}
     policy = {name: getattr(mine.policy, name) for name in MyPolicy.__dataclass_fields__}
     return web.json_response(
-        {"profile": profile, "policy": policy, "services": [service_json(one) for one in mine.services]}
+        {
+            "profile": profile,
+            "aftercare": mine.aftercare.aftercare,
+            "policy": policy,
+            "services": [service_json(one) for one in mine.services],
+        }
     )
 
 
@@ -129,8 +137,16 @@ async def my_practice(request: web.Request) -> web.Response:
 async def save_profile(request: web.Request) -> web.Response:
     actor = require_actor(request, Role.PRACTITIONER)
     body = await read(request, ProfileBody)
-    wanted = MyProfile(body.headline, body.about, body.modalities, body.languages, body.aftercare, body.published)
+    wanted = MyProfile(body.headline, body.about, body.modalities, body.languages, body.published)
     await practice_editing.save_profile(request.app[DATABASE], actor, wanted, now=request.app[CLOCK]())
+    return web.Response(status=204)
+
+
+@routes.put("/api/my-aftercare")
+async def save_aftercare(request: web.Request) -> web.Response:
+    actor = require_actor(request, Role.PRACTITIONER)
+    wanted = MyAftercare((await read(request, AftercareBody)).aftercare.strip())
+    await practice_editing.save_aftercare(request.app[DATABASE], actor, wanted, now=request.app[CLOCK]())
     return web.Response(status=204)
 
 

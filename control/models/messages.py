@@ -50,6 +50,7 @@ class Message(WithId, Base):
     author_id: Mapped[str] = mapped_column(ForeignKey("people.id"))
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     monitored: Mapped[bool]  # what the writer was told: staff may read no other
+    files: Mapped[int] = mapped_column(default=0, server_default="0")  # how many were sent with it
     created_at: Mapped[datetime]
 
     __table_args__ = (UniqueConstraint("conversation_id", "seq"),)

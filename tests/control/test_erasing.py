@@ -13,9 +13,10 @@ from control.models.files import SharedFile
 from control.models.money import LedgerEntry
 from control.models.my_data import PersonErasure
 from control.models.outbox import OutboxRow
-from control.models.people import Person
+from control.models.people import Person, WebSession
 from control.models.problems import ProblemReport
 from control.models.purchases import Receipt
+from control.models.push import PushSubscription
 from control.models.ratings import Rating
 from control.paging import Wanted as PageWanted
 from control.problems import ProblemKind
@@ -49,9 +50,27 @@ async def lived(site: Site) -> str:
 
 async def erased(site: Site) -> Hand:
     hand = await site.hand_of(site.world.bob)
+    await push_to_every_session(site)
     assert (await hand.post("/api/account/erase", TYPED, key=None)) == (204, None)
     await site.app[ERASING].run_once(site.world.clock())
     return hand
+
+
+async def push_to_every_session(site: Site) -> None:
+    """Bob's and a stranger's devices show notices."""
+    await site.hand_of(site.world.charlie)
+    async with site.world.db.transaction() as session:
+        for one in await session.scalars(select(WebSession)):
+            keys = {"endpoint": f"https://push.example.org/{one.id}", "p256dh": "p", "auth": "a"}
+            session.add(
+                PushSubscription(person_id=one.person_id, session_id=one.id, created_at=site.world.clock(), **keys)
+            )
+    assert await pushed_to(site) == {site.world.bob.person_id, site.world.charlie.person_id}
+
+
+async def pushed_to(site: Site) -> set[str]:
+    async with site.world.db.reading() as session:
+        return set(await session.scalars(select(PushSubscription.person_id)))
 
 
 async def count(site: Site, query: Any) -> int:
@@ -81,6 +100,7 @@ async def test_words_files_name_and_ways_to_sign_in_are_gone(site: Site) -> None
         [file] = await session.scalars(select(SharedFile))
         assert (file.withdrawn_at is not None, file.sealed_name) == (True, b"")
     assert await count(site, select(OutboxRow).where(OutboxRow.person_id == bob)) == 0
+    assert await pushed_to(site) == {world.charlie.person_id}
     assert await ratings.reviews(world.db, world.alice.person_id) == ()
 
 

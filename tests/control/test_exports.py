@@ -20,6 +20,7 @@ from control.export_parts import Entry, Sources
 from control.exports import Exports
 from control.files import CHUNK_BYTES, Files, Wanted
 from control.keys import CHAT, CLIENT_FILES, EXPORTS, FILES, MESSAGES, PROBLEMS
+from control.models import testimonials
 from control.models.notices import NoticeRow
 from control.notices.kinds import NoticeKind
 from control.problems import ProblemKind, Problems
@@ -52,6 +53,10 @@ async def filled(site: Site) -> None:
         await app[FILES].add_chunk(world.alice, begun.id, index, chunk, now=now)
     await app[PROBLEMS].report(world.bob, view.id, ProblemKind.TECHNICAL, "No sound", None, now=now)
     await app[CLIENT_FILES].add_note(world.alice, world.bob.person_id, "A private note", now=now)
+    about = {"practitioner_id": world.alice.person_id, "state": "waiting", "created_at": now}
+    async with world.db.transaction() as session:
+        session.add(testimonials.Testimonial(author_id=world.bob.person_id, text="She listened.", **about))
+        session.add(testimonials.Testimonial(author_id=world.charlie.person_id, text="From Charlie", **about))
 
 
 async def made(site: Site, hand: Hand) -> dict[str, bytes]:
@@ -91,6 +96,7 @@ async def test_copy_holds_everything_of_its_person_and_nothing_of_others(site: S
     assert read["payments.json"]["payments"][0]["amount_minor"] > 0
     assert read["problems.json"][0]["text"] == "No sound"
     assert read["notes.json"][0]["notes"] == []
+    assert [one["text"] for one in read["testimonials.json"]] == ["She listened."]
     assert b"From Charlie" not in b"".join(found.values())
     assert b"A private note" not in b"".join(found.values())
 

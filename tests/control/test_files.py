@@ -11,8 +11,9 @@ from sqlalchemy import select
 
 from control import accounts, appointments, guests
 from control.errors import Conflict, Forbidden, Invalid, NotFound, Problem
+from control.file_access import MOST_OPEN
 from control.file_types import kind_untrusted
-from control.files import FORGOTTEN, MOST_OPEN, Files, FileView, Wanted
+from control.files import FORGOTTEN, Files, FileView, Wanted
 from control.models.files import SharedFile
 from control.models.notices import NoticeRow
 from control.room_news import RoomNews

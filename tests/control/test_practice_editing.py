@@ -33,6 +33,20 @@ async def test_profile_is_saved_and_hidden_when_it_is_not_published(site: Site) 
     assert (status, mine["profile"]["published"]) == (200, False)
 
 
+async def test_aftercare_is_saved_by_itself_and_the_profile_leaves_it_alone(site: Site) -> None:
+    world = site.world
+    alice = await site.hand_of(world.alice)
+    assert (await alice.put("/api/my-aftercare", {"aftercare": " # Tonight\n\n- Be slow\n"}))[0] == 204
+    assert (await alice.put("/api/my-profile", {"headline": "New"}))[0] == 204
+    assert (await get_profile(world.db, world.alice.person_id)).aftercare == "# Tonight\n\n- Be slow"
+    assert (await alice.get("/api/my-practice"))[1]["aftercare"] == "# Tonight\n\n- Be slow"
+    for wrong in ({}, {"aftercare": "x" * 10_001}, {"aftercare": "a\u0000b"}, {"aftercare": "a", "more": 1}):
+        assert (await alice.put("/api/my-aftercare", wrong))[0] == 422
+    for who, status in ((world.bob, 403), (world.dana, 403), (None, 401)):
+        assert (await (await site.hand_of(who)).put("/api/my-aftercare", {"aftercare": "x"}))[0] == status
+    assert (await get_profile(world.db, world.erin.person_id)).aftercare == ""
+
+
 async def test_policy_counts_for_bookings_from_now_on(site: Site) -> None:
     world = site.world
     before = await world.scheduled()

@@ -1,11 +1,14 @@
 """Testimonials: left after a session, shown once approved, replied to once, never edited; reminders that end."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import select
 
 from control import people, testimonials
+from control.config import NoticeSettings
 from control.errors import Conflict, Forbidden, NotFound
 from control.models.outbox import OutboxRow
 from control.notices.kinds import NoticeKind
@@ -28,10 +31,14 @@ async def reminders(world: World) -> int:
         return len(rows.all())
 
 
-async def days(world: World, count: int) -> None:
+async def remind(world: World, *after: int) -> int:
+    return await testimonials.remind(world.db, [timedelta(days=n) for n in after or (3, 10)], world.clock())
+
+
+async def days(world: World, count: int, *after: int) -> None:
     for _ in range(count):
         world.clock.forward(days=1)
-        await testimonials.remind(world.db, world.clock())
+        await remind(world, *after)
 
 
 async def test_words_are_public_only_once_an_admin_has_approved_them(world: World) -> None:
@@ -92,17 +99,31 @@ async def test_practitioner_replies_once_and_only_to_their_own(world: World) -> 
 async def test_reminders_go_after_three_and_ten_days_and_then_end(world: World) -> None:
     await completed(world)
     sent = []
-    await testimonials.remind(world.db, world.clock())
+    await remind(world)
     for _ in range(14):
         await days(world, 1)
         sent.append(await reminders(world))
     assert sent == [0, 0, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2]
 
 
+async def test_days_of_the_reminders_are_the_practices_setting(world: World) -> None:
+    done = await completed(world)
+    await remind(world, 1, 2, 5)
+    await days(world, 6, 1, 2, 5)
+    assert await reminders(world) == 3
+    assert await testimonials.remind(world.db, (), world.clock()) == 0
+    await testimonials.decline(world.db, world.bob, done, now=world.clock())
+    assert NoticeSettings().testimonials == (timedelta(days=3), timedelta(days=10))
+    assert NoticeSettings(testimonial_days=()).testimonials == ()
+    for wrong in ((10, 3), (3, 3), (0,), (61,)):
+        with pytest.raises(ValidationError):
+            NoticeSettings(testimonial_days=wrong)
+
+
 @pytest.mark.parametrize("how", ["answered", "declined", "switched off"])
 async def test_no_reminder_follows_an_answer(world: World, how: str) -> None:
     done = await completed(world)
-    await testimonials.remind(world.db, world.clock())
+    await remind(world)
     if how == "answered":
         await testimonials.leave(world.db, world.bob, done, "She listened.", now=world.clock())
     elif how == "declined":

@@ -17,7 +17,7 @@ from tests.browser.people import Server
 
 PUBLIC = (
     *("/", "/practitioners", "/practitioners?q=nobody", "/sign-in", "/sign-up", "/privacy", "/no-such-page"),
-    *("/contact", "/help", "/practitioners/{amara}"),
+    *("/contact", "/help", "/practitioners/{amara}", "/erased"),
 )
 PAGES = {
     "mina@example.com": (
@@ -26,20 +26,20 @@ PAGES = {
         *("/sessions/{moving}", "/book/{service}", "/book/{service}?appointment={id}"),
         *("/book/{long}?appointment={held}", "/book/{long}?appointment={held}&step=pay&terms=yes"),
         *("/book/{long}/series?start={start}", "/series/{series}"),
-        *("/wallet", "/wallet/pay/{purchase}", "{receipt}", "/files", "/account/data"),
-        *("/messages", "/messages/to/{amara}", "/practitioners?free=7"),
+        *("/wallet", "/wallet/pay/{purchase}", "{receipt}", "/files", "/account/data", "/account/erase"),
+        *("/messages", "/messages/support", "/messages/to/{amara}", "/practitioners?free=7"),
     ),
     "amara@lindenrow.example": (
         *("/therapist/dashboard", "/therapist/sessions", "/therapist/sessions?show=past", "/therapist/availability"),
         *("/therapist/recordings", "/sessions/{id}", "/sessions/{late}", "/sessions/{moving}", "/notices"),
         *("/practitioners/{amara}", "/account", "/account/security"),
         *("/therapist/clients", "/therapist/clients/{mina}", "/therapist/services", "/therapist/profile"),
-        *("/therapist/earnings", "/messages"),
+        *("/therapist/aftercare", "/therapist/testimonials", "/therapist/earnings", "/messages"),
     ),
     "clara@lindenrow.example": (
         *("/admin/appointments", "/admin/appointments?id={id}", "/admin/outbox", "/admin/people", "/admin/audit"),
         *("/admin/settings", "/admin/status", "/account/security", "/admin/help-desk", "/admin/monitoring"),
-        *("/admin/payouts", "/admin/problems", "/admin/refunds", "/admin/refunds?q=mina"),
+        *("/admin/payouts", "/admin/problems", "/admin/testimonials", "/admin/refunds", "/admin/refunds?q=mina"),
         *("/admin/refunds?payment={payment}", "/sessions/{late}"),
     ),
 }

@@ -6,6 +6,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.browser.journey import sign_in
 from tests.browser.people import Server
+from tests.control.test_files import picture
 from tests.web.test_in_browser import AXE, browser, loop_is_free, opened, pytestmark, server
 
 __all__ = ["browser", "loop_is_free", "pytestmark", "server"]
@@ -23,6 +24,10 @@ async def begin(page: Page, text: str) -> None:
     await page.get_by_label("Message to Dr. Amara Okafor").fill(text)
     await page.get_by_role("button", name="Send").click()
     await page.wait_for_url(re.compile("/messages/[0-9a-f]{32}$"))
+
+
+async def choose(page: Page, name: str, content: bytes) -> None:
+    await page.locator("#attach-input").set_input_files([{"name": name, "mimeType": "", "buffer": content}])
 
 
 async def test_message_arrives_live_and_is_answered(browser: Browser, server: Server) -> None:
@@ -44,12 +49,32 @@ async def test_message_arrives_live_and_is_answered(browser: Browser, server: Se
         await expect(amara.get_by_label("Message to Mina Halvorsen")).to_be_empty()
         await expect(amara.locator("#thread .msg__state")).to_have_text("Read")
         await expect(amara.locator("[data-unread-messages]").first).to_be_hidden()
+        await choose(mina, "plan.exe", b"MZ" + bytes(90))
+        await expect(mina.locator("#write-error")).to_contain_text("plan.exe")
+        await choose(mina, "notes.txt", b"Sleep, walk, call")
+        await expect(mina.locator("#attached-list")).to_contain_text("notes.txt17 bytes")
+        await mina.get_by_role("button", name="Send").click()
+        await expect(mina.locator("#attached-list")).to_be_hidden()
+        file = amara.locator("#thread").get_by_role("link", name="notes.txt")
+        async with amara.expect_download() as fetched:
+            await file.click()
+        assert (await (await fetched.value).path()).read_bytes() == b"Sleep, walk, call"
+        await mina.get_by_role("button", name="Withdraw notes.txt").click()
+        await expect(amara.locator("#thread")).to_contain_text("A file that was withdrawn")
+        await expect(file).to_have_count(0)
 
 
 async def test_conversation_is_read_by_axe_and_fits_a_narrow_phone(browser: Browser, server: Server) -> None:
     async with opened(browser, server, viewport={"width": 320, "height": 640}, color_scheme="dark") as mina:
         await begin(mina, "A" * 300 + " https://example.org/" + "b" * 200)
-        for path in (mina.url, "/messages", "/messages?q=aaa", "/messages?q=nothing"):
+        await choose(mina, "b" * 60 + ".png", picture())
+        await choose(mina, "waits.txt", b"For the next message")
+        await expect(mina.locator("#attached-list")).to_contain_text("20 bytes")
+        await mina.get_by_role("button", name="Take out waits.txt").click()
+        await mina.get_by_role("button", name="Send").click()
+        await expect(mina.locator("#thread .files__thumb")).to_be_visible()
+        await choose(mina, "waits.txt", b"For the next message")
+        for path in (mina.url, "/files", "/messages", "/messages?q=aaa", "/messages?q=nothing"):
             await mina.goto(path)
             await mina.evaluate(AXE.read_text(encoding="utf-8"))
             result = await mina.evaluate("axe.run(document, {resultTypes: ['violations']})")

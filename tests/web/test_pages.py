@@ -75,6 +75,7 @@ PAGES: dict[str, str] = {
     "/therapist/clients/{bob}": "alice",
     "/therapist/services": "alice erin",
     "/therapist/profile": "alice erin",
+    "/therapist/aftercare": "alice erin",
     "/therapist/recordings": "alice erin",
     "/therapist/recordings/{recording}": "alice",
     "/recordings": "alice bob charlie dana erin",

@@ -7,6 +7,7 @@ from control.booking import Terms, Wanted
 from control.client_files import ClientFiles
 from control.keys import CLIENT_FILES
 from control.money.payments import Method
+from tests.helpers.books import take_place
 from tests.helpers.practice import Site
 from tests.web.conftest import Open
 from tests.web.test_pages import flaws_of
@@ -94,6 +95,15 @@ async def test_editors_are_filled_with_what_is_saved(site: Site, open_page: Open
     profile = await open_page(world.alice, "/therapist/profile")
     assert {"/api/my-profile", "/api/my-consent-text"} <= profile.actions
     assert "What this is." in profile.text
+    alice = await site.hand_of(world.alice)
+    written = {"aftercare": "# Tonight\nBe <slow>.\n\n- https://tea.example\n"}
+    assert (await alice.put("/api/my-aftercare", written))[0] == 204
+    done = await take_place(world, await world.scheduled())
+    for who, path in ((world.alice, "/therapist/aftercare"), (world.bob, f"/sessions/{done.id}/afterwards")):
+        page = await open_page(who, path)
+        assert "Be &lt;slow&gt;." in page.html
+        assert '<li><a href="https://tea.example"' in page.html
+        assert "# Tonight" not in page.html.replace("# Tonight\nBe", "")
     other = await open_page(world.erin, "/therapist/services")
     assert world.service_id not in other.html
 

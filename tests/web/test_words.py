@@ -134,3 +134,15 @@ def test_written_addresses_become_links_and_nothing_else_becomes_markup() -> Non
     assert '<a href="https://example.org/a?b=1&amp;c=2" rel="noopener noreferrer nofollow" target="_blank">' in shown
     assert "&lt;b&gt;&#34;x&#34;&lt;/b&gt; javascript:alert(1)" in shown
     assert shown.endswith("http://x.example/</a>&#34;&gt;")
+
+
+def test_marks_of_written_words_are_headings_lists_and_paragraphs() -> None:
+    text = "# Tonight\r\nBe slow.\nDrink water.\n\n\n- tea\n- a walk\nAnd sleep.\n \n#no heading\n-5 degrees"
+    assert words.blocks(text) == [
+        ("heading", ["Tonight"]),
+        ("text", ["Be slow.", "Drink water."]),
+        ("list", ["tea", "a walk"]),
+        ("text", ["And sleep."]),
+        ("text", ["#no heading", "-5 degrees"]),
+    ]
+    assert words.blocks(" \n\n ") == []

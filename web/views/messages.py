@@ -13,7 +13,8 @@ from control import desk, message_queries, messages
 from control.accounts import Actor, actor_of, require_actor
 from control.api.messages import SEARCHING
 from control.errors import NotFound
-from control.keys import CLOCK, DATABASE, LIMITS, MESSAGES
+from control.keys import CLOCK, DATABASE, FILES, LIMITS, MESSAGES
+from control.message_files import MOST_OF_A_MESSAGE
 from control.message_queries import MessageView
 from control.models.people import Role
 from control.paging import Wanted
@@ -54,10 +55,11 @@ async def conversation(request: web.Request) -> web.StreamResponse:
         talk=talk,
         to=None,
         days=_by_day(said, zone_of(request)),
+        files=await request.app[FILES].of_messages([one.id for one in said if one.files]),
         more=min(shown + 100, message_queries.MOST_SHOWN) if said and said[0].seq > 1 else None,
         reads=await desk.staff_reads(db, talk.id),
         is_practitioner=talk.practitioner_id == actor.person_id,
-        **_notice(request),
+        **_writing(request, by_mail=talk.is_enquiry),
     )
 
 
@@ -70,7 +72,7 @@ async def to_support(request: web.Request) -> web.StreamResponse:
     if known is not None:
         raise web.HTTPSeeOther(messages.path_of(known))
     to = Addressee(None, message_queries.SUPPORT_NAME)
-    return render(request, "messages.html", **await _list(request, actor), talk=None, to=to, **_notice(request))
+    return render(request, "messages.html", **await _list(request, actor), talk=None, to=to, **_writing(request))
 
 
 @routes.get("/messages/to/{id:[0-9a-f]{32}}")
@@ -91,7 +93,7 @@ async def first_message(request: web.Request) -> web.StreamResponse:
         **await _list(request, actor),
         talk=None,
         to=Addressee(other.person_id, other.name),
-        **_notice(request),
+        **_writing(request),
     )
 
 
@@ -102,9 +104,10 @@ def _shown(request: web.Request) -> int:
     return min(max(wanted, _SHOWN), message_queries.MOST_SHOWN)
 
 
-def _notice(request: web.Request) -> dict[str, Any]:
-    notice = request.app[MESSAGES].notice
-    return {"notice": notice, "most": messages.MOST_TEXT_LENGTH}
+def _writing(request: web.Request, *, by_mail: bool = False) -> dict[str, Any]:
+    """`by_mail`: what is written goes out by e-mail, which carries no files."""
+    attaches = None if by_mail else {"most_bytes": request.app[FILES].most_bytes, "most_files": MOST_OF_A_MESSAGE}
+    return {"notice": request.app[MESSAGES].notice, "most": messages.MOST_TEXT_LENGTH, "attaches": attaches}
 
 
 async def _list(request: web.Request, actor: Actor) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A practitioner's editors: services with the cancellation policy, and the profile with aftercare and consent text.
+"""A practitioner's editors: services with the cancellation policy, the profile with the consent text, aftercare.
 
 They only show what is saved; every form writes through control/api/my_practice.py.
 """
@@ -45,3 +45,10 @@ async def profile(request: web.Request) -> web.StreamResponse:
     except NotFound:
         consent = Text("", 0, "", ("",), "")
     return render(request, "therapist/profile.html", profile=mine.profile, consent=consent)
+
+
+@routes.get("/therapist/aftercare")
+async def aftercare(request: web.Request) -> web.StreamResponse:
+    actor = require_actor(request, Role.PRACTITIONER)
+    mine = await practice_editing.my_practice(request.app[DATABASE], actor)
+    return render(request, "therapist/aftercare.html", aftercare=mine.aftercare.aftercare)

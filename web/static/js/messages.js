@@ -3,6 +3,7 @@
 // Messages themselves are written by the server into the live regions (page.js).
 
 import { ProblemError, post } from './api.js';
+import { startAttachments } from './attachments.js';
 import { onLive } from './live.js';
 import { t } from './words.js';
 
@@ -75,6 +76,7 @@ if (scroll) {
 }
 
 if (text instanceof HTMLTextAreaElement) {
+  if (text.form) startAttachments(text.form);
   text.addEventListener('input', () => {
     if (!text.value.trim() || Date.now() - told < SAY_EVERY_MS) return;
     told = Date.now();
@@ -83,7 +85,8 @@ if (text instanceof HTMLTextAreaElement) {
   text.addEventListener('keydown', (event) => {
     if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
-      text.form?.requestSubmit();
+      // By its button, which says when a file is still on its way.
+      text.form?.requestSubmit(/** @type {HTMLElement} */ (text.form.querySelector('button[type=submit]')));
     }
   });
   document.addEventListener('form:done', (event) => {

@@ -23,7 +23,8 @@ export function startPull() {
     down = 0;
     sign.hidden = true;
   };
-  main.addEventListener('touchstart', (event) => {
+  // Wherever on the page: a thumb often starts in the margin.
+  document.addEventListener('touchstart', (event) => {
     const { touches, target } = /** @type {TouchEvent} */ (event);
     const isBusy = document.querySelector('dialog[open]') || hasWords(main) || (target instanceof Element && target.closest('input, textarea, select'));
     from = touches.length === 1 && window.scrollY <= 0 && !isBusy ? touches[0].clientY : null;
@@ -32,7 +33,7 @@ export function startPull() {
   const follow = (touch) => {
     if (from !== null) down = Math.min(MOST_PX, (touch.clientY - from) / 2);
   };
-  main.addEventListener('touchmove', (event) => {
+  document.addEventListener('touchmove', (event) => {
     if (from === null) return;
     follow(/** @type {TouchEvent} */ (event).touches[0]);
     if (down <= 0 || window.scrollY > 0) {
@@ -46,7 +47,7 @@ export function startPull() {
     sign.style.opacity = String(Math.min(1, down / ENOUGH_PX));
     words.textContent = down >= ENOUGH_PX ? t('Let go to refresh') : t('Pull to refresh');
   }, { passive: false });
-  main.addEventListener('touchend', (event) => {
+  document.addEventListener('touchend', (event) => {
     follow(/** @type {TouchEvent} */ (event).changedTouches[0]);
     if (from !== null && down >= ENOUGH_PX) {
       words.textContent = t('Refreshing');
@@ -54,7 +55,7 @@ export function startPull() {
       location.reload();
     } else rest();
   });
-  main.addEventListener('touchcancel', rest);
+  document.addEventListener('touchcancel', rest);
 }
 
 /** Something was written and not sent: it must not be lost. @param {Element} main */

@@ -2,13 +2,13 @@
 // Files of the session: dropped or chosen, sent in chunks that go on after a cut, listed, fetched and withdrawn.
 // The server looks at the content; what this page checks it checks only to say so sooner.
 
-import { ProblemError, del, get, post, put } from '../api.js';
+import { ProblemError, del, get } from '../api.js';
 import { byId, element, icon, showError } from '../page.js';
+import { keyOf, shareSent, sizeWords, upload as send } from '../upload.js';
 import { announce, callName, say } from './view.js';
 import { t } from '../words.js';
 
-/** @typedef {{id: string, name: string, size: number, type: string|null, owner: {id: string, name: string},
- *   visible_to: string|null, thumbnail: boolean, at: string, ready: boolean, received: number, chunk_bytes: number}} SharedFile */
+/** @typedef {import('../upload.js').SharedFile} SharedFile */
 /** @typedef {{key: string, file: File, to: string, id: string, sent: number, problem: string, bar: HTMLProgressElement, words: HTMLElement, root: HTMLElement}} Upload */
 
 const RETRY_MS = 2000;
@@ -118,8 +118,7 @@ export class Files {
         showError(byId('file-error'), t('"%(name)s" can\'t be shared: a file has %(value)s MB at most, and is not empty.', { name: file.name, value: Math.round(this._most / 1_000_000) }));
         continue;
       }
-      // The same file again, even after the page was loaded anew, goes on where it was cut off.
-      const key = encodeURIComponent(`${file.name} ${file.size} ${file.lastModified} ${to}`).slice(-190);
+      const key = keyOf(file, to);
       if (this._uploads.some((upload) => upload.key === key)) continue;
       const bar = element('progress', { class: 'progress', max: '1', value: '0', 'aria-label': t('Sending %(name)s', { name: file.name }) });
       const words = element('span', { class: 'table__sub num', role: 'status' }, t('Waiting'));
@@ -155,18 +154,13 @@ export class Files {
   }
 
   /** @param {Upload} upload @returns {Promise<SharedFile>} */
-  async _sendOne(upload) {
-    const { file } = upload;
-    /** @type {SharedFile} */
-    let state = await post(this._url, { name: file.name, size: file.size, visible_to: upload.to || null }, { idempotencyKey: upload.key });
-    upload.id = state.id;
-    while (!state.ready) {
-      const from = state.received * state.chunk_bytes;
-      upload.bar.value = from / file.size;
-      say(upload.words, t('%(size)s %% of %(sizeWords)s', { size: Math.round((100 * from) / file.size), sizeWords: sizeWords(file.size) }));
-      state = await put(`/api/files/${state.id}/chunks/${state.received}`, file.slice(from, from + state.chunk_bytes));
-    }
-    return state;
+  _sendOne(upload) {
+    return send(this._url, upload.file, { key: upload.key, more: { visible_to: upload.to || null } }, (state) => {
+      upload.id = state.id;
+      const share = shareSent(state, upload.file);
+      upload.bar.value = share;
+      say(upload.words, t('%(size)s %% of %(sizeWords)s', { size: Math.round(100 * share), sizeWords: sizeWords(upload.file.size) }));
+    });
   }
 
   /** @param {SharedFile} file */
@@ -210,10 +204,4 @@ export class Files {
       ...(isMine ? [element('button', { class: 'btn btn--plain btn--small', type: 'button', 'data-withdraw': file.id }, t('Withdraw'),
         element('span', { class: 'vh' }, ` ${file.name}`))] : []));
   }
-}
-
-/** @param {number} bytes */
-function sizeWords(bytes) {
-  if (bytes < 1000) return t('%(bytes)s bytes', { bytes });
-  return bytes < 1_000_000 ? t('%(value)s kB', { value: Math.round(bytes / 1000) }) : t('%(value)s MB', { value: (bytes / 1_000_000).toFixed(1) });
 }
