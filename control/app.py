@@ -129,6 +129,7 @@ from signaling.hub import Hub
 from signaling.settings import HubSettings
 from web import views
 from web.blur_assets import MODEL
+from web.render import compile_templates
 
 log = logging.getLogger(__name__)
 
@@ -360,3 +361,8 @@ async def _close_sockets(app: web.Application) -> None:
     """Before aiohttp waits for handlers: pages with open sockets are told to come back."""
     app[LIVE].close()
     await app[HUB].close()
+
+
+async def prepare_pages(app: web.Application) -> None:
+    """Once, before anybody is served; what needs no templates, as most tests, goes without."""
+    await asyncio.to_thread(compile_templates, app)

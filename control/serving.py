@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from control import demo
-from control.app import create_app
+from control.app import create_app, prepare_pages
 from control.config import Settings
 from control.config_reading import SettingsError
 from control.keys import CLOCK, DATABASE, SETTINGS
@@ -52,6 +52,7 @@ async def _serve(settings: Settings) -> None:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, handle_signals=False)
     try:
         await runner.setup()
+        await prepare_pages(app)
         sign_ins = await demo.load(app[DATABASE], now=app[CLOCK]()) if settings.demo else ()
         _freeze_what_stays()
         server = settings.server

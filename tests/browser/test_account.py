@@ -98,7 +98,7 @@ async def test_an_admin_gives_a_role_and_finds_it_in_the_audit_log(browser: Brow
     await elio.goto("/account")
     await elio.wait_for_url(re.compile("/sign-in"))
     await admin.goto("/admin/audit?action=person.roles")
-    await expect(admin.get_by_role("row", name=re.compile("Person roles"))).to_contain_text("after: support")
+    await expect(admin.get_by_role("row", name=re.compile("Person roles"))).to_contain_text("after support")
     await admin.get_by_role("row", name=re.compile("Person roles")).get_by_role("link").click()
     await expect(admin.get_by_role("row", name=re.compile("Person roles"))).to_be_visible()
     await browser.close()

@@ -27,11 +27,13 @@ from tests.helpers.clock import ManualClock
 from tests.helpers.fake_core import FakeCore
 from tests.helpers.loop_guard import loop_never_held
 from tests.helpers.postgres import PostgresServer, binaries
+from web.render import compile_templates, setup_templates
 
 __all__ = [
     "add_someone",
     "app",
     "clock",
+    "compiled_templates",
     "database_url",
     "db",
     "empty_database_url",
@@ -131,6 +133,14 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
             "security": {"answer_floor_ms": 0, "second_factor": False},
         }
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_templates() -> None:
+    """As before a server is ready: compiling holds the loop."""
+    app = web.Application()
+    setup_templates(app)
+    compile_templates(app)
 
 
 @pytest.fixture
