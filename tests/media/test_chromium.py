@@ -7,7 +7,7 @@ the encoder has use for every bit it is allowed.
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Page, async_playwright
 
+from benchmarks.practice import free_ports
 from media.config import MediaSettings
 from media.errors import MediaError
 from media.node import MediaNode
@@ -39,7 +40,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 ROOM = RoomId("room")
 ROOM_SCRIPTS = Path(__file__).parents[2] / "web" / "static" / "js" / "room"
-RELAYED_PORT = 46_900
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
     "--no-sandbox",
@@ -172,14 +172,12 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 @pytest.fixture
 async def far_stage(tmp_path: Path) -> AsyncIterator[Stage]:
     """Behind a relay that can lose, delay and cut."""
-    settings = MediaSettings(
-        threads=1, bind=("127.0.0.1",), udp_port=RELAYED_PORT, advertise={"127.0.0.1": "127.0.0.2"}
-    )
-    link = BadLink(("127.0.0.1", RELAYED_PORT))
-    await link.open("127.0.0.2")
-    async with open_stage(tmp_path, settings, link) as stage:
-        yield stage
-    link.close()
+    port = free_ports(1)
+    settings = MediaSettings(threads=1, bind=("127.0.0.1",), udp_port=port, advertise={"127.0.0.1": "127.0.0.2"})
+    with closing(BadLink(("127.0.0.1", port))) as link:
+        await link.open("127.0.0.2")
+        async with open_stage(tmp_path, settings, link) as stage:
+            yield stage
 
 
 async def test_two_people_see_and_hear_each_other_and_the_rate_ramps_up(stage: Stage) -> None:
