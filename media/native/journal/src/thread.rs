@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 
 /// Everything that waits is sealed, written and synced this often, from beginning to beginning. With the sinks' 100 ms
 /// and a disk that takes 300 ms for a hundred syncs, 0.8 s are lost when the power fails, and half a second when the
-/// process is killed. Shorter loses less and costs a `fdatasync` per journal each time: at 200 ms a recorded packet
-/// cost a fifth more CPU.
+/// process is killed. Shorter loses less and costs a `fdatasync` per journal each time, 0.12 ms of CPU.
 const TURN: Duration = Duration::from_millis(400);
 
 /// How long a closing journal still takes what sinks held: they flush every 100 ms.
