@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// A buffer this full is handed over. Larger saves hand-overs and lengthens what a crash loses.
 const HAND_OVER_BYTES: usize = 32 << 10;
 
-/// A buffer this old is handed over: part of the "at most a second" a killed process may lose (100 ms here, 400 ms
+/// A buffer this old is handed over: part of the "at most a second" a killed process may lose (100 ms here, 200 ms
 /// until the writer thread's next turn).
 const HAND_OVER_AFTER_US: u64 = 100_000;
 
