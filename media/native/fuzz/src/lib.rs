@@ -11,17 +11,18 @@ mod wire;
 
 pub use engine::engine;
 pub use port::frame_port;
-pub use wire::{payload, red, rtcp, rtp, stun, transport_cc};
+pub use wire::{framing, payload, red, rtcp, rtp, stun, transport_cc};
 
 pub type Target = fn(&[u8]);
 
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("stun", stun),
     ("rtp", rtp),
     ("rtcp", rtcp),
     ("transport_cc", transport_cc),
     ("payload", payload),
     ("red", red),
+    ("framing", framing),
     ("engine", engine),
     ("frame_port", frame_port),
 ];

@@ -1,6 +1,7 @@
 //! The parsers of the wire crate, one target each.
 
 use holdspace_wire::codec::{read_frame_mark, red, vp8, vp9, Codec};
+use holdspace_wire::framing::{Deframer, LENGTH_BYTES, MAX_FRAME_BYTES};
 use holdspace_wire::rtcp::{self, Arrivals, Packet, TransportCc, Writer};
 use holdspace_wire::rtp::{self, Header, NewHeader};
 use holdspace_wire::seq::Seq;
@@ -211,4 +212,30 @@ pub fn red(payload: &[u8]) {
     let last = types[types.len() - 1];
     let known = |old: u8| (old != last).then_some(old);
     assert!(red::rewrite_payload_types(&mut rewritten.clone(), |old| known(old ^ 1)).is_err());
+}
+
+/// The first byte says into which pieces the stream is cut: what comes out must be what comes out of the whole.
+pub fn framing(bytes: &[u8]) {
+    let Some((cut, stream)) = bytes.split_first() else { return };
+    let (whole, whole_ends) = deframe(stream, stream.len().max(1));
+    let (pieces, pieces_end) = deframe(stream, usize::from(*cut).max(1));
+    assert_eq!((whole, whole_ends), (pieces, pieces_end));
+}
+
+/// The frames, and whether the stream is lost.
+fn deframe(stream: &[u8], piece_bytes: usize) -> (Vec<Vec<u8>>, bool) {
+    let (mut deframer, mut frames) = (Deframer::default(), Vec::new());
+    for piece in stream.chunks(piece_bytes) {
+        deframer.push(piece);
+        loop {
+            match deframer.next_untrusted_frame() {
+                Ok(Some(frame)) => frames.push(frame.to_vec()),
+                Ok(None) => break,
+                Err(_) => return (frames, true),
+            }
+        }
+        assert!(deframer.waiting_bytes() < LENGTH_BYTES + MAX_FRAME_BYTES);
+    }
+    assert!(frames.iter().all(|frame| !frame.is_empty() && frame.len() <= MAX_FRAME_BYTES));
+    (frames, false)
 }
