@@ -9,13 +9,14 @@ RUST_LEAST := $(shell sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' $(CARGO_MA
 RUST_SOURCES := $(CARGO_MANIFEST) $(shell find media/native -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print 2>/dev/null)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run blur test test-fast lint check-rust check-python check-js fuzz soak clean prerequisites test-prerequisites
+.PHONY: help run messages blur test test-fast lint check-rust check-python check-js fuzz soak clean prerequisites test-prerequisites
 
 help:
 	@echo "make run        install, load the demo practice, serve on http://localhost:8080"
 	@echo "make blur       fetch what background blur needs, in browsers and here (make run and make test do so)"
 	@echo "make test       everything: formatting, types, Rust, Python and browser tests"
 	@echo "make test-fast  Python and Rust tests without browser and servers"
+	@echo "make messages   bring the catalogs of translations up to date with the sentences in the sources"
 	@echo "make lint       formatting and types only"
 	@echo "make fuzz       arbitrary bytes against every parser and a whole room, an hour each (FUZZ_SECONDS=60 FUZZ_TARGETS=rtp)"
 	@echo "make soak       ten million packets through one room under every fault of the link; prints the memory held"
@@ -40,6 +41,9 @@ $(VENV)/.installed: pyproject.toml $(RUST_SOURCES)
 
 blur: $(VENV)/.installed
 	@$(BIN)/python -m web.blur_assets
+
+messages: $(VENV)/.installed
+	@$(BIN)/python -m web.catalogs
 
 run: $(VENV)/.installed
 	@$(BIN)/python -m web.blur_assets || true
@@ -88,7 +92,7 @@ test: test-prerequisites $(VENV)/.installed-test
 	@$(MAKE) --no-print-directory check-rust check-python check-js
 	$(BIN)/python -m web.blur_assets
 	$(BIN)/pytest -q -n 2 -m "not browser"
-	$(BIN)/pytest -q -m browser
+	$(BIN)/pytest -q -m browser --reruns 1
 
 test-fast: $(VENV)/.installed-test blur
 	$(BIN)/pytest -q -n 2 -m "not browser and not servers"

@@ -5,11 +5,12 @@ What benchmarks and tests with real browsers begin with: signing in, booking and
 
 import asyncio
 import os
+import secrets
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -34,6 +35,8 @@ FLAGS: Final = (
     "--autoplay-policy=no-user-gesture-required",
 )
 READY_S: Final = 30
+MEDIA_PORTS: Final = os.cpu_count() or 1
+"""One for each runtime thread."""
 
 
 async def book_session(
@@ -79,7 +82,7 @@ async def _signed_in(url: str, context: "BrowserContext", email: str, password: 
 @asynccontextmanager
 async def serving(folder: Path, settings: Mapping[str, str] = MappingProxyType({})) -> AsyncIterator[str]:
     """The server's address. `settings` are HOLDSPACE_… variables; without ports among them, free ones are taken."""
-    port, media_port = _free_port(socket.SOCK_STREAM), _free_port(socket.SOCK_DGRAM)
+    port, media_port = free_ports(1), free_ports(MEDIA_PORTS)
     environment = {
         **os.environ,
         "HOLDSPACE_SERVER__PORT": str(port),
@@ -117,7 +120,16 @@ async def _ready(url: str, process: asyncio.subprocess.Process, log: Path) -> No
     raise RuntimeError(f"the server did not start:\n{said[-2000:]}")
 
 
-def _free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> int:
+    """The first of so many ports in a row that nobody has, for TCP as for UDP.
+
+    Below those that the kernel gives away by itself (ip_local_port_range): else a client could take one before its
+    server does, or between its end and its next start.
+    """
+    while True:
+        first = 10_000 + secrets.randbelow(22_000)
+        with ExitStack() as taken, suppress(OSError):
+            for port in range(first, first + count):
+                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                    taken.enter_context(socket.socket(socket.AF_INET, kind)).bind(("", port))
+            return first

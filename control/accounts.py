@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control.database import Database
 from control.errors import Conflict, Forbidden, Invalid, NotSignedIn
 from control.keys import ACTOR, HALF
+from control.language import ENGLISH, spoken
 from control.models.people import Credential, LinkPurpose, OneTimeLink, Person, PersonRole, Role, WebSession
 from control.notices.outbox import Notice, NoticeKind, enqueue
 
@@ -46,6 +47,7 @@ class Actor:
     roles: frozenset[Role]
     name: str
     time_zone: str
+    language: str = ENGLISH
 
     def is_any(self, *roles: Role) -> bool:
         return bool(self.roles & set(roles))
@@ -185,6 +187,7 @@ async def add_person(
         email=email,
         name=checked_name(name),
         time_zone=checked_zone(time_zone),
+        language=spoken(),
         email_proven_at=now if proven else None,
         created_at=now,
         is_demo=is_demo,
@@ -211,14 +214,8 @@ async def actor_of(db: Database, person_id: str) -> Actor | None:
         return None if person is None else as_actor(person)
 
 
-async def find_by_email(db: Database, email: str) -> Actor | None:
-    async with db.reading() as session:
-        person = await session.scalar(select(Person).where(Person.email == normalised_email(email)))
-        return None if person is None else as_actor(person)
-
-
 def as_actor(person: Person) -> Actor:
-    return Actor(person.id, person.role_names, person.name, person.time_zone)
+    return Actor(person.id, person.role_names, person.name, person.time_zone, person.language)
 
 
 # -- signing in --------------------------------------------------------------------------------------------------

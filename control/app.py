@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from control import busy_times, keyfiles, message_errands, reschedules, security, turn
+from control import busy_times, keyfiles, language, message_errands, reschedules, security, turn
 from control.api import (
     accounts,
     appointments,
@@ -174,7 +174,6 @@ API_NOUNS = (
     desk,
     push,
 )
-YEAR_S = 31_536_000
 
 
 def utc_now() -> datetime:
@@ -189,6 +188,8 @@ def create_app(
     app[SETTINGS] = settings
     app[CLOCK] = clock
     app[INSTALL_KEYS] = keyfiles.load(settings)
+    for one in settings.practice.languages:
+        language.load(one)
     app[DATABASE] = open_database(settings)
     app[FACTOR_RULES] = FactorRules.from_master_key(
         app[INSTALL_KEYS].master_key, for_staff=settings.security.second_factor, demo=settings.demo
@@ -256,7 +257,6 @@ def create_app(
     app.cleanup_ctx.extend((_database, _notices, _media, _recordings, _sessions, _loop_watch))
     app.on_shutdown.append(_close_sockets)
     app.on_response_prepare.append(security.add_security_headers)
-    app.on_response_prepare.append(_cache_static)
     _add_routes(app)
     return app
 
@@ -360,11 +360,3 @@ async def _close_sockets(app: web.Application) -> None:
     """Before aiohttp waits for handlers: pages with open sockets are told to come back."""
     app[LIVE].close()
     await app[HUB].close()
-
-
-async def _cache_static(request: web.Request, response: web.StreamResponse) -> None:
-    """A file asked for with its version never changes; the others are asked for again by their ETag."""
-    if request.path.startswith("/static/") and response.status in {200, 206, 304}:
-        response.headers["Cache-Control"] = (
-            f"public, max-age={YEAR_S}, immutable" if "v" in request.query else "no-cache"
-        )

@@ -72,7 +72,6 @@ class SessionView:
     late_fee_bp: int
     no_show_fee_bp: int
     platform_fee_bp: int
-    client_waiting_since: datetime | None
     payment_method: str | None
     payment_state: str | None
     payment_failure: str | None
@@ -121,7 +120,6 @@ def _view(found: Row[Any], actor: Actor) -> SessionView:
         client_name=found.client_name,
         practitioner_name=found.practitioner_name,
         practitioner_time_zone=found.practitioner_time_zone,
-        client_waiting_since=row.client_waiting_told_at if row.state == State.CONFIRMED else None,
         payment_method=found.payment_method,
         payment_state=found.payment_state,
         payment_failure=found.payment_failure,

@@ -514,15 +514,18 @@ async def _window_views(
 
 def slots_for(window: Window, services: Sequence[Service], taken: Sequence[Span]) -> tuple[SlotView, ...]:
     """What a window offers of each service. `taken` is merged."""
-    return tuple(
-        SlotView(
-            service.id,
-            slot.start,
-            slot.end,
-            slot.price_minor,
-            slot.currency,
-            free=not touching(taken, rules_of(service).busy(slot.start)),
+    views: list[SlotView] = []
+    for service in services:
+        rules = rules_of(service)
+        views += (
+            SlotView(
+                service.id,
+                slot.start,
+                slot.end,
+                slot.price_minor,
+                slot.currency,
+                free=not touching(taken, rules.busy(slot.start)),
+            )
+            for slot in all_slots([window], rules)
         )
-        for service in services
-        for slot in all_slots([window], rules_of(service))
-    )
+    return tuple(views)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from control.language import ENGLISH, LANGUAGES
 from control.notices.kinds import NEVER_OFF, NoticeKind
 from media.config import MediaSettings
 
@@ -94,6 +95,12 @@ class DatabaseSettings(Section):
     """Bring the schema up to date when the server starts; off: run `holdspace db upgrade`."""
 
 
+def _language(text: str) -> str:
+    if text not in LANGUAGES:
+        raise ValueError(f"wanted languages there are texts in: {', '.join(LANGUAGES)}")
+    return text
+
+
 class PracticeSettings(Section):
     name: str = Field("Holdspace", min_length=1, max_length=80)
     """Name of the practice, on every page and e-mail."""
@@ -101,6 +108,8 @@ class PracticeSettings(Section):
     """Postal address, in the footer."""
     time_zone: str = "UTC"
     """IANA zone for people who have not chosen one."""
+    languages: tuple[Annotated[str, AfterValidator(_language)], ...] = Field((ENGLISH,), min_length=1)
+    """Languages of pages and letters, the first for whoever asks for none of them: `en-GB`, `de`."""
     contact_email: str = Field("", max_length=254)
     """Where people can write to."""
     tax_number: str = Field("", max_length=40)

@@ -185,12 +185,6 @@ def answer_of(given: tuple[Given, ...], person_id: str, purpose: Purpose) -> Giv
     return next((one for one in given if one.person_id == person_id and one.purpose is purpose), None)
 
 
-async def standing_recording(db: Database, appointment_id: str) -> dict[str, Given]:
-    """Per person the standing yes to recording; nobody else is in it. The recorder's grants are made from these."""
-    given = await standing(db, appointment_id)
-    return {one.person_id: one for one in given if one.purpose is Purpose.RECORDING and one.answer is Answer.YES}
-
-
 async def history_of(db: Database, actor: Actor) -> tuple[Given, ...]:
     """Every answer a person ever gave, newest first."""
     async with db.reading() as session:

@@ -23,7 +23,6 @@ from control.models.consents import ConsentText
 from control.models.people import Person, Role
 from control.models.practice import AvailabilityRule, AvailabilityWindow, PractitionerProfile, Service
 from control.money.payments import top_up
-from control.slots import wall_to_utc
 
 DAYS_AHEAD = 21
 SOON_STEP = timedelta(minutes=5)  # short sessions start that often for the next SOON: always one to try right away
@@ -91,10 +90,14 @@ SERVICES = {
 
 def dressed(settings: Settings) -> Settings:
     """The settings with the demo practice's name where the operator has set none."""
-    if settings.practice != PracticeSettings():
+    if settings.practice != PracticeSettings(languages=settings.practice.languages):
         return settings
     practice = PracticeSettings(
-        name="Linden Row", address="Rua da Rosa 112, Lisbon", time_zone="Europe/Lisbon", contact_email=CLARA.email
+        name="Linden Row",
+        address="Rua da Rosa 112, Lisbon",
+        time_zone="Europe/Lisbon",
+        contact_email=CLARA.email,
+        languages=settings.practice.languages,
     )
     return settings.model_copy(update={"practice": practice})
 
@@ -137,12 +140,14 @@ def _soon_windows(
     first = (now + SOON_LEAD).astimezone(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
     for offset in range(0, SHORT.minutes, int(SOON_STEP.total_seconds() // 60)):
         start = first + timedelta(minutes=offset)
-        # Not past midnight: a window's wall times are of one day.
-        wall = start.astimezone(zone)
-        midnight = wall_to_utc(wall.date() + timedelta(days=1), time(0), zone)
-        end = min(start + SOON, midnight)
-        if end - start >= timedelta(minutes=SHORT.minutes):
-            yield _window(practitioner_id, service_id, zone, start, end, now)
+        yield _window(
+            practitioner_id, service_id, _without_midnight(zone, start, start + SOON), start, start + SOON, now
+        )
+
+
+def _without_midnight(zone: ZoneInfo, start: datetime, end: datetime) -> ZoneInfo:
+    """The zone to write a window in, whose wall times are of one day: another one in the hours around midnight."""
+    return zone if start.astimezone(zone).date() == end.astimezone(zone).date() else ZoneInfo("Asia/Tokyo")
 
 
 def _window(

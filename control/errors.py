@@ -16,12 +16,14 @@ place that turns a Problem into an answer is control/requests.py. Nothing here k
 
 from typing import Any, ClassVar
 
+from control.language import N_
+
 
 class Problem(Exception):
     """A refusal with a stable code. `extra` becomes members of the problem document: keep secrets out of it."""
 
     default_status: ClassVar[int] = 500
-    default_title: ClassVar[str] = "Something went wrong here"
+    default_title: ClassVar[str] = N_("Something went wrong here")
 
     def __init__(
         self,
@@ -42,45 +44,45 @@ class Problem(Exception):
 
 class Malformed(Problem):
     default_status = 400
-    default_title = "This request can't be read"
+    default_title = N_("This request can't be read")
 
 
 class NotSignedIn(Problem):
     default_status = 401
-    default_title = "Please sign in"
+    default_title = N_("Please sign in")
 
-    def __init__(self, code: str = "not_signed_in", detail: str = "Sign in to go on.", **extra: Any) -> None:
+    def __init__(self, code: str = "not_signed_in", detail: str = N_("Sign in to go on."), **extra: Any) -> None:
         super().__init__(code, detail, **extra)
 
 
 class Forbidden(Problem):
     default_status = 403
-    default_title = "This is not yours to do"
+    default_title = N_("This is not yours to do")
 
 
 class NotFound(Problem):
     default_status = 404
-    default_title = "Not found"
+    default_title = N_("Not found")
 
     def __init__(
-        self, code: str = "not_found", detail: str = "There is nothing here, or it is not yours.", **extra: Any
+        self, code: str = "not_found", detail: str = N_("There is nothing here, or it is not yours."), **extra: Any
     ) -> None:
         super().__init__(code, detail, **extra)
 
 
 class Conflict(Problem):
     default_status = 409
-    default_title = "Things have changed in between"
+    default_title = N_("Things have changed in between")
 
 
 class Invalid(Problem):
     default_status = 422
-    default_title = "Something in this request is not right"
+    default_title = N_("Something in this request is not right")
 
 
 class TooMany(Problem):
     default_status = 429
-    default_title = "Too many tries"
+    default_title = N_("Too many tries")
 
     def __init__(self, code: str, detail: str, *, retry_after_s: int, **extra: Any) -> None:
         super().__init__(code, detail, retry_after_s=retry_after_s, **extra)
@@ -88,7 +90,7 @@ class TooMany(Problem):
 
 class Unavailable(Problem):
     default_status = 503
-    default_title = "Not available at this moment"
+    default_title = N_("Not available at this moment")
 
     def __init__(self, code: str, detail: str, *, retry_after_s: int, **extra: Any) -> None:
         super().__init__(code, detail, retry_after_s=retry_after_s, **extra)

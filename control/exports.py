@@ -157,7 +157,8 @@ class Exports:
             rows = (await session.scalars(select(DataExport).where(which, DataExport.state != "gone"))).all()
         for row in rows:
             async with self._db.transaction() as session:
-                await _change(session, row.id, None, state="gone", expires_at=None)
+                gone = update(DataExport).where(DataExport.id == row.id)
+                await session.execute(gone.values(state="gone", expires_at=None))
             if row.file_id is not None:
                 await asyncio.to_thread(self._store.delete, row.file_id)
 
@@ -171,22 +172,26 @@ class Exports:
             await asyncio.to_thread(self._store.delete, row.file_id)
         file_id = new_id()
         async with self._db.transaction() as session:
-            if not await _change(session, export_id, row.file_id, state="making", file_id=file_id, parts_done=0):
+            if not await _go_on(session, export_id, row.file_id, state="making", file_id=file_id, parts_done=0):
                 return
         try:
             size = await self._pack(export_id, file_id, actor, now)
         except Exception:
             log.exception("export failed export=%s", export_id[:8])
             async with self._db.transaction() as session:
-                await _change(session, export_id, file_id, state="failed")
+                await _go_on(session, export_id, file_id, state="failed")
             await asyncio.to_thread(self._store.delete, file_id)
             self._say(actor, export_id)
             return
         async with self._db.transaction() as session:
             values = {"state": "ready", "size": size, "ready_at": now, "expires_at": now + KEPT}
-            if await _change(session, export_id, file_id, **values):
+            kept = await _go_on(session, export_id, file_id, **values)
+            if kept:
                 facts = {"path": "/account/data", "days": KEPT.days}
                 await enqueue(session, Notice(NoticeKind.EXPORT_READY, actor.person_id, extra=facts), now=now)
+        if not kept:
+            await asyncio.to_thread(self._store.delete, file_id)
+            return
         self._say(actor, export_id)
         log.info("export ready export=%s bytes=%d", export_id[:8], size)
 
@@ -197,7 +202,7 @@ class Exports:
                 async for entry in part(self._sources, actor, now):
                     await self._add(archive, entry)
                 async with self._db.transaction() as session:
-                    await _change(session, export_id, file_id, parts_done=done)
+                    await _go_on(session, export_id, file_id, parts_done=done)
                 self._say(actor, export_id)
             await asyncio.to_thread(archive.close)
         await asyncio.to_thread(sealed.finish)
@@ -232,10 +237,12 @@ def _view(row: DataExport) -> ExportView:
     )
 
 
-async def _change(session: AsyncSession, export_id: str, attempt: str | None, **values: Any) -> bool:
-    """Only while it is this attempt's (None: nobody's yet, or whatever it is)."""
-    query = update(DataExport).where(DataExport.id == export_id)
-    if attempt is not None:
-        query = query.where(DataExport.file_id == attempt)
+async def _go_on(session: AsyncSession, export_id: str, attempt: str | None, **values: Any) -> bool:
+    """Only while it is under way and this attempt's (None: nobody's yet). Its person may be erased meanwhile."""
+    query = update(DataExport).where(
+        DataExport.id == export_id,
+        DataExport.state.in_(UNDER_WAY),
+        DataExport.file_id.is_not_distinct_from(attempt),
+    )
     changed = await session.execute(query.values(**values).execution_options(synchronize_session=False))
     return cast(CursorResult[Any], changed).rowcount == 1

@@ -54,23 +54,28 @@ class NetworkTests:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def begin(self, actor: Actor, appointment_id: str) -> None:
-        """Raises NotFound for a stranger, Forbidden, Conflict("not_open"), Unavailable("too_many_tests")."""
+        """Raises NotFound for a stranger, Forbidden, Conflict("not_open"), Unavailable."""
         async with self._db.reading() as session:
             row = await load(session, appointment_id)
             if await party_in(session, actor, row) is Party.ADMIN:
                 raise Forbidden("not_in_session", "Only who takes part in this session tests for it.")
             if row.state not in OPEN:
                 raise Conflict("not_open", "There is no session to test for any more.")
-        await self.end(actor)
+        while actor.person_id in self._rooms:
+            await self.end(actor)
         if len(self._rooms) >= MOST_AT_ONCE:
             raise Unavailable("too_many_tests", "Too many people are testing just now.", retry_after_s=10)
         room = RoomId(f"nettest_{secrets.token_hex(16)}")
         self._rooms[actor.person_id] = room
-        for end in End:
-            allowed = _SENDS if end is End.SEND else frozenset[TrackSource]()
-            await self._media.join(room, ParticipantId(end), may_publish=allowed)
         loop = asyncio.get_running_loop()
         self._timers[room] = loop.call_later(LASTS_S, self._expire, actor.person_id, room)
+        try:
+            for end in End:
+                allowed = _SENDS if end is End.SEND else frozenset[TrackSource]()
+                await self._media.join(room, ParticipantId(end), may_publish=allowed)
+        except MediaError:
+            self._expire(actor.person_id, room)
+            raise _not_now() from None
 
     async def answer(self, actor: Actor, end: End, sdp: str, sources: Mapping[str, TrackSource]) -> str:
         """Raises Conflict("no_test"), Invalid("bad_offer"), Unavailable."""
@@ -82,7 +87,7 @@ class NetworkTests:
         except BadOffer:
             raise Invalid("bad_offer", "This connection can't be set up.", pointer="/sdp") from None
         except MediaError:
-            raise Unavailable("media_unavailable", "Please try again.", retry_after_s=2) from None
+            raise _not_now() from None
         return answer.sdp
 
     async def end(self, actor: Actor) -> None:
@@ -109,3 +114,7 @@ class NetworkTests:
         if timer is not None:
             timer.cancel()
         await self._media.close_room(room)
+
+
+def _not_now() -> Unavailable:
+    return Unavailable("media_unavailable", "Please try again.", retry_after_s=2)

@@ -19,8 +19,6 @@ from control.paging import Page, Place, Wanted, after, cut
 from control.second_factor import tell_and_record
 
 INVITE_LIFETIME = timedelta(days=7)
-LANGUAGES = {"en-GB": "English"}
-"""BCP 47 and its own name: texts there are."""
 
 
 @dataclass(frozen=True)
@@ -187,8 +185,6 @@ async def change(db: Database, person_id: str, changes: Changes) -> PersonView:
         values["name"] = checked_name(changes.name)
     if changes.time_zone is not None:
         checked_zone(changes.time_zone)
-    if changes.language is not None and changes.language not in LANGUAGES:
-        raise Invalid("language_unknown", "There are no texts in this language yet.", pointer="/language")
     if changes.country is not None:
         if changes.country and changes.country not in COUNTRIES:
             raise Invalid("country_unknown", "This is no country's code.", pointer="/country")

@@ -32,6 +32,7 @@ from control.keys import (
     SESSION_ID,
     SETTINGS,
 )
+from control.language import N_, choose, look_up, speak
 from control.limits import Rule
 from control.models.people import SessionKind
 from control.web_sessions import Visit, session_of
@@ -62,9 +63,17 @@ def wants_json(request: web.Request) -> bool:
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[REQUEST_ID] = secrets.token_hex(6)
+    _speak(request)
     response = await _answered(request, handler)
     security.remember_visitor(request, response)
     return response
+
+
+def _speak(request: web.Request, theirs: str | None = None) -> None:
+    """Pages and refusals in the language the person chose, else in what was chosen in this browser, else in its own."""
+    chosen = request.cookies.get(security.LANGUAGE_COOKIE)
+    accepts = request.headers.get("Accept-Language", "")
+    speak(choose(request.app[SETTINGS].practice.languages, theirs, chosen, accepts=accepts))
 
 
 async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -94,7 +103,7 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         log.exception(
             "failed method=%s path=%s request=%s", request.method, _loggable_path(request), request[REQUEST_ID]
         )
-        detail = "The mistake is ours. Nothing you did was lost before it; please try again."
+        detail = N_("The mistake is ours. Nothing you did was lost before it; please try again.")
         return _answer(request, Problem("internal_error", detail))
 
 
@@ -130,9 +139,9 @@ def _answer(request: web.Request, problem: Problem) -> web.Response:
 def problem_document(problem: Problem, request_id: str) -> web.Response:
     members = {
         "type": f"urn:holdspace:problem:{problem.code}",
-        "title": problem.title,
+        "title": look_up(problem.title),
         "status": problem.status,
-        "detail": problem.detail,
+        "detail": look_up(problem.detail),
         "code": problem.code,
         "request_id": request_id,
         **problem.extra,
@@ -171,6 +180,7 @@ async def find_session(request: web.Request, handler: Handler) -> web.StreamResp
                 request[HALF] = visit
             else:
                 request[ACTOR] = visit.actor
+            _speak(request, visit.actor.language)
     return await handler(request)
 
 

@@ -33,7 +33,7 @@ from control.models.people import Person
 from control.money.policy import is_late
 from control.notices.outbox import Notice, NoticeKind, SessionFacts, enqueue, plan_reminders
 from control.session_events import SessionChanged
-from control.slots import Slot, Span, all_slots, nearest
+from control.slots import Slot, Span, all_slots, merged, nearest
 
 OTHERS = 5
 OTHERS_WITHIN = timedelta(days=21)
@@ -425,14 +425,9 @@ async def _free(session: AsyncSession, row: Appointment, offer: Offer, span: Spa
             )
         )
     ).all()
-    busy = [Span(one.busy_from, one.busy_until) for one in taken]
-    return [
-        slot
-        for slot in all_slots(windows, offer.rules)
-        if max(span.start, now) <= slot.start < span.end
-        and slot.start > now
-        and not any(one.overlaps(offer.rules.busy(slot.start)) for one in busy)
-    ]
+    busy = merged(Span(one.busy_from, one.busy_until) for one in taken)
+    free = all_slots(windows, offer.rules, busy, span)
+    return [slot for slot in free if now < slot.start < span.end]
 
 
 async def _taken(session: AsyncSession, row: Appointment, offer: Offer, start: datetime, now: datetime) -> Conflict:

@@ -49,6 +49,14 @@ def _set_cookie(
     response.set_cookie(name, value, path="/", max_age=max_age_s, httponly=True, secure=server.is_https, samesite="Lax")
 
 
+LANGUAGE_COOKIE = "language"
+_A_YEAR_S = 31_536_000
+
+
+def set_language_cookie(response: web.StreamResponse, server: ServerSettings, language: str) -> None:
+    _set_cookie(response, server, LANGUAGE_COOKIE, language, _A_YEAR_S)
+
+
 def visitor_of(request: web.Request) -> str | None:
     """The random name of a browser that is not signed in: what its CSRF token is bound to."""
     cookie = request.cookies.get(visitor_cookie_name(request.app[SETTINGS].server), "")

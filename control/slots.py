@@ -79,26 +79,37 @@ class Slot:
     window_id: str
 
 
-def slots_of_window(window: Window, rules: SlotRules) -> Iterator[Slot]:
-    """Every slot of one window, booked or not, in order."""
+def slots_of_window(
+    window: Window, rules: SlotRules, taken: Sequence[Span] = (), bookable: Span | None = None
+) -> Iterator[Slot]:
+    """The slots of one window in order, without those that meet `taken` (merged, with buffers).
+
+    `bookable` bounds the starts, its end included. Costs what is left over, not what is booked.
+    """
     price = rules.price_minor if window.price_minor is None else window.price_minor
-    start = window.span.start
-    step, last = rules.step, window.span.end - rules.length
-    while start <= last:
-        if _is_offered(window, rules, start):
+    start, last = window.span.start, window.span.end - rules.length
+    if bookable is not None:
+        start, last = _not_before(bookable.start, start, rules.step), min(last, bookable.end)
+    for barred in (*_barred(window, rules, taken), Span(last, last)):
+        while start <= barred.start and start <= last:
             yield Slot(start, start + rules.length, price, rules.currency, window.id)
-        start += step
+            start += rules.step
+        start = _not_before(barred.end, start, rules.step)
 
 
-def _is_offered(window: Window, rules: SlotRules, start: datetime) -> bool:
-    if window.off:
-        own = Span(start, start + rules.length)
-        if any(span.overlaps(own) for span in window.off):
-            return False
-    if window.busy:
-        wanted = rules.busy(start)
-        return not any(span.overlaps(wanted) for span in window.busy)
-    return True
+def _not_before(moment: datetime, start: datetime, step: timedelta) -> datetime:
+    """The first of `start`, `start + step`, … that is not before `moment`."""
+    return start if start >= moment else start - (start - moment) // step * step
+
+
+def _barred(window: Window, rules: SlotRules, taken: Sequence[Span]) -> list[Span]:
+    """By their start, the spans strictly inside of which no slot may start."""
+    before, after = rules.buffer_before, rules.length + rules.buffer_after
+    wide = Span(window.span.start - before, window.span.end + rules.buffer_after)
+    barred = [Span(span.start - rules.length, span.end) for span in window.off]
+    for spans in (window.busy, touching(taken, wide)):
+        barred += [Span(span.start - after, span.end + before) for span in spans]
+    return sorted(barred)
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
@@ -119,33 +130,27 @@ def touching(spans: Sequence[Span], around: Span) -> tuple[Span, ...]:
     return tuple(spans[first:last])
 
 
-def all_slots(windows: Iterable[Window], rules: SlotRules) -> list[Slot]:
-    """The slots of several windows by start; where two windows offer the same start the dearer one gives way."""
+def all_slots(
+    windows: Iterable[Window], rules: SlotRules, taken: Sequence[Span] = (), bookable: Span | None = None
+) -> list[Slot]:
+    """The slots of several windows by start; where two windows offer the same start the dearer one gives way.
+
+    `taken` and `bookable` as in `slots_of_window`.
+    """
     by_start: dict[datetime, Slot] = {}
     for window in windows:
         if window.service_id not in (None, rules.service_id):
             continue
-        for slot in slots_of_window(window, rules):
+        for slot in slots_of_window(window, rules, taken, bookable):
             other = by_start.get(slot.start)
             if other is None or (slot.price_minor, slot.window_id) < (other.price_minor, other.window_id):
                 by_start[slot.start] = slot
     return [by_start[start] for start in sorted(by_start)]
 
 
-def free_slots(windows: Iterable[Window], rules: SlotRules, taken: Sequence[Span], now: datetime) -> list[Slot]:
+def free_slots(windows: Iterable[Window], rules: SlotRules, taken: Iterable[Span], now: datetime) -> list[Slot]:
     """The slots that may be booked at `now`. `taken` are busy spans with their buffers, in any order."""
-    bookable = rules.bookable(now)
-    candidates = [slot for slot in all_slots(windows, rules) if bookable.start <= slot.start <= bookable.end]
-    busy = sorted(taken)
-    free: list[Slot] = []
-    first = 0  # spans before it end before every later candidate begins
-    for slot in candidates:
-        wanted = rules.busy(slot.start)
-        while first < len(busy) and busy[first].end <= wanted.start:
-            first += 1
-        if not any(span.overlaps(wanted) for span in _starting_before(busy, first, wanted.end)):
-            free.append(slot)
-    return free
+    return all_slots(windows, rules, merged(taken), rules.bookable(now))
 
 
 def first_free(
@@ -155,28 +160,18 @@ def first_free(
 
     Looks no further than it has to: for lists of many practitioners.
     """
+    bookable = rules.bookable(now)
+    bookable = Span(max(span.start, bookable.start), bookable.end)
     best: datetime | None = None
     for window in windows:
         if window.span.start >= (best or span.end):
             break
         if window.service_id not in (None, rules.service_id):
             continue
-        for slot in slots_of_window(window, rules):
-            if slot.start >= (best or span.end):
-                break
-            if slot.start < span.start or not rules.allows(slot.start, now):
-                continue
-            if not touching(taken, rules.busy(slot.start)):
-                best = slot.start
-                break
+        slot = next(slots_of_window(window, rules, taken, bookable), None)
+        if slot is not None and slot.start < (best or span.end):
+            best = slot.start
     return best
-
-
-def _starting_before(busy: Sequence[Span], first: int, end: datetime) -> Iterator[Span]:
-    for index in range(first, len(busy)):
-        if busy[index].start >= end:
-            return
-        yield busy[index]
 
 
 def nearest(slots: Iterable[Slot], wanted: datetime, count: int) -> list[Slot]:

@@ -119,6 +119,7 @@ async def _completed(session: AsyncSession, actor: Actor, appointment_id: str) -
         raise Forbidden("not_client", "Only the session's client can leave a testimonial.")
     if row.state != State.COMPLETED:
         raise Conflict("not_completed", "A testimonial can be left once the session has taken place.")
+    await session.get(Person, actor.person_id, with_for_update=True)  # one after the other: each pair has one
     return row
 
 

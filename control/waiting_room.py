@@ -81,14 +81,6 @@ async def explain(db: Database, actor: Actor, appointment_id: str, now: datetime
     return explain_seat(seat)
 
 
-async def explain_to_operator(db: Database, appointment_id: str, now: datetime) -> Explanation:
-    """For the command line: the client's reasons."""
-    await catch_up(db, appointment_id, now=now)
-    async with db.reading() as session:
-        row = await load(session, appointment_id)
-        return explain_seat(await _seat(session, row, row.client_id))
-
-
 async def is_let_in(db: Database, appointment_id: str, person_id: str) -> bool:
     """Whether somebody who may come in would find themself in the room, or would wait. Notes nothing."""
     async with db.reading() as session:

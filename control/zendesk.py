@@ -85,11 +85,11 @@ class Zendesk:
         return _ticket(found), str((found or {}).get("external_id") or "")
 
     async def comments(self, ticket_id: str) -> tuple[Comment, ...]:
-        """Oldest first."""
-        path = f"/api/v2/tickets/{ticket_id}/comments.json?sort=created_at&page[size]={MOST_COMMENTS}"
+        """The newest MOST_COMMENTS, oldest first."""
+        path = f"/api/v2/tickets/{ticket_id}/comments.json?sort=-created_at&page[size]={MOST_COMMENTS}"
         answer = await self._call("GET", path)
         try:
-            return tuple(_comment(one) for one in answer["comments"])
+            return tuple(_comment(one) for one in reversed(answer["comments"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise NotReached("an answer of another shape") from error
 

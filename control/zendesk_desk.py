@@ -10,6 +10,7 @@ nobody waits for Zendesk and nobody is written to twice.
 
 import hashlib
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -128,7 +129,9 @@ class ZendeskDesk:
                 key=work.job_id,
             )
             return None
-        if work.tries and any(_same(one.body, work.text) for one in await self._zendesk.comments(ticket.id)):
+        if work.tries and any(
+            _folded(one.body) == _folded(work.text) for one in await self._zendesk.comments(ticket.id)
+        ):
             return None
         return ticket
 
@@ -157,26 +160,36 @@ class ZendeskDesk:
             row = await session.get(Conversation, conversation_id, with_for_update=True)
             if row is None:
                 raise NotFound
-            known = await self._texts(session, row.id)
+            ours = Counter(_folded(text) for text in await self._told(session, row.id))
+            before = await session.scalars(
+                select(InboundMail.fingerprint).where(InboundMail.fingerprint.in_(map(_fingerprint, comments)))
+            )
+            known = set(before)
             taken = 0
             for comment in comments:
-                if any(_same(comment.body, text) for text in known):
+                if _fingerprint(comment) in known:
+                    continue
+                if ours[_folded(comment.body)]:
+                    ours[_folded(comment.body)] -= 1
                     continue
                 taken += await self._keep(session, row, ticket, comment, now)
             return taken
 
-    async def _texts(self, session: AsyncSession, conversation_id: str) -> list[str]:
-        rows = await session.scalars(select(Message).where(Message.conversation_id == conversation_id))
+    async def _told(self, session: AsyncSession, conversation_id: str) -> list[str]:
+        """What was written here and went, or goes, there: each of these texts is one of the comments."""
+        went = select(DeskJob.seq).where(DeskJob.conversation_id == conversation_id)
+        rows = await session.scalars(
+            select(Message).where(Message.conversation_id == conversation_id, Message.seq.in_(went))
+        )
         return [opened(self._rules.sealer, conversation_id, one.seq, one.sealed) for one in rows]
 
     async def _keep(
         self, session: AsyncSession, row: Conversation, ticket: Ticket, comment: Comment, now: datetime
     ) -> bool:
         text = comment.body.strip()[:MOST_TEXT_LENGTH]
-        fingerprint = hashlib.sha256(f"zendesk comment {comment.id}".encode()).hexdigest()
         insert = sqlite.insert if self._db.is_sqlite else postgresql.insert
         added = await session.execute(
-            insert(InboundMail).values(fingerprint=fingerprint, received_at=now).on_conflict_do_nothing()
+            insert(InboundMail).values(fingerprint=_fingerprint(comment), received_at=now).on_conflict_do_nothing()
         )
         if cast(CursorResult[Any], added).rowcount != 1 or not text:
             return False
@@ -199,9 +212,13 @@ async def _desk_person(session: AsyncSession, now: datetime) -> Person:
     return found or await add_person(session, email=DESK_EMAIL, name=SUPPORT_NAME, roles=(), now=now)
 
 
-def _same(one: str, other: str) -> bool:
+def _fingerprint(comment: Comment) -> str:
+    return hashlib.sha256(f"zendesk comment {comment.id}".encode()).hexdigest()
+
+
+def _folded(text: str) -> str:
     """Zendesk changes the white space of what it is given."""
-    return " ".join(one.split()) == " ".join(other.split())
+    return " ".join(text.split())
 
 
 def desk_from(zendesk: ZendeskSettings, db: Database, rules: MessageRules, practice_name: str) -> ZendeskDesk | None:

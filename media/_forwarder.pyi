@@ -180,7 +180,7 @@ class NodeStats(TypedDict):
 #   ("estimate", room, transport, bps, is_limit)      what the path to this subscriber carries, sound included: at once
 #                                                     when it falls, at most every 200 ms while it grows. is_limit:
 #                                                     the network showed it; else only lack of traffic kept it from
-#                                                     growing, and it must not be used as a cap
+#                                                     growing, it must not be used as a cap, and it is told once
 #   ("private", room, track, private)                 True: nothing raw leaves from here on; False: the camera's
 #                                                     keyframe has taken over (after `set_private(…, False)`)
 #   ("port_closed", room, track, reason)              reason: "closed" | "worker_gone" (its end closed) | "track_gone"

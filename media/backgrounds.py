@@ -8,7 +8,7 @@ then with the camera's next keyframe: until it comes the blurred pictures go on.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -34,10 +34,12 @@ class Backgrounds:
         settings: MediaSettings,
         model: Path | None,
         *,
+        rooms: Callable[[], Iterable[Room]],
         emit: Callable[[MediaEvent], None],
         reshare: Callable[[Room], None],
     ) -> None:
         self._core = core
+        self._rooms = rooms
         self._emit = emit
         self._reshare = reshare
         self._homes: dict[int, Room] = {}
@@ -46,8 +48,8 @@ class Backgrounds:
         path = settings.blur_path
         workers = settings.blur_worker_count if path != "browser" and "vp8" in settings.video_codecs else 0
         blur = BlurSettings(model or Path("/nonexistent"), workers, settings.blur_streams)
-        self._workers = Workers(blur, self._open_port, self._flow_changed)
-        self._keeps_warm = path == "server"
+        self._workers = Workers(blur, self._open_port, self._flow_changed, self._is_expected)
+        self._is_only_way = path == "server"
 
     @property
     def possible(self) -> bool:
@@ -61,9 +63,14 @@ class Backgrounds:
     # what people wish
 
     def expect(self) -> None:
-        """Somebody came. Where all blur is the server's, a worker is ready before it is asked for."""
-        if self._keeps_warm:
+        """Somebody came, or said a wish: a worker is to be ready before it is needed. Starting one takes seconds."""
+        if self._is_expected():
             self._workers.warm()
+
+    def _is_expected(self) -> bool:
+        """Where all blur is the server's, of everybody; else of who has said a wish, were it "off"."""
+        members = (member for room in self._rooms() for member in room.members.values())
+        return any(self._is_only_way or member.spoke_of_background for member in members)
 
     def apply(self, room: Room, member: Member) -> None:
         """Bring the member's camera, if they send one, to what they wish. Idempotent."""

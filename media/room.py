@@ -92,6 +92,8 @@ class Member:
     """By MID, in the order of sections; empty until the first offer and after the connection ended."""
     background: Background = Background.off
     """How they wish their camera to be seen."""
+    spoke_of_background: bool = False
+    """Be it only to say "off": they may soon want it hidden."""
     negotiated: bool = False
     """An offer of its present connection was answered."""
     decodes: frozenset[str] = frozenset()

@@ -70,7 +70,9 @@ class Rooms:
         self._certificates = CertificateStore()
         self._certificates.current(datetime.now(UTC))  # made now, so that the first person does not wait for it
         self._handshakes = asyncio.Semaphore(settings.max_handshakes)
-        self._backgrounds = Backgrounds(core, settings, blur_model, emit=emit, reshare=self._reshare)
+        self._backgrounds = Backgrounds(
+            core, settings, blur_model, rooms=lambda: self._rooms.values(), emit=emit, reshare=self._reshare
+        )
         self._rooms: dict[RoomId, Room] = {}
         self._by_core_id: dict[int, Room] = {}
         self._peers: dict[tuple[RoomId, ParticipantId], Peer] = {}
@@ -90,9 +92,9 @@ class Rooms:
             self._rooms[name] = self._by_core_id[core_id] = room
             log.info("room opened room=%s thread=%d", name, room.thread)
         self._disconnect(room, participant)
-        self._backgrounds.expect()
         member = Member(participant, may_publish)
         room.members[participant] = member
+        self._backgrounds.expect()
         surroundings = Surroundings(
             core=self._core,
             next_id=self._ids.__next__,
@@ -150,7 +152,8 @@ class Rooms:
 
     def set_background(self, name: RoomId, participant: ParticipantId, background: Background) -> BackgroundState:
         room, peer = self._find_peer(name, participant)
-        peer.member.background = background
+        peer.member.background, peer.member.spoke_of_background = background, True
+        self._backgrounds.expect()
         self._backgrounds.apply(room, peer.member)
         return self._backgrounds.state_of(room, peer.member)
 
@@ -242,8 +245,10 @@ class Rooms:
             case ("levels", core_id, levels):
                 self._hear(core_id, levels)
             case ("estimate", _, transport, bps, is_limit):
-                if peer := self._by_transport.get(transport):
-                    peer.member.estimate_bps = bps if is_limit else None
+                limit_bps = bps if is_limit else None
+                peer = self._by_transport.get(transport)
+                if peer is not None and peer.member.estimate_bps != limit_bps:
+                    peer.member.estimate_bps = limit_bps
                     self._reshare(peer.room)
             case ("private", core_id, track, False):
                 if (room := self._by_core_id.get(core_id)) and track in room.tracks:

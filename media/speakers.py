@@ -53,10 +53,6 @@ class Speakers:
     def active(self) -> frozenset[ParticipantId]:
         return frozenset(participant for participant, voice in self._voices.items() if voice.active)
 
-    @property
-    def someone_active(self) -> bool:
-        return any(voice.active for voice in self._voices.values())
-
     def loudest(self) -> tuple[ParticipantId, ...]:
         """Speakers first, then the silent, each by who began most recently: the order changes only at such moments."""
         ranked = sorted(self._voices.items(), key=lambda item: (not item[1].active, -item[1].active_since))

@@ -85,7 +85,7 @@ class Peers:
         session.joining = True
         try:
             await self._media.join(admission.room, admission.participant, may_publish=admission.may_publish)
-            if session.background is not Background.off:
+            if session.background is not None:
                 # Before any offer, so that no packet of the camera is taken as it is.
                 await self._media.set_background(admission.room, admission.participant, session.background)
         except MediaError:

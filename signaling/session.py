@@ -66,7 +66,8 @@ class Session:
         """Revision of the last answered offer of this peer; repeating that one is fine, an older one is not."""
         self.mids: Mapping[str, TrackSource] = {}
         """What each section of this peer that ever sent was offered as."""
-        self.background = Background.off
+        self.background: Background | None = None
+        """As the page said it; None: it did not speak of it."""
         self.freezes = self.frozen_ms = 0
         """What the page saw of its pictures since the last measurement."""
         self.quality_told: dict[str, tuple[str, float]] = {}

@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from control.language import t
 from web import words
 from web.models import Session, Slot
 
@@ -273,7 +274,7 @@ def week_of(
 def _session_block(one: Session, zone: str) -> Block:
     name = words.first_name(one.client_name)
     rest = one.client_name.removeprefix(name).strip()
-    sub = {"pending": "being booked", "no_show_client": "no-show", "no_show_practitioner": "missed"}.get(
+    sub = {"pending": t("being booked"), "no_show_client": t("no-show"), "no_show_practitioner": t("missed")}.get(
         one.state, words.clock(one.starts_at, zone)
     )
     return Block(f"{name} {rest[:1]}." if rest else name, sub, _BLOCK_STYLES[one.state], f"/sessions/{one.id}")
@@ -281,8 +282,8 @@ def _session_block(one: Session, zone: str) -> Block:
 
 def _shut_block(one: Shut) -> Block:
     if one.busy:
-        return Block("Busy", "imported", "block--busy")
-    return Block(one.reason or "Not offered", "", "", off=True)
+        return Block(t("Busy"), t("imported"), "block--busy")
+    return Block(one.reason or t("Not offered"), "", "", off=True)
 
 
 def _pieces(start: datetime, end: datetime, monday: date, here: ZoneInfo) -> list[tuple[int, int, int]]:
@@ -363,9 +364,13 @@ def _week_words(monday: date, sunday: date) -> str:
     """2 to 8 March 2026; 30 March to 5 April 2026"""
     end = f"{sunday.day} {words.month(sunday)}"
     if monday.month == sunday.month:
-        return f"{monday.day} to {end}"
+        return t("%(day)s to %(end)s", day=monday.day, end=end)
     start = f"{monday.day} {words.month(monday)}"
-    return f"{start.removesuffix(f' {monday.year}') if monday.year == sunday.year else start} to {end}"
+    return t(
+        "%(start)s to %(end)s",
+        start=start.removesuffix(f" {monday.year}") if monday.year == sunday.year else start,
+        end=end,
+    )
 
 
 def next_clock_change(after: date, zone: str, within_days: int = 35) -> str:
@@ -379,5 +384,9 @@ def next_clock_change(after: date, zone: str, within_days: int = 35) -> str:
         day = after + timedelta(days=n)
         before, later = offset(day), offset(day + timedelta(days=1))
         if before != later:
-            return f"Clocks go {'forward' if later > before else 'back'} on {words.day(day)}."
+            return (
+                t("Clocks go forward on %(day)s.", day=words.day(day))
+                if later > before
+                else t("Clocks go back on %(day)s.", day=words.day(day))
+            )
     return ""

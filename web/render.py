@@ -1,7 +1,8 @@
 """Turns a template and a view's values into a page: the Jinja environment, what every page gets, the reader's zone.
 
 Flow: a view reads through control's functions, then calls `render`. Templates always have actor, csrf_token,
-practice, now, zone, demo, lang, home_url and static(). Nothing here reads the database or decides anything.
+practice, now, zone, demo, lang, home_url, static() and module(); _() and ngettext() write in the
+language of the request. Nothing here reads the database or decides anything.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from aiohttp import web
 from control.accounts import optional_actor
 from control.errors import Problem
 from control.keys import CLOCK, REQUEST_ID, SETTINGS
+from control.language import LANGUAGES, N_, look_up, look_up_plural, spoken
 from control.security import csrf_token
 from web import words
 from web.links import with_links
+from web.script_words import words_url
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -75,9 +78,11 @@ def setup_templates(app: web.Application) -> None:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
     )
+    env.install_gettext_callables(look_up, look_up_plural, newstyle=True)  # type: ignore[attr-defined]
     env.filters.update(words.FILTERS, with_links=with_links)
-    env.globals.update(static=static_url, count=words.count, greeting=words.greeting, day_length=timedelta(hours=20))
+    env.globals.update(static=static_url, module=module_url, greeting=words.greeting, day_length=timedelta(hours=20))
 
 
 def render(request: web.Request, template: str, *, status: int = 200, **context: Any) -> web.Response:
@@ -99,32 +104,34 @@ def every_page(request: web.Request) -> Mapping[str, Any]:
         "zone_known": reader is not None or request.cookies.get(ZONE_COOKIE, "") in known_zones(),
         "demo": settings.demo,
         "hold_minutes": settings.booking.hold_minutes,
-        "lang": "en-GB",
+        "lang": spoken(),
+        "offered_languages": {code: LANGUAGES[code] for code in settings.practice.languages},
+        "script_words": words_url(spoken()),
         "home_url": home_url(reader),
     }
 
 
 def error_page(request: web.Request, problem: Problem) -> web.Response:
     """What control/requests.py shows instead of a page that can't be had: what happened, what is safe, what to do."""
-    title, detail = _ERROR_WORDS.get(problem.status, (problem.title, ""))
+    title, detail = (look_up(words) for words in _ERROR_WORDS.get(problem.status, (problem.title, "")))
     return render(
         request,
         "error.html",
         status=problem.status,
         number=problem.status,
         title=title,
-        detail=problem.detail or detail,
+        detail=look_up(problem.detail) or detail,
         request_id=request.get(REQUEST_ID, "") if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "",
     )
 
 
 _ERROR_WORDS = {
-    403: ("This page is not for you", "It belongs to somebody else, or to another role."),
-    404: ("There is nothing here", "The page was moved, or it never was. Your sessions are where they were."),
-    405: ("There is nothing here", "The page was moved, or it never was. Your sessions are where they were."),
-    429: ("A little too fast", "Please wait a moment and try again."),
-    500: ("Something went wrong here", "The mistake is ours, and nothing of yours was lost. Please try again."),
-    503: ("Back in a moment", "The server is busy or restarting. Please try again."),
+    403: (N_("This page is not for you"), N_("It belongs to somebody else, or to another role.")),
+    404: (N_("There is nothing here"), N_("The page was moved, or it never was. Your sessions are where they were.")),
+    405: (N_("There is nothing here"), N_("The page was moved, or it never was. Your sessions are where they were.")),
+    429: (N_("A little too fast"), N_("Please wait a moment and try again.")),
+    500: (N_("Something went wrong here"), N_("The mistake is ours, and nothing of yours was lost. Please try again.")),
+    503: (N_("Back in a moment"), N_("The server is busy or restarting. Please try again.")),
 }
 
 
@@ -158,6 +165,20 @@ def zone_of(request: web.Request) -> str:
 @lru_cache(maxsize=1)
 def known_zones() -> frozenset[str]:
     return frozenset(available_timezones())
+
+
+@lru_cache(maxsize=1)
+def modules_version() -> str:
+    """A hash of all modules and what they load: as a folder of the address it goes with every import of theirs."""
+    whole = hashlib.sha256()
+    for file in sorted(path for folder in ("js", "blur") for path in (STATIC / folder).rglob("*") if path.is_file()):
+        whole.update(f"{file.relative_to(STATIC)}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
+    return f"v-{whole.hexdigest()[:10]}"
+
+
+def module_url(name: str) -> str:
+    """Where the module web/static/js/<name>.js is asked for: an address whose content never changes."""
+    return f"/static/{modules_version()}/js/{name}.js"
 
 
 @lru_cache(maxsize=64)

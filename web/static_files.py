@@ -1,7 +1,8 @@
 """Serves web/static from memory: text compressed once, every file with an ETag, read again when it changes on disk.
 
 Why not aiohttp's static route: it sends style sheets and modules as they lie there, four times as many bytes for the
-first page. Caching headers are set by control/app.py for everything under /static/.
+first page. A file asked for with its version (`static_url`, `module_url`) never changes and is not asked for again;
+the others are, by their ETag.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from aiohttp import web
 from control.errors import NotFound
 from control.keys import SETTINGS
 from control.security import Elsewhere, content_security_policy
-from web.render import STATIC
+from web.render import STATIC, modules_version
 
 routes = web.RouteTableDef()
+
+YEAR_S = 365 * 24 * 3600
 
 _TEXT = ("text/", "image/svg+xml", "application/json")
 _TYPES = {
@@ -48,12 +51,15 @@ _kept: dict[str, StaticFile] = {}
 
 @routes.get("/static/{path:.+}")
 async def static_file(request: web.Request) -> web.StreamResponse:
-    found = file_untrusted(request.match_info["path"])
+    version, path = _version_and_path(request.match_info["path"])
+    found = file_untrusted(path)
     accepts = request.headers.get("Accept-Encoding", "")
     packed = found.gzipped if "gzip" in accepts else None
     etag = f'"{found.etag}{"-gz" if packed is not None else ""}"'
-    headers = {"ETag": etag, "Vary": "Accept-Encoding"}
-    if request.match_info["path"] in _WITH_WASM:
+    is_fixed = "v" in request.query or version == modules_version()
+    caching = f"public, max-age={YEAR_S}, immutable" if is_fixed else "no-cache"
+    headers = {"ETag": etag, "Vary": "Accept-Encoding", "Cache-Control": caching}
+    if path in _WITH_WASM:
         headers["Content-Security-Policy"] = content_security_policy(request.app[SETTINGS].server, _WASM)
     if etag in request.headers.get("If-None-Match", ""):
         return web.Response(status=304, headers=headers)
@@ -61,6 +67,12 @@ async def static_file(request: web.Request) -> web.StreamResponse:
         headers["Content-Encoding"] = "gzip"
     headers["Content-Type"] = f"{found.mime}; charset=utf-8" if found.mime.startswith("text/") else found.mime
     return web.Response(body=found.plain if packed is None else packed, headers=headers)
+
+
+def _version_and_path(asked: str) -> tuple[str, str]:
+    """An older version is answered too, not to be kept: a page opened before an update still loads what it needs."""
+    first, _, rest = asked.partition("/")
+    return (first, rest) if first.startswith("v-") else ("", asked)
 
 
 def file_untrusted(path: str) -> StaticFile:

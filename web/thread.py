@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from control.language import t
 from web import words
 from web.models import Session
 
@@ -61,9 +62,12 @@ def session_thread(
     def at(moment: datetime) -> float:
         return _share(moment, start, ends_at)
 
-    said = (
-        f"It is {words.clock(now, zone)}. The room opens at {words.clock(opens_at, zone)}, "
-        f"the session runs from {words.clock(starts_at, zone)} to {words.clock(ends_at, zone)}."
+    said = t(
+        "It is %(clock)s. The room opens at %(clock2)s, the session runs from %(clock3)s to %(clock4)s.",
+        clock=words.clock(now, zone),
+        clock2=words.clock(opens_at, zone),
+        clock3=words.clock(starts_at, zone),
+        clock4=words.clock(ends_at, zone),
     )
     return SessionThread(
         start=start,
@@ -96,8 +100,13 @@ def day_thread(now: datetime, sessions: list[Session], zone: str) -> DayThread:
         blocks.append(DayBlock(at, round(_share(one.ends_at, start, end) - at, 2), kind, text, at - written < 14))
         written = written if crowded else at
     times = ", ".join(words.clock(s.starts_at, zone) for s in todays)
-    said = f"Your day from {words.clock(start, zone)} to {words.clock(end, zone)}. It is {words.clock(now, zone)}."
-    said += f" Sessions at {times}." if times else " No sessions."
+    said = t(
+        "Your day from %(clock)s to %(clock2)s. It is %(clock3)s.",
+        clock=words.clock(start, zone),
+        clock2=words.clock(end, zone),
+        clock3=words.clock(now, zone),
+    )
+    said += t(" Sessions at %(times)s.", times=times) if times else t(" No sessions.")
     inside = start <= now <= end
     return DayThread(start, end, _share(now, start, end) if inside else None, tuple(blocks), said)
 

@@ -1,41 +1,39 @@
 """How pages write money, times, lengths and states for people: pure functions, used as template filters.
 
 They sit between the values of control (aware UTC datetimes, minor units, state words) and the templates.
-No clock, no request, no HTML: `now` and the zone are arguments, escaping is Jinja's.
+No clock, no request, no HTML: `now` and the zone are arguments, escaping is Jinja's. English is written by hand, as
+PRODUCT.md shows it; of other languages Babel knows names and money.
 """
 
 from __future__ import annotations
 
 import re
 from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Literal
 from zoneinfo import ZoneInfo
 
+from babel.numbers import format_currency
 from markupsafe import Markup, escape
 
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_LONG_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_LONG_MONTHS = (
-    "January", "February", "March", "April", "May", "June",
-    "July", "August", "September", "October", "November", "December",
-)  # fmt: skip
+from control.language import ENGLISH, N_, locale, look_up, spoken, t, tn
 
 #: Currency → (sign, digits after the point). The five of PRODUCT.md §1; others are written with their code.
 _CURRENCIES = {"EUR": ("€", 2), "USD": ("$", 2), "GBP": ("£", 2), "INR": ("₹", 2), "JPY": ("¥", 0)}
 
 _STATES = {
-    "pending": "On hold",
-    "scheduled": "Scheduled",
-    "confirmed": "Confirmed",
-    "in_progress": "In progress",
-    "completed": "Completed",
-    "expired": "Expired",
-    "cancelled": "Cancelled",
-    "no_show_client": "No-show, client",
-    "no_show_practitioner": "No-show, practitioner",
+    "pending": N_("On hold"),
+    "scheduled": N_("Scheduled"),
+    "confirmed": N_("Confirmed"),
+    "in_progress": N_("In progress"),
+    "completed": N_("Completed"),
+    "expired": N_("Expired"),
+    "cancelled": N_("Cancelled"),
+    "no_show_client": N_("No-show, client"),
+    "no_show_practitioner": N_("No-show, practitioner"),
 }
 
-_MODES = {"video": "by video", "audio": "by audio", "chat": "by text"}
+_MODES = {"video": N_("by video"), "audio": N_("by audio"), "chat": N_("by text")}
 _MODE_ICONS = {"video": "camera", "audio": "mic", "chat": "chat"}
 
 #: Colours an avatar may take; the plain one first.
@@ -45,6 +43,8 @@ _TINTS = ("a", "b", "c", "d", "e")
 def money(amount_minor: int, currency: str) -> str:
     """€65.00, ₹2,400.00, ¥7,800; an unknown currency as "12.00 CHF"."""
     sign, digits = _CURRENCIES.get(currency, ("", 2))
+    if spoken() != ENGLISH:
+        return format_currency(Decimal(amount_minor).scaleb(-digits), currency, locale=locale())
     whole, part = divmod(abs(amount_minor), 10**digits)
     text = f"{whole:,}" + (f".{part:0{digits}d}" if digits else "")
     minus = "-" if amount_minor < 0 else ""
@@ -58,12 +58,12 @@ def amount(amount_minor: int, currency: str) -> str:
 
 
 def price(amount_minor: int, currency: str) -> str:
-    return money(amount_minor, currency) if amount_minor else "Free"
+    return money(amount_minor, currency) if amount_minor else t("Free")
 
 
 def zone_name(zone: str) -> str:
     """The part of an IANA name people know: "Europe/Lisbon" → "Lisbon time"."""
-    return "UTC" if zone in {"UTC", "Etc/UTC"} else f"{zone_city(zone)} time"
+    return "UTC" if zone in {"UTC", "Etc/UTC"} else t("%(place)s time", place=zone_city(zone))
 
 
 def zone_city(zone: str) -> str:
@@ -87,18 +87,27 @@ def clock(at: datetime, zone: str) -> str:
 def day(at: datetime | date, zone: str = "UTC", *, this_year: int | None = None) -> str:
     """Tue 3 Mar; with the year when it is not `this_year`."""
     local = at.astimezone(ZoneInfo(zone)).date() if isinstance(at, datetime) else at
-    text = f"{_DAYS[local.weekday()]} {local.day} {_MONTHS[local.month - 1]}"
+    named = {"weekday": weekday(local.weekday()), "day": local.day, "month": _month_name(local.month, "abbreviated")}
+    text = t("%(weekday)s %(day)s %(month)s", **named)
     return text if this_year in (None, local.year) else f"{text} {local.year}"
+
+
+def _day_name(number: int, width: Literal["abbreviated", "wide"]) -> str:
+    return str(locale().days["stand-alone"][width][number])
+
+
+def _month_name(number: int, width: Literal["abbreviated", "wide"]) -> str:
+    return str(locale().months["stand-alone"][width][number])
 
 
 def weekday(number: int) -> str:
     """Mon, for 0"""
-    return _DAYS[number]
+    return _day_name(number, "abbreviated")
 
 
 def long_weekday(number: int) -> str:
     """Monday, for 0"""
-    return _LONG_DAYS[number]
+    return _day_name(number, "wide")
 
 
 def iso_day(text: str) -> str:
@@ -109,12 +118,13 @@ def iso_day(text: str) -> str:
 def long_day(at: datetime | date, zone: str = "UTC") -> str:
     """Tuesday, 3 March"""
     local = at.astimezone(ZoneInfo(zone)).date() if isinstance(at, datetime) else at
-    return f"{_LONG_DAYS[local.weekday()]}, {local.day} {_LONG_MONTHS[local.month - 1]}"
+    named = {"weekday": long_weekday(local.weekday()), "day": local.day, "month": _month_name(local.month, "wide")}
+    return t("%(weekday)s, %(day)s %(month)s", **named)
 
 
 def month(of: date) -> str:
     """March 2026"""
-    return f"{_LONG_MONTHS[of.month - 1]} {of.year}"
+    return f"{_month_name(of.month, 'wide')} {of.year}"
 
 
 def when(at: datetime, zone: str) -> str:
@@ -126,7 +136,7 @@ def near_day(at: datetime, zone: str, now: datetime) -> str:
     """Today, Tomorrow, Yesterday or the day, with the year when it is another one."""
     here = ZoneInfo(zone)
     local, today = at.astimezone(here).date(), now.astimezone(here).date()
-    named = {-1: "Yesterday", 0: "Today", 1: "Tomorrow"}.get((local - today).days)
+    named = {-1: t("Yesterday"), 0: t("Today"), 1: t("Tomorrow")}.get((local - today).days)
     return named or day(local, this_year=today.year)
 
 
@@ -141,15 +151,19 @@ def other_zone(at: datetime, zone: str, other: str) -> str:
     if here.utcoffset() == there.utcoffset():
         return ""
     text = f"{clock(at, other)} {zone_name(other)}"
-    return text if here.date() == there.date() else f"{_DAYS[there.weekday()]} {text}"
+    return text if here.date() == there.date() else f"{weekday(there.weekday())} {text}"
 
 
 def minutes(count: int) -> str:
     """50 min, 1 h 20 min"""
     hours, rest = divmod(count, 60)
     if count <= 90:
-        return f"{count} min"
-    return f"{hours} h" + (f" {rest} min" if rest else "")
+        return t("%(minutes)s min", minutes=count)
+    return _hours(hours, rest)
+
+
+def _hours(hours: int, minutes: int) -> str:
+    return t("%(hours)s h %(minutes)s min", hours=hours, minutes=minutes) if minutes else t("%(hours)s h", hours=hours)
 
 
 def clock_length(seconds: float) -> str:
@@ -163,8 +177,13 @@ def clock_length(seconds: float) -> str:
 def spoken_length(seconds: float) -> str:
     """For screen readers: "1 hour 4 minutes 7 seconds"."""
     whole = max(0, int(seconds))
-    parts = ((whole // 3600, "hour"), (whole % 3600 // 60, "minute"), (whole % 60, "second"))
-    return " ".join(f"{n} {unit}{'' if n == 1 else 's'}" for n, unit in parts if n) or "0 seconds"
+    hours, minute, second = whole // 3600, whole % 3600 // 60, whole % 60
+    parts = (
+        tn("%(num)s hour", "%(num)s hours", hours) if hours else "",
+        tn("%(num)s minute", "%(num)s minutes", minute) if minute else "",
+        tn("%(num)s second", "%(num)s seconds", second) if second else "",
+    )
+    return " ".join(part for part in parts if part) or t("0 seconds")
 
 
 def until(at: datetime, now: datetime) -> str:
@@ -172,24 +191,22 @@ def until(at: datetime, now: datetime) -> str:
     seconds = (at - now).total_seconds()
     whole_minutes = int(-(-seconds // 60))
     if whole_minutes <= 0:
-        return "now"
+        return t("now")
     if seconds < 60:
-        return "less than a minute"
+        return t("less than a minute")
     days, rest = divmod(whole_minutes, 24 * 60)
     if days >= 2:
-        return f"{days} days"
+        return t("%(days)s days", days=days)
     hours, rest = divmod(whole_minutes, 60)
-    if hours:
-        return f"{hours} h" + (f" {rest} min" if rest else "")
-    return f"{rest} min"
+    return _hours(hours, rest) if hours else t("%(minutes)s min", minutes=rest)
 
 
 def state_words(state: str) -> str:
-    return _STATES.get(state, state.replace("_", " ").capitalize())
+    return look_up(_STATES.get(state, state.replace("_", " ").capitalize()))
 
 
 def mode_words(mode: str) -> str:
-    return _MODES.get(mode, mode)
+    return look_up(_MODES.get(mode, mode))
 
 
 def mode_icon(mode: str) -> str:
@@ -199,7 +216,7 @@ def mode_icon(mode: str) -> str:
 def size(count: int) -> str:
     """184 kB"""
     if count < 1000:
-        return f"{count} bytes"
+        return t("%(bytes)s bytes", bytes=count)
     for unit, step in (("kB", 10**3), ("MB", 10**6), ("GB", 10**9)):
         if count < step * 1000 or unit == "GB":
             value = count / step
@@ -232,14 +249,19 @@ def first_name(name: str) -> str:
 def greeting(now: datetime, zone: str) -> str:
     hour = now.astimezone(ZoneInfo(zone)).hour
     if hour < 5 or hour >= 18:
-        return "Good evening"
-    return "Good morning" if hour < 12 else "Good afternoon"
+        return t("Good evening")
+    return t("Good morning") if hour < 12 else t("Good afternoon")
+
+
+_NUMBERS = (
+    *(N_("no"), N_("one"), N_("two"), N_("three"), N_("four"), N_("five")),
+    *(N_("six"), N_("seven"), N_("eight"), N_("nine"), N_("ten")),
+)
 
 
 def number(of: int) -> str:
     """Small numbers as words, inside a sentence."""
-    names = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-    return names[of] if 0 <= of < len(names) else str(of)
+    return look_up(_NUMBERS[of]) if 0 <= of < len(_NUMBERS) else str(of)
 
 
 def count(number: int, one: str, many: str = "") -> str:
@@ -264,9 +286,9 @@ def linked(text: str) -> Markup:
 
 def device_words(user_agent: str) -> str:
     """ "Chrome on Windows": a browser as its owner would call it; what can't be told is "A browser"."""
-    named = next((name for mark, name in _BROWSERS if mark in user_agent), "A browser")
+    named = next((name for mark, name in _BROWSERS if mark in user_agent), t("A browser"))
     system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
-    return f"{named} on {system}" if system else named
+    return t("%(browser)s on %(system)s", browser=named, system=system) if system else named
 
 
 # The first that fits: every browser also claims to be older ones.

@@ -14,12 +14,13 @@ from control.accounts import SignedIn, local_path
 from control.api.bodies import Body, EmptyBody, read
 from control.errors import Forbidden, NotSignedIn, TooMany
 from control.keys import CLOCK, DATABASE, FACTOR_RULES, LIMITS, SESSION_ID, SETTINGS
+from control.language import N_, t
 from control.limits import Rule, client_address, network_of
 
 routes = web.RouteTableDef()
 
-LINK_ANSWER = "If this address has an account, a link is on its way. It works once, for half an hour."
-SIGN_UP_ANSWER = "A link is on its way to this address. It confirms the address and signs you in."
+LINK_ANSWER = N_("If this address has an account, a link is on its way. It works once, for half an hour.")
+SIGN_UP_ANSWER = N_("A link is on its way to this address. It confirms the address and signs you in.")
 QUARTER = timedelta(minutes=15)
 STRANGERS = 10  # tries for one address from all networks together, in multiples of what one may
 
@@ -66,7 +67,7 @@ async def send_link(request: web.Request) -> web.Response:
             await accounts.send_sign_in_link(
                 request.app[DATABASE], body.email, return_path=body.next, now=request.app[CLOCK]()
             )
-    return web.json_response({"message": LINK_ANSWER}, status=202)
+    return web.json_response({"message": t(LINK_ANSWER)}, status=202)
 
 
 @routes.post("/api/sign-in/link/{token}")
@@ -92,7 +93,7 @@ async def sign_up(request: web.Request) -> web.Response:
                 return_path=body.next,
                 now=request.app[CLOCK](),
             )
-    return web.json_response({"message": SIGN_UP_ANSWER}, status=202)
+    return web.json_response({"message": t(SIGN_UP_ANSWER)}, status=202)
 
 
 @routes.post("/api/sign-out")

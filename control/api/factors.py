@@ -24,7 +24,6 @@ from control.web_sessions import Visit
 routes = web.RouteTableDef()
 
 CODES_PER_HOUR = 20  # second-factor codes tried for one account; only who passed the first step gets to try
-PHONE_CODES_PER_HOUR = 5
 
 Code = Annotated[str, Field(min_length=6, max_length=20)]
 

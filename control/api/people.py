@@ -7,10 +7,11 @@ from aiohttp import web
 from pydantic import Field
 
 from control import audit, people, phones
-from control.accounts import require_actor
+from control.accounts import optional_actor, require_actor
 from control.api.bodies import Body, EmptyBody, PageQuery, Query, read, read_query
 from control.api.idempotency import idempotent
 from control.api.shapes import ID_PATTERN, Text, iso, maybe_iso
+from control.errors import Invalid
 from control.keys import CLOCK, DATABASE, LIMITS, SETTINGS
 from control.limits import Rule
 from control.models.people import Role
@@ -18,6 +19,7 @@ from control.notices.live import as_message
 from control.notices.outbox import mark_read, newest_notices, unread_count
 from control.paging import Wanted, place_of
 from control.people import Changes, PersonView
+from control.security import set_language_cookie
 
 routes = web.RouteTableDef()
 
@@ -34,6 +36,10 @@ class AccountBody(Body):
     country: Annotated[str, Field(pattern="^([A-Z]{2})?$")] | None = None
     wants_sms: bool | None = None
     wants_testimonial_reminders: bool | None = None
+
+
+class LanguageBody(Body):
+    language: Annotated[str, Field(max_length=12)]
 
 
 class PhoneBody(Body):
@@ -106,9 +112,30 @@ async def account(request: web.Request) -> web.Response:
 async def change_account(request: web.Request) -> web.Response:
     actor = require_actor(request)
     body = await read(request, AccountBody)
+    if body.language is not None:
+        _check_offered(request, body.language)
     changes = Changes(**body.model_dump())
     changed = await people.change(request.app[DATABASE], actor.person_id, changes)
     return web.json_response(person_json(changed))
+
+
+def _check_offered(request: web.Request, language: str) -> None:
+    if language not in request.app[SETTINGS].practice.languages:
+        raise Invalid("language_unknown", "There are no texts in this language yet.", pointer="/language")
+
+
+@routes.post("/api/language")
+async def choose_language(request: web.Request) -> web.Response:
+    """In this browser, for who is not signed in too; and for the person, wherever they are."""
+    body = await read(request, LanguageBody)
+    settings = request.app[SETTINGS]
+    _check_offered(request, body.language)
+    actor = optional_actor(request)
+    if actor is not None:
+        await people.change(request.app[DATABASE], actor.person_id, Changes(language=body.language))
+    response = web.json_response({"language": body.language})
+    set_language_cookie(response, settings.server, body.language)
+    return response
 
 
 @routes.post("/api/account/phone")

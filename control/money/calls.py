@@ -45,7 +45,6 @@ class _Call:
     amount_minor: int
     key: str
     attempts: int
-    first_asked_at: datetime | None
     wish: Wish
     still_wanted: bool
     method: str
@@ -153,7 +152,6 @@ class Calls:
                 amount_minor=row.amount_minor,
                 key=row.idempotency_key,
                 attempts=row.attempts,
-                first_asked_at=row.asked_at,
                 wish=_wish(payment),
                 still_wanted=wanted and payment.state in OPEN,
                 method=payment.method,

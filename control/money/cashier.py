@@ -30,7 +30,6 @@ from control.money.gateway_work import CallKind, insert_once, plan_abandonment, 
 from control.money.gateways import Event, Gateway, Refused, Seen, SeenRefund, Unreachable
 from control.money.gateways.demo import DemoGateway
 from control.money.payments import OPEN, Method, PaymentState
-from control.money.purchases import PurchaseView
 from control.notices.outbox import Notice, NoticeKind, enqueue
 
 log = logging.getLogger(__name__)
@@ -45,7 +44,6 @@ class Till:
     """Where a payment by gateway stands, for the page. `client_secret` lets the payer's browser go on with it."""
 
     session: SessionView | None
-    purchase: PurchaseView | None
     state: PaymentState | None
     """None: paid."""
     payment_id: str | None = None
@@ -250,10 +248,10 @@ class Cashier:
             again = await _paid_again(session, payment)
         bought = await purchases.get_for(self._db, actor, order.purchase_id) if order.purchase_id is not None else None
         if bought is not None and bought.state == "paid":
-            return Till(None, bought, None, payment_id)
+            return Till(None, None, payment_id)
         if seen is not None and not again and (payment is None or seen.state is not State.PENDING):
             if seen.state in SLOT_HOLDING:
-                return Till(seen, None, None, payment_id)
+                return Till(seen, None, payment_id)
             raise Conflict("hold_expired", "This time is no longer held for you. You get your money back.")
         if payment is None:
             raise Conflict("not_payable", "There is nothing to pay here any more.")
@@ -268,7 +266,7 @@ class Cashier:
             )
         if state not in OPEN:
             raise Conflict("hold_expired", "This time is no longer held for you. You get your money back.")
-        return Till(seen, bought, state, payment.id, payment.gateway_ref, secret, payment.failure_code)
+        return Till(seen, state, payment.id, payment.gateway_ref, secret, payment.failure_code)
 
     async def answer_test_bank(self, actor: Actor, payment_id: str, *, approve: bool) -> None:
         """The imitated bank of the test gateway asks its payer. Raises NotFound where there is none."""

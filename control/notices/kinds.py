@@ -112,9 +112,6 @@ CHANNELS: Mapping[NoticeKind, frozenset[Channel]] = {
     NoticeKind.NOTES_ANSWERED: _PAGES_AND_E_MAIL,
 }
 
-NOT_CAUSED_YET: frozenset[NoticeKind] = frozenset()
-"""Worded and ready, but nothing in the product causes them yet."""
-
 NEVER_OFF: frozenset[NoticeKind] = frozenset(
     {NoticeKind.SIGN_IN_LINK, NoticeKind.PHONE_CODE, NoticeKind.ENQUIRY_RECEIVED, NoticeKind.ENQUIRY_ANSWERED}
 )

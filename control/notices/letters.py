@@ -11,6 +11,7 @@ from html import escape
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from control.language import N_, locale, spoken, t
 from control.notices.kinds import NoticeKind, SessionFacts
 
 Facts = Mapping[str, Any]
@@ -73,23 +74,37 @@ def about_of(facts: Facts) -> SessionFacts:
     return SessionFacts.from_json(facts["about"])
 
 
+def told_name(facts: Facts) -> str:
+    return str(facts.get("from_name") or t("Somebody"))
+
+
+def told_path(facts: Facts) -> str:
+    return str(facts.get("path") or "/dashboard")
+
+
 def written_time(at: datetime, zone: str) -> str:
     """'Tue 3 Mar, 15:00 Lisbon time'."""
     local = at.astimezone(ZoneInfo(zone))
-    place = "UTC" if zone == "UTC" else f"{zone.rsplit('/', 1)[-1].replace('_', ' ')} time"
-    return f"{local:%a} {local.day} {local:%b}, {local:%H:%M} {place}"
+    place = "UTC" if zone == "UTC" else t("%(place)s time", place=zone.rsplit("/", 1)[-1].replace("_", " "))
+    names = locale()
+    named = {
+        "weekday": names.days["stand-alone"]["abbreviated"][local.weekday()],
+        "day": local.day,
+        "month": names.months["stand-alone"]["abbreviated"][local.month],
+    }
+    return f"{t('%(weekday)s %(day)s %(month)s', **named)}, {local:%H:%M} {place}"
 
 
-HIDDEN = "(The link was taken out of this copy after sending.)"
+HIDDEN = N_("(The link was taken out of this copy after sending.)")
 
 
 def as_text(letter: Letter, reader: Reader, *, hidden: bool) -> str:
-    parts = [f"Hello {reader.name},", *letter.paragraphs]
+    parts = [t("Hello %(name)s,", name=reader.name), *letter.paragraphs]
     if letter.rows:
         width = max(len(label) for label, _ in letter.rows) + 2
         parts.append("\n".join(f"{label + ':':<{width}}{value}" for label, value in letter.rows))
     if hidden:
-        parts.append(HIDDEN)
+        parts.append(t(HIDDEN))
     elif letter.link_path:
         parts.append(f"{letter.link_words}:\n{reader.base_url}{letter.link_path}")
     return "\n\n".join([*parts, reader.practice_name]) + "\n"
@@ -97,7 +112,10 @@ def as_text(letter: Letter, reader: Reader, *, hidden: bool) -> str:
 
 def as_html(letter: Letter, reader: Reader, *, hidden: bool) -> str:
     """Inline styles only: mail programs read nothing else. The colours are the tokens' primary, ink, line and muted."""
-    parts = [f"<p>Hello {escape(reader.name)},</p>", *(f"<p>{escape(text)}</p>" for text in letter.paragraphs)]
+    parts = [
+        f"<p>{escape(t('Hello %(name)s,', name=reader.name))}</p>",
+        *(f"<p>{escape(text)}</p>" for text in letter.paragraphs),
+    ]
     if letter.rows:
         cell = "padding:6px 16px 6px 0;border-bottom:1px solid #E4E1D9;text-align:left;vertical-align:top"
         rows = "".join(
@@ -107,17 +125,18 @@ def as_html(letter: Letter, reader: Reader, *, hidden: bool) -> str:
         )
         parts.append(f'<table style="border-collapse:collapse;font:inherit">{rows}</table>')
     if hidden:
-        parts.append(f"<p>{escape(HIDDEN)}</p>")
+        parts.append(f"<p>{escape(t(HIDDEN))}</p>")
     elif letter.link_path:
         address = escape(reader.base_url + letter.link_path)
         parts.append(
             f'<p style="margin:24px 0"><a href="{address}" style="display:inline-block;padding:12px 20px;'
             f'border-radius:12px;background:#0E5C59;color:#FFFFFF;text-decoration:none">{escape(letter.link_words)}'
-            f'</a></p><p style="font-size:14px;color:#56656A">Or copy this address: {address}</p>'
+            f'</a></p><p style="font-size:14px;color:#56656A">{escape(t("Or copy this address:"))} {address}</p>'
         )
     parts.append(f'<p style="color:#56656A">{escape(reader.practice_name)}</p>')
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(letter.subject)}</title></head>'
+        f'<!doctype html><html lang="{spoken().split("-")[0]}"><head><meta charset="utf-8">'
+        f"<title>{escape(letter.subject)}</title></head>"
         '<body style="font:16px/1.55 sans-serif;color:#1E2A2E;max-width:34em;margin:0 auto;padding:16px">'
         + "".join(parts)
         + "</body></html>"

@@ -17,6 +17,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.database import Database, before_commit, publish
+from control.language import speaking
 from control.models.notices import NoticeRow
 from control.models.outbox import OutboxChannel, OutboxRow, OutboxState
 from control.models.people import Person
@@ -168,15 +169,18 @@ async def _number_in_app(session: AsyncSession) -> None:
     """
     waiting: list[tuple[Notice, dict[str, Any], datetime]] = session.info.pop(_WAITING, [])
     for notice, facts, now in sorted(waiting, key=lambda item: item[0].person_id):
-        seq = await session.scalar(
+        found = await session.execute(
             update(Person)
             .where(Person.id == notice.person_id)
             .values(last_notice_seq=Person.last_notice_seq + 1)
-            .returning(Person.last_notice_seq)
+            .returning(Person.last_notice_seq, Person.language)
         )
-        if seq is None:
+        row = found.one_or_none()
+        if row is None:
             continue
-        text = texts.in_app(notice.kind, facts)
+        seq = row.last_notice_seq
+        with speaking(row.language):
+            text = texts.in_app(notice.kind, facts)
         session.add(
             NoticeRow(
                 person_id=notice.person_id,

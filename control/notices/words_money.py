@@ -3,8 +3,9 @@
 A receipt is told `number`, `rows` (pairs of label and value, as they are to be read) and `path`, its page here.
 """
 
+from control.language import N_, t
 from control.notices.kinds import NoticeKind
-from control.notices.letters import Facts, InApp, Letter, Reader, Vocabulary, Words, about_of
+from control.notices.letters import Facts, InApp, Letter, Reader, Vocabulary, Words, about_of, told_path
 
 
 def _rows(facts: Facts) -> tuple[tuple[str, str], ...]:
@@ -13,12 +14,12 @@ def _rows(facts: Facts) -> tuple[tuple[str, str], ...]:
 
 def _receipt(facts: Facts, reader: Reader) -> Letter:
     number = f" {facts['number']}" if facts.get("number") else ""
-    amount = f" for {facts['amount']}" if facts.get("amount") else ""
+    amount = t(" for %(amount)s", amount=facts["amount"]) if facts.get("amount") else ""
     return Letter(
-        f"Your receipt{number} from {reader.practice_name}",
-        (f"Here is your receipt{amount}. You find it in your account at any time.",),
-        str(facts.get("path") or "/wallet"),
-        "See the receipt",
+        t("Your receipt%(number)s from %(practice_name)s", number=number, practice_name=reader.practice_name),
+        (t("Here is your receipt%(amount)s. You find it in your account at any time.", amount=amount),),
+        told_path(facts),
+        t("See the receipt"),
         _rows(facts),
     )
 
@@ -26,10 +27,15 @@ def _receipt(facts: Facts, reader: Reader) -> Letter:
 def _top_up_receipt(facts: Facts, reader: Reader) -> Letter:
     number = f" {facts['number']}" if facts.get("number") else ""
     return Letter(
-        f"Your receipt{number} from {reader.practice_name}",
-        (f"{facts.get('amount', 'Your payment')} has been added to your wallet. Here is your receipt.",),
-        str(facts.get("path") or "/wallet"),
-        "See the receipt",
+        t("Your receipt%(number)s from %(practice_name)s", number=number, practice_name=reader.practice_name),
+        (
+            t(
+                "%(amount)s has been added to your wallet. Here is your receipt.",
+                amount=facts.get("amount") or t("Your payment"),
+            ),
+        ),
+        told_path(facts),
+        t("See the receipt"),
         _rows(facts),
     )
 
@@ -37,10 +43,16 @@ def _top_up_receipt(facts: Facts, reader: Reader) -> Letter:
 def _payment_confirmed(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
     return Letter(
-        "Your payment is confirmed",
-        (f"We have {about.amount or 'your payment'} for your session on {reader.time(about.starts_at)}.",),
+        t("Your payment is confirmed"),
+        (
+            t(
+                "We have %(payment)s for your session on %(time)s.",
+                payment=about.amount or t("your payment"),
+                time=reader.time(about.starts_at),
+            ),
+        ),
         f"/sessions/{about.appointment_id}",
-        "See your session",
+        t("See your session"),
     )
 
 
@@ -48,15 +60,20 @@ def _would_lapse(facts: Facts, reader: Reader) -> Letter:
     """The session stays, and is to be moved to a time until which the card's bank won't hold its money."""
     about = about_of(facts)
     return Letter(
-        "Please choose another way to pay",
+        t("Please choose another way to pay"),
         (
-            f"Your session on {reader.time(about.starts_at)} is to be moved, but your card's bank won't hold the money"
-            " until the new time.",
-            "The session stays where it is until then. Pay it in another way and it can be moved; what is reserved on"
-            " your card is let go, and you never pay twice.",
+            t(
+                "Your session on %(time)s is to be moved, but your card's bank won't hold the money "
+                "until the new time.",
+                time=reader.time(about.starts_at),
+            ),
+            t(
+                "The session stays where it is until then. Pay it in another way and it can be "
+                "moved; what is reserved on your card is let go, and you never pay twice."
+            ),
         ),
         _another_way(facts),
-        "Choose another way",
+        t("Choose another way"),
     )
 
 
@@ -69,19 +86,22 @@ def _payment_failed(facts: Facts, reader: Reader) -> Letter:
         return _would_lapse(facts, reader)
     about = about_of(facts)
     return Letter(
-        "Your payment did not go through",
+        t("Your payment did not go through"),
         (
-            f"The payment for your session on {reader.time(about.starts_at)} was refused, and nothing was taken.",
-            "While the time is held for you, you can try again or choose another way to pay.",
+            t(
+                "The payment for your session on %(time)s was refused, and nothing was taken.",
+                time=reader.time(about.starts_at),
+            ),
+            t("While the time is held for you, you can try again or choose another way to pay."),
         ),
         f"/sessions/{about.appointment_id}",
-        "Try again",
+        t("Try again"),
     )
 
 
 _WHERE = {
-    "wallet": ("It is in your wallet now.",),
-    "credits": ("Your credit is back and can be used for another session.",),
+    "wallet": (N_("It is in your wallet now."),),
+    "credits": (N_("Your credit is back and can be used for another session."),),
 }
 
 
@@ -91,12 +111,19 @@ def _amount(facts: Facts) -> str:
 
 
 def _refund_confirmed(facts: Facts, reader: Reader) -> Letter:
-    what = f" for your session on {reader.time(about_of(facts).starts_at)}" if "about" in facts else ""
+    what = (
+        t(" for your session on %(starts_at)s", starts_at=reader.time(about_of(facts).starts_at))
+        if "about" in facts
+        else ""
+    )
     return Letter(
-        f"Your refund of {_amount(facts)}",
-        (f"{_amount(facts)}{what} has been refunded.", *_WHERE.get(str(facts.get("to")), ())),
+        t("Your refund of %(amount)s", amount=_amount(facts)),
+        (
+            t("%(amount)s%(what)s has been refunded.", amount=_amount(facts), what=what),
+            *map(t, _WHERE.get(str(facts.get("to")), ())),
+        ),
         _refund_path(facts),
-        "See the details",
+        t("See the details"),
         _rows(facts),
     )
 
@@ -109,18 +136,29 @@ def _payment_too_late(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
     booked = bool(facts.get("booked"))
     why = (
-        f"A second payment came in for your session on {reader.time(about.starts_at)}, which was paid already."
+        t(
+            "A second payment came in for your session on %(time)s, which was paid already.",
+            time=reader.time(about.starts_at),
+        )
         if booked
-        else f"Your payment for {reader.time(about.starts_at)} with {about.practitioner_name} "
-        "reached us after the time was no longer held for you."
+        else t(
+            "Your payment for %(time)s with %(practitioner_name)s reached us after the time was "
+            "no longer held for you.",
+            time=reader.time(about.starts_at),
+            practitioner_name=about.practitioner_name,
+        )
     )
-    other = () if booked else ("We are sorry. The times that are free now are on the booking page.",)
+    other = () if booked else (t("We are sorry. The times that are free now are on the booking page."),)
     free = f"/book/{facts['service_id']}" if "service_id" in facts else "/practitioners"
     return Letter(
-        "Sorry, we are giving your payment back",
-        (why, f"All of {about.amount} goes back the way you paid without you doing anything.", *other),
+        t("Sorry, we are giving your payment back"),
+        (
+            why,
+            t("All of %(amount)s goes back the way you paid without you doing anything.", amount=about.amount),
+            *other,
+        ),
         f"/sessions/{about.appointment_id}" if booked else free,
-        "See your session" if booked else "See free times",
+        t("See your session") if booked else t("See free times"),
     )
 
 
@@ -133,24 +171,28 @@ WORDS: Vocabulary = {
     NoticeKind.TOP_UP_RECEIPT: Words(_top_up_receipt),
     NoticeKind.PAYMENT_CONFIRMED: Words(
         _payment_confirmed,
-        lambda facts: _line("Your payment is confirmed", facts, about_of(facts).amount),
+        lambda facts: _line(t("Your payment is confirmed"), facts, about_of(facts).amount),
     ),
     NoticeKind.PAYMENT_FAILED: Words(
         _payment_failed,
         lambda facts: (
-            InApp("Please choose another way to pay", "Your card's bank won't hold the money", _another_way(facts))
+            InApp(
+                t("Please choose another way to pay"), t("Your card's bank won't hold the money"), _another_way(facts)
+            )
             if facts.get("would_lapse")
-            else _line("Your payment did not go through", facts, "Nothing was taken")
+            else _line(t("Your payment did not go through"), facts, t("Nothing was taken"))
         ),
     ),
     NoticeKind.REFUND_CONFIRMED: Words(
         _refund_confirmed,
-        lambda facts: InApp("Your refund is on its way", _amount(facts), _refund_path(facts)),
+        lambda facts: InApp(t("Your refund is on its way"), _amount(facts), _refund_path(facts)),
     ),
     NoticeKind.PAYMENT_TOO_LATE: Words(
         _payment_too_late,
         lambda facts: _line(
-            "Sorry, we are giving your payment back", facts, f"{about_of(facts).amount} goes back the way you paid"
+            t("Sorry, we are giving your payment back"),
+            facts,
+            t("%(amount)s goes back the way you paid", amount=about_of(facts).amount),
         ),
     ),
 }

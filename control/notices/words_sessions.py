@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from control.language import N_, look_up, t
 from control.notices.kinds import NoticeKind, SessionFacts
 from control.notices.letters import Facts, InApp, Letter, Reader, Vocabulary, Words, WriteLine, about_of
 
@@ -19,13 +20,17 @@ def _line(title: str, body: Callable[[SessionFacts], str], more: str = "") -> Wr
 
     def write(facts: Facts) -> InApp:
         about = about_of(facts)
-        return InApp(title, body(about), _page(about, more))
+        return InApp(t(title), body(about), _page(about, more))
 
     return write
 
 
 def _both(about: SessionFacts) -> str:
-    return f"{about.client_name} and {about.practitioner_name}"
+    return t(
+        "%(client_name)s and %(practitioner_name)s",
+        client_name=about.client_name,
+        practitioner_name=about.practitioner_name,
+    )
 
 
 # -- booking -----------------------------------------------------------------------------------------------------
@@ -33,71 +38,106 @@ def _both(about: SessionFacts) -> str:
 
 def _booking_confirmed(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
-    paid = (f"{about.amount} is held and is paid when the session has taken place.",) if about.amount else ()
+    paid = (
+        (t("%(amount)s is held and is paid when the session has taken place.", amount=about.amount),)
+        if about.amount
+        else ()
+    )
     return Letter(
-        f"Your session on {reader.time(about.starts_at)}",
+        t("Your session on %(time)s", time=reader.time(about.starts_at)),
         (
-            f"{about.service_name} with {about.practitioner_name}, {reader.time(about.starts_at)}, "
-            f"{_minutes(about)} minutes.",
+            t(
+                "%(service_name)s with %(practitioner_name)s, %(time)s, %(minutes)s minutes.",
+                service_name=about.service_name,
+                practitioner_name=about.practitioner_name,
+                time=reader.time(about.starts_at),
+                minutes=_minutes(about),
+            ),
             *paid,
-            "The invitation for your calendar is attached. The waiting room opens a few minutes before the start.",
+            t("The invitation for your calendar is attached. The waiting room opens a few minutes before the start."),
         ),
         _page(about),
-        "See your session",
+        t("See your session"),
     )
 
 
 def _booking_confirmed_sms(facts: Facts, reader: Reader) -> str:
     about = about_of(facts)
-    return (
-        f"{reader.practice_name}: your session on {reader.time(about.starts_at)} is booked. "
-        f"{reader.base_url}{_page(about)}"
+    return t(
+        "%(practice_name)s: your session on %(time)s is booked. %(base_url)s%(page)s",
+        practice_name=reader.practice_name,
+        time=reader.time(about.starts_at),
+        base_url=reader.base_url,
+        page=_page(about),
     )
 
 
 def _new_booking(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
     return Letter(
-        f"New booking on {reader.time(about.starts_at)}",
+        t("New booking on %(time)s", time=reader.time(about.starts_at)),
         (
-            f"{about.client_name} booked {about.service_name}, {reader.time(about.starts_at)}, "
-            f"{_minutes(about)} minutes.",
-            "The invitation for your calendar is attached.",
+            t(
+                "%(client_name)s booked %(service_name)s, %(time)s, %(minutes)s minutes.",
+                client_name=about.client_name,
+                service_name=about.service_name,
+                time=reader.time(about.starts_at),
+                minutes=_minutes(about),
+            ),
+            t("The invitation for your calendar is attached."),
         ),
         _page(about),
-        "See the booking",
+        t("See the booking"),
     )
 
 
 def _not_activated(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
     return Letter(
-        f"Not activated: a session on {reader.time(about.starts_at)}",
+        t("Not activated: a session on %(time)s", time=reader.time(about.starts_at)),
         (
-            f"The session of {about.client_name} with {about.practitioner_name} was not activated before its start. "
-            "It has been cancelled, and the client gets everything back.",
+            t(
+                "The session of %(client_name)s with %(practitioner_name)s was not activated before "
+                "its start. It has been cancelled, and the client gets everything back.",
+                client_name=about.client_name,
+                practitioner_name=about.practitioner_name,
+            ),
         ),
         f"/admin/appointments?id={about.appointment_id}",
-        "See what happened",
+        t("See what happened"),
     )
 
 
 def _not_activated_line(facts: Facts) -> InApp:
     about = about_of(facts)
     path = f"/admin/appointments?id={about.appointment_id}"
-    return InApp("A session was not activated in time", f"{about.client_name} with {about.practitioner_name}", path)
+    return InApp(
+        t("A session was not activated in time"),
+        t(
+            "%(client_name)s with %(practitioner_name)s",
+            client_name=about.client_name,
+            practitioner_name=about.practitioner_name,
+        ),
+        path,
+    )
 
 
 def _guest_invited(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
     return Letter(
-        f"You are invited to a session on {reader.time(about.starts_at)}",
+        t("You are invited to a session on %(time)s", time=reader.time(about.starts_at)),
         (
-            f"{about.practitioner_name} invites you to a session at {reader.practice_name} on "
-            f"{reader.time(about.starts_at)}, {_minutes(about)} minutes. There is nothing to pay.",
-            "With this link you sign in; it works once. Later, ask for a new one on the sign-in page.",
+            t(
+                "%(practitioner_name)s invites you to a session at %(practice_name)s on %(time)s, "
+                "%(minutes)s minutes. There is nothing to pay.",
+                practitioner_name=about.practitioner_name,
+                practice_name=reader.practice_name,
+                time=reader.time(about.starts_at),
+                minutes=_minutes(about),
+            ),
+            t("With this link you sign in; it works once. Later, ask for a new one on the sign-in page."),
         ),
-        link_words="See the invitation",
+        link_words=t("See the invitation"),
     )
 
 
@@ -107,69 +147,93 @@ def _guest_invited(facts: Facts, reader: Reader) -> Letter:
 def _reminder(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
     return Letter(
-        f"Reminder: your session on {reader.time(about.starts_at)}",
+        t("Reminder: your session on %(time)s", time=reader.time(about.starts_at)),
         (
-            f"{_both(about)}, {reader.time(about.starts_at)}, {_minutes(about)} minutes.",
-            "The waiting room opens a few minutes before the start. You can try camera and microphone there now.",
+            t(
+                "%(both)s, %(time)s, %(minutes)s minutes.",
+                both=_both(about),
+                time=reader.time(about.starts_at),
+                minutes=_minutes(about),
+            ),
+            t("The waiting room opens a few minutes before the start. You can try camera and microphone there now."),
         ),
         _page(about),
-        "See your session",
+        t("See your session"),
     )
 
 
 def _reminder_sms(facts: Facts, reader: Reader) -> str:
     about = about_of(facts)
-    return (
-        f"{reader.practice_name}: a reminder of your session on {reader.time(about.starts_at)}. "
-        f"{reader.base_url}{_page(about)}"
+    return t(
+        "%(practice_name)s: a reminder of your session on %(time)s. %(base_url)s%(page)s",
+        practice_name=reader.practice_name,
+        time=reader.time(about.starts_at),
+        base_url=reader.base_url,
+        page=_page(about),
     )
 
 
 def _reschedule_requested(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
-    reason = (f"The reason given: {about.reason}",) if about.reason else ()
+    reason = (t("The reason given: %(reason)s", reason=about.reason),) if about.reason else ()
     return Letter(
-        f"A request to move your session of {_old_time(about, reader)}",
+        t("A request to move your session of %(old_time)s", old_time=_old_time(about, reader)),
         (
-            f"{about.asked_by} has requested to reschedule: from {_old_time(about, reader)} to "
-            f"{reader.time(about.starts_at)}, {_minutes(about)} minutes.",
+            t(
+                "%(asked_by)s has requested to reschedule: from %(old_time)s to %(time)s, %(minutes)s minutes.",
+                asked_by=about.asked_by,
+                old_time=_old_time(about, reader),
+                time=reader.time(about.starts_at),
+                minutes=_minutes(about),
+            ),
             *reason,
-            "It stays where it is until you accept. Nobody pays twice.",
+            t("It stays where it is until you accept. Nobody pays twice."),
         ),
         _page(about),
-        "Accept or reject",
+        t("Accept or reject"),
     )
 
 
 def _reschedule_requested_line(facts: Facts) -> InApp:
     about = about_of(facts)
-    return InApp(f"{about.asked_by} has requested to reschedule", about.service_name, _page(about))
+    return InApp(
+        t("%(asked_by)s has requested to reschedule", asked_by=about.asked_by), about.service_name, _page(about)
+    )
 
 
 def _reschedule_accepted(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
     return Letter(
-        f"Your session is now on {reader.time(about.starts_at)}",
+        t("Your session is now on %(time)s", time=reader.time(about.starts_at)),
         (
-            f"The session of {about.client_name} with {about.practitioner_name} was moved from "
-            f"{_old_time(about, reader)} to {reader.time(about.starts_at)}.",
-            "The attached invitation moves it in your calendar too.",
+            t(
+                "The session of %(client_name)s with %(practitioner_name)s was moved from %(old_time)s to %(time)s.",
+                client_name=about.client_name,
+                practitioner_name=about.practitioner_name,
+                old_time=_old_time(about, reader),
+                time=reader.time(about.starts_at),
+            ),
+            t("The attached invitation moves it in your calendar too."),
         ),
         _page(about),
-        "See your session",
+        t("See your session"),
     )
 
 
 def _reschedule_rejected(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
     return Letter(
-        f"Your session stays on {_old_time(about, reader)}",
+        t("Your session stays on %(old_time)s", old_time=_old_time(about, reader)),
         (
-            f"Moving it to {reader.time(about.starts_at)} does not work for the other side. "
-            f"Your session stays on {_old_time(about, reader)}; you may propose another time.",
+            t(
+                "Moving it to %(time)s does not work for the other side. Your session stays on "
+                "%(old_time)s; you may propose another time.",
+                time=reader.time(about.starts_at),
+                old_time=_old_time(about, reader),
+            ),
         ),
         _page(about),
-        "See your session",
+        t("See your session"),
     )
 
 
@@ -180,23 +244,29 @@ def _old_time(about: SessionFacts, reader: Reader) -> str:
 def _starting_soon(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
     return Letter(
-        "Your session starts soon",
+        t("Your session starts soon"),
         (
             f"{_both(about)}, {reader.time(about.starts_at)}.",
-            "The waiting room is open. Come in when you are ready.",
+            t("The waiting room is open. Come in when you are ready."),
         ),
         _page(about),
-        "Come in",
+        t("Come in"),
     )
 
 
 def _client_waiting(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
     return Letter(
-        "Your client is waiting",
-        (f"{about.client_name} is in the waiting room for {reader.time(about.starts_at)}.",),
+        t("Your client is waiting"),
+        (
+            t(
+                "%(client_name)s is in the waiting room for %(time)s.",
+                client_name=about.client_name,
+                time=reader.time(about.starts_at),
+            ),
+        ),
         "/therapist/dashboard",
-        "Open your dashboard",
+        t("Open your dashboard"),
     )
 
 
@@ -206,131 +276,167 @@ def _client_waiting(facts: Facts, reader: Reader) -> Letter:
 def _session_started(facts: Facts, _reader: Reader) -> Letter:
     about = about_of(facts)
     return Letter(
-        "Your session has started",
-        (f"{about.practitioner_name} has started your session. You can come in now.",),
+        t("Your session has started"),
+        (
+            t(
+                "%(practitioner_name)s has started your session. You can come in now.",
+                practitioner_name=about.practitioner_name,
+            ),
+        ),
         _page(about, "/waiting-room"),
-        "Come in",
+        t("Come in"),
     )
 
 
 def _session_completed(facts: Facts, _reader: Reader) -> Letter:
     return Letter(
-        "After your session",
+        t("After your session"),
         (
-            "Just checking in: be gentle to yourself, drink some water, take the time you need.",
-            "If you like, tell us how it was.",
+            t("Just checking in: be gentle to yourself, drink some water, take the time you need."),
+            t("If you like, tell us how it was."),
         ),
         _page(about_of(facts), "/afterwards"),
-        "How was it?",
+        t("How was it?"),
     )
 
 
 def _session_cancelled(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
-    reason = (f"The reason given: {about.reason}",) if about.reason else ()
-    money = (f"{about.amount} goes back to where it came from.",) if about.amount else ()
+    reason = (t("The reason given: %(reason)s", reason=about.reason),) if about.reason else ()
+    money = (t("%(amount)s goes back to where it came from.", amount=about.amount),) if about.amount else ()
     return Letter(
-        f"Cancelled: your session on {reader.time(about.starts_at)}",
+        t("Cancelled: your session on %(time)s", time=reader.time(about.starts_at)),
         (
-            f"The session of {about.client_name} with {about.practitioner_name} on "
-            f"{reader.time(about.starts_at)} has been cancelled.",
+            t(
+                "The session of %(client_name)s with %(practitioner_name)s on %(time)s has been cancelled.",
+                client_name=about.client_name,
+                practitioner_name=about.practitioner_name,
+                time=reader.time(about.starts_at),
+            ),
             *reason,
             *money,
-            "The attached file takes it out of your calendar.",
+            t("The attached file takes it out of your calendar."),
         ),
         _page(about),
-        "See the details",
+        t("See the details"),
     )
 
 
 def _session_cancelled_sms(facts: Facts, reader: Reader) -> str:
     about = about_of(facts)
-    return (
-        f"{reader.practice_name}: your session on {reader.time(about.starts_at)} has been cancelled. "
-        f"{reader.base_url}{_page(about)}"
+    return t(
+        "%(practice_name)s: your session on %(time)s has been cancelled. %(base_url)s%(page)s",
+        practice_name=reader.practice_name,
+        time=reader.time(about.starts_at),
+        base_url=reader.base_url,
+        page=_page(about),
     )
 
 
 def _sorry_cancelled(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
-    money = (f"{about.amount} is refunded in full, you need to do nothing.",) if about.amount else ()
+    money = (t("%(amount)s is refunded in full, you need to do nothing.", amount=about.amount),) if about.amount else ()
     return Letter(
-        "Sorry, your session has been cancelled",
+        t("Sorry, your session has been cancelled"),
         (
-            f"{about.practitioner_name} did not come to your session on "
-            f"{reader.time(about.starts_at)}. We are sorry for the time you waited.",
+            t(
+                "%(practitioner_name)s did not come to your session on %(time)s. We are sorry for the time you waited.",
+                practitioner_name=about.practitioner_name,
+                time=reader.time(about.starts_at),
+            ),
             *money,
-            "You can book another time with one click.",
+            t("You can book another time with one click."),
         ),
         _page(about, "/missed"),
-        "Book another time",
+        t("Book another time"),
     )
 
 
 def _sorry_cancelled_sms(facts: Facts, reader: Reader) -> str:
     about = about_of(facts)
-    money = f" {about.amount} is refunded in full." if about.amount else ""
-    return (
-        f"{reader.practice_name}: sorry, your session on {reader.time(about.starts_at)} has been cancelled.{money} "
-        f"{reader.base_url}{_page(about, '/missed')}"
+    money = t(" %(amount)s is refunded in full.", amount=about.amount) if about.amount else ""
+    return t(
+        "%(practice_name)s: sorry, your session on %(time)s has been cancelled.%(money)s %(base_url)s%(page)s",
+        practice_name=reader.practice_name,
+        time=reader.time(about.starts_at),
+        money=money,
+        base_url=reader.base_url,
+        page=_page(about, "/missed"),
     )
 
 
 def _client_no_show(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
-    money = (f"By the terms of your booking {about.amount} is kept for the time held for you.",) if about.amount else ()
+    money = (
+        (t("By the terms of your booking %(amount)s is kept for the time held for you.", amount=about.amount),)
+        if about.amount
+        else ()
+    )
     return Letter(
-        "We missed you",
+        t("We missed you"),
         (
-            f"{about.practitioner_name} waited for you on {reader.time(about.starts_at)}, "
-            "and the session has ended without you. We hope you are well.",
+            t(
+                "%(practitioner_name)s waited for you on %(time)s, and the session has ended without "
+                "you. We hope you are well.",
+                practitioner_name=about.practitioner_name,
+                time=reader.time(about.starts_at),
+            ),
             *money,
-            "You can book another time whenever you like.",
+            t("You can book another time whenever you like."),
         ),
         _page(about),
-        "See the details",
+        t("See the details"),
     )
 
 
-_SAID = {"yes": "agreed", "no": "did not agree", "withdrawn": "took back your consent"}
+_SAID = {"yes": N_("agreed"), "no": N_("did not agree"), "withdrawn": N_("took back your consent")}
 
 
 def _recording_receipt(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
-    said = _SAID[facts["answer"]]
-    version = f" (text version {facts['version']})." if "version" in facts else "."
+    said = look_up(_SAID[facts["answer"]])
+    version = t(" (text version %(version)s).", version=facts["version"]) if "version" in facts else "."
     return Letter(
-        "Your answer about recording",
+        t("Your answer about recording"),
         (
-            f"You {said} to the recording of your session with {about.practitioner_name} on "
-            f"{reader.time(about.starts_at)}{version}",
-            "You can change your answer at any time, also during the session.",
+            t(
+                "You %(said)s to the recording of your session with %(practitioner_name)s on %(time)s%(version)s",
+                said=said,
+                practitioner_name=about.practitioner_name,
+                time=reader.time(about.starts_at),
+                version=version,
+            ),
+            t("You can change your answer at any time, also during the session."),
         ),
         _page(about, "/recording-consent"),
-        "See or change your answer",
+        t("See or change your answer"),
     )
 
 
 def _recording_ready(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
     return Letter(
-        "A recording is ready",
-        (f"The recording of the session on {reader.time(about.starts_at)} can be played now.",),
+        t("A recording is ready"),
+        (t("The recording of the session on %(time)s can be played now.", time=reader.time(about.starts_at)),),
         facts["path"],
-        "See the recording",
+        t("See the recording"),
     )
 
 
 def _recording_deleted_soon(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
     return Letter(
-        "A recording will be deleted",
+        t("A recording will be deleted"),
         (
-            f"The recording of the session on {reader.time(about.starts_at)} will be deleted in "
-            f"{facts['days']} days. Download it before if you need it longer.",
+            t(
+                "The recording of the session on %(time)s will be deleted in %(days)s days. Download "
+                "it before if you need it longer.",
+                time=reader.time(about.starts_at),
+                days=facts["days"],
+            ),
         ),
         facts["path"],
-        "See the recording",
+        t("See the recording"),
     )
 
 
@@ -339,7 +445,15 @@ def _recordings(title: str) -> WriteLine:
 
     def line(facts: Facts) -> InApp:
         about = about_of(facts)
-        return InApp(title, f"{about.client_name} with {about.practitioner_name}", facts["path"])
+        return InApp(
+            t(title),
+            t(
+                "%(client_name)s with %(practitioner_name)s",
+                client_name=about.client_name,
+                practitioner_name=about.practitioner_name,
+            ),
+            facts["path"],
+        )
 
     return line
 
@@ -347,72 +461,101 @@ def _recordings(title: str) -> WriteLine:
 def _testimonial_reminder(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
     return Letter(
-        f"A few words about {reader.practice_name}?",
+        t("A few words about %(practice_name)s?", practice_name=reader.practice_name),
         (
-            f"If you would like to say something about your sessions with {about.practitioner_name}, others may find "
-            "it helpful. It is entirely up to you, and you can switch these reminders off in your account.",
+            t(
+                "If you would like to say something about your sessions with %(practitioner_name)s, "
+                "others may find it helpful. It is entirely up to you, and you can switch these "
+                "reminders off in your account.",
+                practitioner_name=about.practitioner_name,
+            ),
         ),
         _page(about, "/afterwards"),
-        "Write a few words",
+        t("Write a few words"),
     )
 
 
-_STAYS = "Your session stays where it is"
-_MOVED = "Your session has a new time"
+_STAYS = N_("Your session stays where it is")
+_MOVED = N_("Your session has a new time")
 
 WORDS: Vocabulary = {
     NoticeKind.BOOKING_CONFIRMED: Words(
         _booking_confirmed,
-        _line("Your session is booked", lambda about: f"{about.service_name} with {about.practitioner_name}"),
+        _line(
+            N_("Your session is booked"),
+            lambda about: t(
+                "%(service_name)s with %(practitioner_name)s",
+                service_name=about.service_name,
+                practitioner_name=about.practitioner_name,
+            ),
+        ),
         _booking_confirmed_sms,
     ),
     NoticeKind.NEW_BOOKING: Words(
-        _new_booking, _line("New booking", lambda about: f"{about.client_name}, {about.service_name}")
+        _new_booking, _line(N_("New booking"), lambda about: f"{about.client_name}, {about.service_name}")
     ),
     NoticeKind.SESSION_ACTIVATED: Words(
-        _new_booking, _line("New booking", lambda about: f"{about.client_name}, {about.service_name}")
+        _new_booking, _line(N_("New booking"), lambda about: f"{about.client_name}, {about.service_name}")
     ),
     NoticeKind.NOT_ACTIVATED: Words(_not_activated, _not_activated_line),
     NoticeKind.GUEST_INVITED: Words(_guest_invited),
-    NoticeKind.REMINDER: Words(_reminder, _line("A reminder of your session", _both), _reminder_sms),
+    NoticeKind.REMINDER: Words(_reminder, _line(N_("A reminder of your session"), _both), _reminder_sms),
     NoticeKind.RESCHEDULE_REQUESTED: Words(_reschedule_requested, _reschedule_requested_line),
     NoticeKind.RESCHEDULE_ACCEPTED: Words(_reschedule_accepted, _line(_MOVED, _both)),
     NoticeKind.RESCHEDULE_REJECTED: Words(_reschedule_rejected, _line(_STAYS, _both)),
     NoticeKind.STARTING_SOON: Words(
         _starting_soon,
-        _line("Your session starts soon", _both),
-        push=_line("Your session starts soon", lambda _about: ""),
+        _line(N_("Your session starts soon"), _both),
+        push=_line(N_("Your session starts soon"), lambda _about: ""),
     ),
     NoticeKind.CLIENT_WAITING: Words(
         _client_waiting,
-        lambda facts: InApp("Your client is waiting", about_of(facts).client_name, "/therapist/dashboard"),
-        push=lambda _facts: InApp("Your client is waiting", "", "/therapist/dashboard"),
+        lambda facts: InApp(t("Your client is waiting"), about_of(facts).client_name, "/therapist/dashboard"),
+        push=lambda _facts: InApp(t("Your client is waiting"), "", "/therapist/dashboard"),
     ),
     NoticeKind.SESSION_STARTED: Words(
         _session_started,
-        _line("Your session has started", lambda about: f"{about.practitioner_name} is ready for you", "/waiting-room"),
+        _line(
+            N_("Your session has started"),
+            lambda about: t("%(practitioner_name)s is ready for you", practitioner_name=about.practitioner_name),
+            "/waiting-room",
+        ),
     ),
     NoticeKind.SESSION_COMPLETED: Words(
-        _session_completed, _line("Your session has ended", lambda _: "Be gentle to yourself", "/afterwards")
+        _session_completed, _line(N_("Your session has ended"), lambda _: t("Be gentle to yourself"), "/afterwards")
     ),
     NoticeKind.SESSION_CANCELLED: Words(
         _session_cancelled,
-        _line("A session was cancelled", lambda about: f"{about.client_name} with {about.practitioner_name}"),
+        _line(
+            N_("A session was cancelled"),
+            lambda about: t(
+                "%(client_name)s with %(practitioner_name)s",
+                client_name=about.client_name,
+                practitioner_name=about.practitioner_name,
+            ),
+        ),
         _session_cancelled_sms,
     ),
     NoticeKind.SORRY_CANCELLED: Words(
         _sorry_cancelled,
         _line(
-            "Sorry, your session has been cancelled", lambda about: f"{about.practitioner_name} did not come", "/missed"
+            N_("Sorry, your session has been cancelled"),
+            lambda about: t("%(practitioner_name)s did not come", practitioner_name=about.practitioner_name),
+            "/missed",
         ),
         _sorry_cancelled_sms,
     ),
     NoticeKind.CLIENT_NO_SHOW: Words(
         _client_no_show,
-        _line("We missed you", lambda about: f"Your session with {about.practitioner_name} ended without you"),
+        _line(
+            N_("We missed you"),
+            lambda about: t(
+                "Your session with %(practitioner_name)s ended without you", practitioner_name=about.practitioner_name
+            ),
+        ),
     ),
     NoticeKind.RECORDING_CONSENT_RECEIPT: Words(_recording_receipt),
-    NoticeKind.RECORDING_READY: Words(_recording_ready, _recordings("A recording is ready")),
-    NoticeKind.RECORDING_DELETED_SOON: Words(_recording_deleted_soon, _recordings("A recording will be deleted")),
+    NoticeKind.RECORDING_READY: Words(_recording_ready, _recordings(N_("A recording is ready"))),
+    NoticeKind.RECORDING_DELETED_SOON: Words(_recording_deleted_soon, _recordings(N_("A recording will be deleted"))),
     NoticeKind.TESTIMONIAL_REMINDER: Words(_testimonial_reminder),
 }

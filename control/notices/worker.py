@@ -22,6 +22,7 @@ from sqlalchemy import CursorResult, and_, func, or_, select, update
 from control import push as devices
 from control.config import Settings
 from control.database import Database
+from control.language import choose, speaking
 from control.models.outbox import OutboxChannel, OutboxRow, OutboxState
 from control.models.people import Person
 from control.money.receipt_pdf import receipt_pdf
@@ -44,8 +45,6 @@ POLL_S = 5.0  # for retries and for rows of other processes; new rows of this on
 Deliver = Callable[[email.Letter], Awaitable[None]]
 
 OpenSecrets = Callable[[Mapping[str, str]], Mapping[str, str]]
-
-DeliverSms = Callable[[sms.Sms], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -215,9 +214,10 @@ class OutboxWorker:
         return _Outcome(OutboxState.SENT, written=written)
 
     async def _write(self, row: OutboxRow, kind: NoticeKind, channel: OutboxChannel, person: Person) -> _Written:
-        if channel is OutboxChannel.EMAIL:
-            return await self._mail(row, kind, person)
-        return await self._push(row, kind) if channel is OutboxChannel.PUSH else self._sms(row, kind, person)
+        with speaking(choose(self._settings.practice.languages, person.language)):
+            if channel is OutboxChannel.EMAIL:
+                return await self._mail(row, kind, person)
+            return await self._push(row, kind) if channel is OutboxChannel.PUSH else self._sms(row, kind, person)
 
     def _reader(self, person: Person) -> texts.Reader:
         return texts.Reader(

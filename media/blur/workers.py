@@ -84,11 +84,16 @@ class Workers:
         settings: BlurSettings,
         open_port: Callable[[int, int], None],
         on_change: Callable[[int, Flow], None],
+        is_expected: Callable[[], bool],
     ) -> None:
-        """`open_port` is told a track and the descriptor of the core's end, which is the core's from then on."""
+        """`open_port` is told a track and the descriptor of the core's end, which is the core's from then on.
+
+        While `is_expected` one worker stays, with or without a camera.
+        """
         self._settings = settings
         self._open_port = open_port
         self._on_change = on_change
+        self._is_expected = is_expected
         self._has_libraries = all(importlib.util.find_spec(name) for name in ("mediapipe", "cv2"))
         self._workers: list[Worker] = []
         self._jobs: dict[int, Job] = {}
@@ -245,7 +250,13 @@ class Workers:
         if worker.idle is not None:
             worker.idle.cancel()
         loop = asyncio.get_running_loop()
-        worker.idle = None if worker.jobs else loop.call_later(IDLE_S, self._end, worker)
+        worker.idle = None if worker.jobs else loop.call_later(IDLE_S, self._dismiss, worker)
+
+    def _dismiss(self, worker: Worker) -> None:
+        if len(self._workers) == 1 and self._is_expected():
+            self._rest(worker)
+        else:
+            self._end(worker)
 
     def _end(self, worker: Worker) -> None:
         """It is gone, or is to go; its tracks are given to others."""

@@ -9,7 +9,6 @@ import atexit
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from typing import Any
 import aiohttp
 from playwright.async_api import Browser, BrowserContext, Page, Playwright, expect
 
+from benchmarks.practice import MEDIA_PORTS, free_ports
 from tests.helpers.fake_media import FakePerson
 
 CHROMIUM = "/usr/bin/chromium"
@@ -37,12 +37,6 @@ QUIET = (
 PROBE = Path(__file__).with_name("probe.js")
 
 expect.set_options(timeout=15_000)  # a server and two browsers on two cores are slow now and then
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -114,7 +108,7 @@ async def running_server(data_dir: Path, **settings: str) -> AsyncIterator[Serve
     if not (data_dir / "holdspace.db").exists():
         shutil.copy(_demo_practice(), data_dir / "holdspace.db")
     environment = {f"HOLDSPACE_{name}": value for name, value in settings.items()}
-    server = Server(data_dir, free_port(), free_port(socket.SOCK_DGRAM), settings=environment)
+    server = Server(data_dir, free_ports(1), free_ports(MEDIA_PORTS), settings=environment)
     await server.start()
     try:
         yield server

@@ -105,15 +105,27 @@ class Pair:
         found: list[float] = await self.amara.page.evaluate("seenEdges.splice(0)")
         return found
 
-    async def gap_s_of_switching(self, until: str) -> float:
-        """Press the room's blur button; the longest time without a picture until `until` holds, and two pictures on."""
+    async def switch_off_and_on(self) -> None:
+        """In the middle of the session, without a gap, and with nothing to be read once it is on again."""
+        for until in (f"> {WRITTEN}", f"< {BLURRED}"):
+            usual_s = await self.longest_gap_s("true", press=False)
+            gap_s = await self.longest_gap_s(f"seenEdges.at(-1) {until}", press=True)
+            # A machine that is busy with something else shows pictures late without any switching, too.
+            assert gap_s < 0.5 + usual_s, f"edges {until}"
+        await self.edges()
+        await journey.until(self.amara.page, "seenEdges.length > 20")
+        assert max(await self.edges()) < BLURRED
+
+    async def longest_gap_s(self, until: str, *, press: bool) -> float:
+        """Between two pictures from the press of the room's blur button until `until` holds and twelve more came."""
         await self.amara.page.evaluate("seenAt.splice(0, seenAt.length - 1)")
-        await journey.press(self.mina.page, "#blur")
+        if press:
+            await journey.press(self.mina.page, "#blur")
         await journey.until(self.amara.page, until)
         count = await self.amara.page.evaluate("seenAt.length")
-        await journey.until(self.amara.page, f"seenAt.length > {count + 2}")
-        gaps: float = await self.amara.page.evaluate("Math.max(...seenAt.slice(1).map((at, i) => at - seenAt[i]))")
-        return gaps / 1000
+        await journey.until(self.amara.page, f"seenAt.length > {count + 12}")
+        gap_ms: float = await self.amara.page.evaluate("Math.max(...seenAt.slice(1).map((at, i) => at - seenAt[i]))")
+        return gap_ms / 1000
 
     def blur_workers(self) -> list[int]:
         """Process ids of the server's."""
@@ -163,23 +175,17 @@ async def test_others_see_no_picture_without_the_blur_that_was_asked_for(pair: P
     assert len(seen) > 20
     assert max(seen) < BLURRED, "from the first picture on"
 
-    await journey.press(page, "#blur")
-    await journey.until(pair.amara.page, f"seenEdges.at(-1) > {WRITTEN}")
-    await journey.press(page, "#blur")
-    await journey.until(pair.amara.page, f"seenEdges.at(-1) < {BLURRED}")
-    await pair.edges()
-    await pair.amara.page.wait_for_timeout(1500)
-    assert max(await pair.edges()) < BLURRED
+    await pair.switch_off_and_on()
 
     server = pair.server.url.replace("http", "(http|ws)")
-    assert any("/static/blur/" in url for url in asked)
+    assert any("/blur/" in url for url in asked)
     assert [url for url in asked if not re.match(rf"{server}/|data:|blob:", url)] == []
     # MediaPipe tells its news as errors: "INFO: …", "W1121 …".
     assert [words for words in pair.mina.errors if not re.match(r"INFO: |[IW]\d{4} ", words)] == []
 
 
 async def test_without_its_files_blur_says_so_and_the_camera_stays_off(pair: Pair) -> None:
-    await pair.mina.context.route("**/static/blur/**", lambda route: route.abort())
+    await pair.mina.context.route("**/blur/**", lambda route: route.abort())
     page = await pair.waiting()
     await page.get_by_label("Background").select_option("light")
     await expect(page.locator("#device-words")).to_contain_text("your camera stays off")
@@ -232,16 +238,8 @@ async def test_by_the_server_others_see_no_picture_without_the_blur_and_no_gap_w
     await journey.until(pair.amara.page, "seenEdges.length > 40", 60)
     assert max(await pair.edges()) < BLURRED, "from the first picture on"
 
-    gaps_off, gaps_on = [], []
     for _ in range(3):
-        gaps_off.append(await pair.gap_s_of_switching(f"seenEdges.at(-1) > {WRITTEN}"))
-        gaps_on.append(await pair.gap_s_of_switching(f"seenEdges.at(-1) < {BLURRED}"))
-        await pair.edges()
-        await journey.until(pair.amara.page, "seenEdges.length > 20")
-        assert max(await pair.edges()) < BLURRED, "once it is on"
-    # The best of three: what else the machine does makes single ones longer.
-    assert min(gaps_off) < 0.5, gaps_off
-    assert min(gaps_on) < 0.5, gaps_on
+        await pair.switch_off_and_on()
 
 
 @SERVER
@@ -261,7 +259,7 @@ async def test_a_worker_that_dies_leaves_a_placeholder_and_never_the_camera(pair
 
 
 async def test_where_the_browser_cannot_blur_the_server_is_offered(pair: Pair) -> None:
-    await pair.mina.context.route("**/static/blur/**", lambda route: route.abort())
+    await pair.mina.context.route("**/blur/**", lambda route: route.abort())
     page = await pair.waiting()
     offer = page.get_by_role("button", name="Let this server do it")
     await expect(offer).to_be_hidden()

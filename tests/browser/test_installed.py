@@ -11,6 +11,7 @@ from playwright.async_api import BrowserContext, Page, Playwright, expect
 from tests.browser.journey import sign_in, until
 from tests.browser.people import CHROMIUM, QUIET, Server, running_server
 from tests.helpers.push_service import PushService
+from tests.helpers.stand_in import serving
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -93,11 +94,9 @@ SUBSCRIBES = """(device) => {
 
 
 async def test_device_is_switched_on_told_and_shows_it_without_a_name(playwright: Playwright, tmp_path: Path) -> None:
-    service = PushService()
-    imitation = await service.serve()
     allowed = {"PUSH__ENABLED": "true", "PUSH__ALLOW_PRIVATE_ADDRESSES": "true"}
     browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-    async with running_server(tmp_path, **allowed) as server:
+    async with serving(PushService()) as service, running_server(tmp_path, **allowed) as server:
         context = await browser.new_context(base_url=server.url, permissions=["notifications"])
         page = await controlled(context)
         await page.goto("/account")
@@ -131,4 +130,3 @@ async def test_device_is_switched_on_told_and_shows_it_without_a_name(playwright
         await toggle.uncheck(force=True)
         await until(page, "fetch('/api/push').then((answer) => answer.json()).then((said) => !said.on)")
         await browser.close()
-    await imitation.close()

@@ -1,4 +1,4 @@
-"""The room for everybody: axe finds nothing with any panel or dialog open, and everything is done by keyboard alone."""
+"""The room for everybody: axe finds nothing with anything open, no button is cut off, all is done by keyboard alone."""
 
 from pathlib import Path
 
@@ -58,3 +58,24 @@ async def test_writing_reporting_and_leaving_need_no_pointer(meeting: Meeting) -
     await expect(page.locator("#mic")).to_have_class("ctl")
     await page.locator("#leave").press("Enter")
     await page.wait_for_url("**/dashboard")
+
+
+# Buttons of the bar that reach beyond it, or whose words reach beyond them.
+CUT_OFF = """
+  () => [...document.querySelectorAll('.room__bar .ctl')].filter((one) => one.offsetParent)
+    .filter((one) => one.scrollWidth > one.clientWidth
+      || one.getBoundingClientRect().right > one.closest('.room__bar').getBoundingClientRect().right)
+    .map((one) => one.id)
+"""
+
+
+async def test_every_button_of_the_bar_is_whole_at_every_width(meeting: Meeting) -> None:
+    for who in (meeting.amara, meeting.mina):
+        page = who.page
+        for key in ("", "c"):
+            if key:
+                await page.keyboard.press(key)
+                await expect(page.locator("#panel-chat")).to_be_visible()
+            for width in (1440, 1401, 1400, 1280, 1061, 1060, 1024, 1001, 1000, 820, 768, 390, 320):
+                await page.set_viewport_size({"width": width, "height": 844})
+                assert await page.evaluate(CUT_OFF) == [], (width, key)

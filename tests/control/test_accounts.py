@@ -17,6 +17,7 @@ from control.web_sessions import revoke_session, session_of
 from tests.helpers.browsers import PASSWORD
 from tests.helpers.clock import ManualClock
 from tests.helpers.control import AddSomeone, NewBrowser
+from tests.helpers.practice import find_by_email
 from tests.helpers.queries import counted
 
 NO_FACTORS = FactorRules(b"", for_staff=False, demo=False)
@@ -144,7 +145,7 @@ async def test_signing_up_makes_a_client_who_is_proven_by_the_link(db: Database,
     await accounts.sign_up(
         db, email="New@example.com", name="  New   Person ", time_zone="Europe/Oslo", return_path="/book/1", now=clock()
     )
-    before = await accounts.find_by_email(db, "new@example.com")
+    before = await find_by_email(db, "new@example.com")
     assert before is not None
     assert before == Actor(before.person_id, frozenset({Role.CLIENT}), "New Person", "Europe/Oslo")
     signed_in = await accounts.consume_link(db, await _link_of_newest_mail(db), now=clock())
@@ -159,7 +160,7 @@ async def test_signing_up_again_changes_nothing_but_sends_a_link(
 ) -> None:
     mina = await add_someone("Mina", Role.PRACTITIONER)
     await accounts.sign_up(db, email=mina.email, name="Somebody Else", time_zone="UTC", return_path=None, now=clock())
-    assert await accounts.find_by_email(db, mina.email) == mina.actor
+    assert await find_by_email(db, mina.email) == mina.actor
     assert await _mails(db) == ["sign_in_link"]
 
 

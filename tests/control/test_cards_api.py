@@ -10,14 +10,14 @@ from control.config import PaymentSettings, Settings
 from control.keys import CASHIER
 from control.money.payments import Method
 from tests.helpers.practice import Site
+from tests.helpers.stand_in import serving
 from tests.helpers.stripe_server import ASKS, DECLINED, GOOD, PUBLISHABLE_KEY, SECRET_KEY, WEBHOOK_SECRET, StripeServer
 
 
 @pytest_asyncio.fixture
 async def stripe() -> AsyncIterator[StripeServer]:
-    server = StripeServer()
-    yield server
-    await server.close()
+    async with serving(StripeServer()) as server:
+        yield server
 
 
 @pytest_asyncio.fixture
@@ -26,7 +26,7 @@ async def settings(settings: Settings, stripe: StripeServer) -> Settings:
         "stripe_secret_key": SECRET_KEY,
         "stripe_publishable_key": PUBLISHABLE_KEY,
         "stripe_webhook_secret": WEBHOOK_SECRET,
-        "stripe_api_base": await stripe.start(),
+        "stripe_api_base": stripe.base,
     }
     return settings.model_copy(update={"payments": PaymentSettings.model_validate(payments)})
 

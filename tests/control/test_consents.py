@@ -60,11 +60,11 @@ async def test_withdrawal_takes_a_yes_back_and_is_told_to_listeners(world: World
     world.db.subscribe(seen.extend)
     view = await world.started()
     yes = await world.consent(world.bob, view.id, Purpose.RECORDING)
-    assert await consents.standing_recording(world.db, view.id) == {world.bob.person_id: yes}
+    assert await world.agreed_to_recording(view.id) == {world.bob.person_id: yes}
     for _ in range(2):
         gone = await consents.withdraw(world.db, world.bob, view.id, Purpose.RECORDING, now=world.clock())
         assert gone.answer is Answer.WITHDRAWN
-    assert await consents.standing_recording(world.db, view.id) == {}
+    assert await world.agreed_to_recording(view.id) == {}
     changes = [event.answer for event in seen if isinstance(event, ConsentChanged)]
     assert changes == ["yes", "withdrawn"]
 

@@ -30,7 +30,7 @@ from control.notices.worker import OutboxWorker
 from control.paging import Wanted
 from control.reply_addresses import ReplyAddresses
 from control.sealing import Sealer
-from tests.helpers.practice import Site, World
+from tests.helpers.practice import Site, World, find_by_email
 
 MASTER = bytes(32)
 NOTICE = WritingNotice("Please note these messages are monitored for training purposes", monitored=True)
@@ -159,7 +159,7 @@ async def test_members_enquiry_lands_in_their_own_conversation(world: World) -> 
 async def test_who_enquired_may_still_make_an_account(world: World) -> None:
     await proven(world)
     await accounts.sign_up(world.db, email=VISITOR, name="Vera", time_zone="UTC", return_path=None, now=world.clock())
-    found = await accounts.find_by_email(world.db, VISITOR)
+    found = await find_by_email(world.db, VISITOR)
     assert found is not None
     assert found.roles == {"client"}
 

@@ -22,7 +22,7 @@ from control.problems import ProblemKind
 from control.ratings import NewRating
 from tests.control.test_files import picture
 from tests.helpers.books import take_place
-from tests.helpers.practice import Hand, Site
+from tests.helpers.practice import Hand, Site, find_by_email
 
 EMAIL = "bob.client@example.org"
 TYPED = {"email": EMAIL, "gives_up_money": True}
@@ -151,6 +151,6 @@ async def test_address_is_free_for_a_new_account(site: Site) -> None:
     await accounts.sign_up(
         world.db, email=EMAIL, name="Bob Again", time_zone="UTC", return_path=None, now=world.clock()
     )
-    again = await accounts.find_by_email(world.db, EMAIL)
+    again = await find_by_email(world.db, EMAIL)
     assert again is not None
     assert again.person_id != world.bob.person_id

@@ -60,6 +60,7 @@ PUBLIC_API = frozenset(
         "POST /api/sign-in/link/{token}",
         "POST /api/sign-out",
         "POST /api/sign-up",
+        "POST /api/language",
         "POST /api/tokens",
     }
 )

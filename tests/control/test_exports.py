@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -188,3 +189,21 @@ async def test_copy_that_fails_says_so_and_can_be_asked_for_again(
     world.clock.forward(minutes=1)
     again = await made_by.ask(world.bob, now=world.clock())
     assert (again.id != first.id, again.state) == (True, "waiting")
+
+
+async def test_copy_of_somebody_who_is_erased_meanwhile_is_not_left_behind(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_by = alone(world, tmp_path)
+    await made_by.ask(world.bob, now=world.clock())
+
+    async def erased(*_: object) -> AsyncIterator[Entry]:
+        yield Entry("large.bin", os.urandom(2 * CHUNK_BYTES))
+        await made_by.forget(world.bob.person_id)
+
+    monkeypatch.setattr(exports, "PARTS", (erased, *exports.PARTS))
+    await made_by.run_once(world.clock())
+    found = await made_by.newest(world.bob)
+    assert found is not None
+    assert found.state == "gone"
+    assert list((tmp_path / "exports").iterdir()) == []

@@ -1,5 +1,6 @@
 """The waiting room's network test: on a room of its own, one per person, bounded, and nobody else's."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from control import network_test
 from control.errors import Conflict, Unavailable
 from control.keys import NETWORK_TESTS
 from control.network_test import End, NetworkTests
+from media.errors import MediaError
 from media.types import Answer, Offer, ParticipantId, RoomId, TrackSource
 from tests.helpers.practice import Site, World
 
@@ -19,9 +21,12 @@ class Rooms:
     """Who is in which media room."""
 
     def __init__(self) -> None:
+        self.full = False
         self.inside: dict[RoomId, dict[ParticipantId, frozenset[TrackSource]]] = {}
 
     async def join(self, room: RoomId, participant: ParticipantId, *, may_publish: frozenset[TrackSource]) -> None:
+        if self.full:
+            raise MediaError("no room")
         self.inside.setdefault(room, {})[participant] = may_publish
 
     async def negotiate(self, room: RoomId, participant: ParticipantId, offer: Offer) -> Answer:
@@ -65,6 +70,29 @@ async def test_it_ends_by_itself_and_there_are_not_too_many(world: World, monkey
     await tests.close()
     assert rooms.inside == {}
     await tests.begin(world.alice, view.id)
+    await tests.close()
+
+
+async def test_one_that_could_not_begin_takes_nobodys_place(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = await world.confirmed()
+    rooms = Rooms()
+    tests = NetworkTests(world.db, rooms)
+    monkeypatch.setattr(network_test, "MOST_AT_ONCE", 1)
+    rooms.full = True
+    with pytest.raises(Unavailable, match="media_unavailable"):
+        await tests.begin(world.bob, view.id)
+    rooms.full = False
+    await tests.begin(world.alice, view.id)
+    await tests.close()
+    assert rooms.inside == {}
+
+
+async def test_beginning_many_at_once_leaves_one(world: World) -> None:
+    view = await world.confirmed()
+    rooms = Rooms()
+    tests = NetworkTests(world.db, rooms)
+    await asyncio.gather(*(tests.begin(world.bob, view.id) for _ in range(5)))
+    assert len(rooms.inside) == 1
     await tests.close()
 
 

@@ -2,19 +2,16 @@
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from aiosmtpd.smtp import SMTP, Envelope
-from icalendar import Calendar
 from sqlalchemy import select
 
 from control import appointments
@@ -23,9 +20,8 @@ from control.database import Database
 from control.models.notices import NoticeRow
 from control.models.outbox import OutboxRow, OutboxState
 from control.models.people import Role
-from control.notices import calendar, texts
 from control.notices.email import Letter, NotDelivered, deliver, put_together
-from control.notices.kinds import CHANNELS, NOT_CAUSED_YET, Channel, NoticeKind, SessionFacts
+from control.notices.kinds import NoticeKind
 from control.notices.outbox import Notice, enqueue, notices_after
 from control.notices.sent import recent
 from control.notices.worker import (
@@ -33,25 +29,14 @@ from control.notices.worker import (
     LEASE,
     LONGEST_BACK_OFF,
     MOST_ATTEMPTS,
-    POLL_S,
     OutboxWorker,
     back_off,
 )
+from tests.control.test_notice_words import ABOUT
 from tests.helpers.browsers import Someone
 from tests.helpers.clock import START, ManualClock
 from tests.helpers.control import AddSomeone, NewBrowser
 from tests.helpers.practice import World
-
-ABOUT = SessionFacts(
-    appointment_id="0123456789abcdef0123456789abcdef",
-    service_name="Individual session",
-    practitioner_name="Dr. Amara Okafor",
-    client_name="Mina Halvorsen",
-    starts_at=START + timedelta(hours=1),
-    ends_at=START + timedelta(hours=1, minutes=50),
-    amount="€65.00",
-    reason="ill",
-)
 
 
 @dataclass
@@ -117,164 +102,6 @@ async def _rows(db: Database) -> list[OutboxRow]:
 @pytest_asyncio.fixture
 async def mina(add_someone: AddSomeone) -> Someone:
     return await add_someone("Mina", Role.CLIENT, time_zone="Europe/Oslo")
-
-
-# -- texts -------------------------------------------------------------------------------------------------------
-
-READER = texts.Reader("Mina <b>", "Europe/Oslo", "Test Row", "https://x.example")
-FACTS: Mapping[str, Any] = {
-    "about": ABOUT.as_json(),
-    "minutes": 30,
-    "answer": "yes",
-    "version": 4,
-    "from_name": "Elio",
-    "number": "2026-7",
-    "rows": [["Session", "€65.00"], ["VAT", "€0.00"]],
-    "amount": "€65.00",
-    "path": "/receipts/1",
-    "count": 2,
-    "days": 7,
-}
-PRIVATE = ("Individual session", "Mina", "Amara", "Elio")
-ROOT = Path(__file__).parents[2]
-AWAITED = {
-    *(NoticeKind.RECEIPT, NoticeKind.TOP_UP_RECEIPT, NoticeKind.PAYMENT_CONFIRMED, NoticeKind.PAYMENT_FAILED),
-    *(NoticeKind.ACCOUNT_CHANGED, NoticeKind.PHONE_CODE),
-}
-"""Other work under way causes these; each leaves this list with it."""
-
-
-KINDS_OF = {channel: [kind for kind in NoticeKind if channel in CHANNELS[kind]] for channel in Channel}
-
-# PRODUCT.md §8, row by row, and beside it what other parts of it ask for.
-EVERYWHERE = {"booking_confirmed", "reminder", "session_cancelled", "sorry_cancelled"}
-E_MAIL_ONLY = {
-    *("sign_in_link", "welcome", "receipt", "top_up_receipt", "recording_consent_receipt", "testimonial_reminder"),
-    *("enquiry_received", "enquiry_answered", "guest_invited", "account_changed"),
-}
-PAGES_AND_E_MAIL = {
-    *("new_booking", "session_activated", "session_started", "session_completed"),
-    *("client_no_show", "refund_confirmed", "reschedule_requested", "reschedule_accepted", "reschedule_rejected"),
-    *("payment_confirmed", "payment_failed", "new_message", "new_enquiry", "unanswered_messages", "file_shared"),
-    *("recording_ready", "recording_deleted_soon", "problem_alert", "not_activated", "payment_too_late"),
-    *("export_ready", "notes_asked", "notes_answered"),
-}
-PUSHED_TOO = {"client_waiting", "starting_soon"}
-
-
-def test_every_kind_goes_by_the_channels_the_product_names() -> None:
-    def having(*channels: Channel) -> set[str]:
-        return {str(kind) for kind in NoticeKind if CHANNELS[kind] == set(channels)}
-
-    assert having(Channel.IN_APP, Channel.EMAIL, Channel.SMS) == EVERYWHERE
-    assert having(Channel.IN_APP, Channel.EMAIL, Channel.PUSH) == PUSHED_TOO
-    assert having(Channel.EMAIL) == E_MAIL_ONLY
-    assert having(Channel.IN_APP, Channel.EMAIL) == PAGES_AND_E_MAIL
-    assert having(Channel.SMS) == {"phone_code"}
-
-
-def test_every_kind_has_words_for_its_channels_and_for_no_other() -> None:
-    for kind in NoticeKind:
-        words = texts.WORDS[kind]
-        there = {Channel.EMAIL: words.letter, Channel.IN_APP: words.line, Channel.SMS: words.sms}
-        there[Channel.PUSH] = words.push
-        assert {channel for channel, write in there.items() if write is not None} == CHANNELS[kind], kind
-
-
-def test_a_kind_is_caused_by_something_or_said_not_to_be_yet() -> None:
-    sources = (ROOT / "control").rglob("*.py")
-    code = "\n".join(path.read_text() for path in sources if "notices" not in path.parts)
-    caused = {kind for kind in NoticeKind if f"NoticeKind.{kind.name}" in code} | {NoticeKind.REMINDER}
-    assert caused & NOT_CAUSED_YET == set()
-    assert set(NoticeKind) - caused - NOT_CAUSED_YET <= AWAITED
-
-
-@pytest.mark.parametrize("kind", KINDS_OF[Channel.EMAIL])
-def test_every_letter_says_the_same_as_text_and_as_html(kind: NoticeKind) -> None:
-    mail = texts.mail(kind, FACTS, {"path": "/sign-in/link/x"}, READER)
-    assert 5 < len(mail.subject) < 120
-    assert "Mina <b>" in mail.text
-    assert "Mina &lt;b&gt;" in mail.html
-    assert "https://x.example/" in mail.text
-    words = mail.text.replace("https://x.example", "").split()
-    shown = mail.html.replace("&#x27;", "'").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    assert [word for word in words if word.strip(":.,") not in shown] == []
-
-
-@pytest.mark.parametrize("kind", KINDS_OF[Channel.IN_APP])
-def test_every_line_on_pages_leads_somewhere_on_this_site(kind: NoticeKind) -> None:
-    line = texts.in_app(kind, FACTS)
-    assert line.title
-    assert line.path is not None
-    assert line.path.startswith("/")
-
-
-@pytest.mark.parametrize("kind", KINDS_OF[Channel.PUSH])
-def test_what_is_pushed_names_nobody(kind: NoticeKind) -> None:
-    shown = texts.push(kind, FACTS)
-    assert shown.body == ""
-    for private in PRIVATE:
-        assert private not in f"{shown.title} {shown.path}"
-
-
-@pytest.mark.parametrize("kind", KINDS_OF[Channel.SMS])
-def test_an_sms_is_short_and_tells_no_health_detail(kind: NoticeKind) -> None:
-    text = texts.sms(kind, FACTS, {"code": "123456"}, READER)
-    assert 20 < len(text) <= 320
-    for private in PRIVATE:
-        assert private not in text
-
-
-@pytest.mark.parametrize("kind", KINDS_OF[Channel.EMAIL])
-def test_no_subject_tells_what_a_session_is_for_or_with_whom(kind: NoticeKind) -> None:
-    subject = texts.mail(kind, FACTS, {"path": "/x"}, READER).subject
-    for private in PRIVATE:
-        assert private not in subject
-
-
-def test_times_are_the_readers_with_weekday_and_zone() -> None:
-    assert texts.written_time(START, "Europe/Oslo") == "Tue 3 Mar, 15:00 Oslo time"
-    assert texts.written_time(START, "America/Sao_Paulo") == "Tue 3 Mar, 11:00 Sao Paulo time"
-    assert texts.written_time(START, "UTC") == "Tue 3 Mar, 14:00 UTC"
-
-
-def test_facts_survive_their_way_through_json() -> None:
-    assert SessionFacts.from_json(json.loads(json.dumps(ABOUT.as_json()))) == ABOUT
-
-
-def _event(text: str) -> Any:
-    (event,) = Calendar.from_ical(text).walk("VEVENT")
-    return event
-
-
-def _invite(about: SessionFacts, *, cancelled: bool = False) -> str:
-    make = calendar.cancellation if cancelled else calendar.invite
-    return make(
-        about,
-        practice_name="Test Row",
-        base_url="https://x.example",
-        organizer="care@example.org",
-        attendee="mina@example.com",
-        now=START,
-    )
-
-
-def test_the_invite_keeps_its_identity_while_its_sequence_grows_until_it_is_cancelled() -> None:
-    moved = SessionFacts(**{**ABOUT.__dict__, "sequence": 3, "starts_at": START + timedelta(days=1)})
-    first, second, last = _event(_invite(ABOUT)), _event(_invite(moved)), _event(_invite(moved, cancelled=True))
-    assert str(first["UID"]) == str(second["UID"]) == str(last["UID"])
-    assert (first["SEQUENCE"], second["SEQUENCE"]) == (0, 3)
-    assert first["DTSTART"].dt == ABOUT.starts_at
-    assert second["DTSTART"].dt == START + timedelta(days=1)
-    assert "METHOD:REQUEST" in _invite(ABOUT)
-    assert "METHOD:CANCEL" in _invite(moved, cancelled=True)
-    assert str(last["STATUS"]) == "CANCELLED"
-
-
-def test_the_invite_does_not_show_what_the_session_is_for() -> None:
-    text = _invite(ABOUT)
-    assert "Individual session" not in text
-    assert "Amara" not in text
 
 
 # -- the worker --------------------------------------------------------------------------------------------------
@@ -443,13 +270,19 @@ async def test_two_workers_never_send_the_same_letter(
 
 
 async def test_the_running_worker_is_woken_by_the_commit(
-    db: Database, worker: OutboxWorker, mailbox: Mailbox, mina: Someone, clock: ManualClock
+    db: Database,
+    worker: OutboxWorker,
+    mailbox: Mailbox,
+    mina: Someone,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("control.notices.worker.POLL_S", 3600.0)  # polling alone would be too late
     db.subscribe(worker.after_commit)
     await worker.start()
     try:
         await _owe(db, Notice(NoticeKind.WELCOME, mina.actor.person_id), clock)
-        async with asyncio.timeout(POLL_S - 1):  # polling alone would be too late
+        async with asyncio.timeout(30):
             await mailbox.filled.wait()
     finally:
         await worker.close()

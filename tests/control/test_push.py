@@ -26,6 +26,7 @@ from control.notices.push import device_untrusted, sender_of
 from control.notices.worker import FIRST_BACK_OFF, OutboxWorker
 from tests.helpers.practice import Site, World
 from tests.helpers.push_service import PushService
+from tests.helpers.stand_in import serving
 
 
 @pytest.fixture
@@ -36,10 +37,8 @@ def settings(settings: Settings) -> Settings:
 
 @pytest_asyncio.fixture
 async def service() -> AsyncIterator[PushService]:
-    made = PushService()
-    server = await made.serve()
-    yield made
-    await server.close()
+    async with serving(PushService()) as made:
+        yield made
 
 
 @dataclass

@@ -13,7 +13,7 @@ from control.errors import Conflict, Forbidden, NotFound
 from control.recording_queries import get_recording, list_recordings
 from control.recording_rule import ALONE_FOR, OFF, REASONS, Cause, Pressed, RecordingState, Shown
 from media.types import ParticipantId, RoomId
-from signaling.events import Left
+from signaling.events import Entered, Left
 from signaling.permissions import Admission, Place, Role
 from tests.control.recording_studio import KEEP, Studio, eventually, recordings_of
 
@@ -23,7 +23,7 @@ async def test_it_records_both_under_their_consents_when_both_agreed(studio: Stu
     studio.admit(world.alice, world.bob)
     await studio.agree(world.bob)
     assert await studio.press(Pressed.ON) == Shown("recording")
-    standing = await consents.standing_recording(world.db, studio.appointment_id)
+    standing = await world.agreed_to_recording(studio.appointment_id)
     begun, *included = studio.recorder.calls
     assert begun == ("start", f"session_{studio.appointment_id}")
     assert set(included) == {
@@ -37,7 +37,7 @@ async def test_it_records_both_under_their_consents_when_both_agreed(studio: Stu
 
 async def test_pressing_record_is_the_practitioners_own_yes(studio: Studio) -> None:
     await studio.press(Pressed.ON)
-    standing = await consents.standing_recording(studio.world.db, studio.appointment_id)
+    standing = await studio.world.agreed_to_recording(studio.appointment_id)
     assert set(standing) == {studio.world.alice.person_id}
 
 
@@ -217,6 +217,30 @@ def admission_of(studio: Studio, who: Actor) -> Admission:
         Place.admitted,
         frozenset(),
     )
+
+
+@pytest.mark.parametrize("way_out", ["agrees", "leaves"])
+async def test_who_enters_without_a_yes_pauses_it_for_all_until_they_agree_or_leave(
+    studio: Studio, way_out: str
+) -> None:
+    world = studio.world
+    studio.admit(world.alice)
+    await studio.press(Pressed.ON)
+    assert studio.recorder.recorded == {world.alice.person_id}
+    studio.admit(world.bob)
+    studio.hub.listeners[0](Entered(admission_of(studio, world.bob)))
+    await studio.settled()
+    assert studio.recorder.recorded == set()
+    assert (await studio.recordings.state_of(studio.appointment_id)).state == "paused"
+    if way_out == "agrees":
+        await studio.agree(world.bob)
+        await eventually(lambda: studio.recorder.recorded == {world.alice.person_id, world.bob.person_id})
+    else:
+        del studio.hub.people[world.bob.person_id]
+        studio.hub.listeners[0](Left(admission_of(studio, world.bob), "left"))
+        await eventually(lambda: studio.recorder.recorded == {world.alice.person_id})
+    await studio.settled()
+    assert (await studio.recordings.state_of(studio.appointment_id)).state == "recording"
 
 
 async def test_somebody_who_waits_outside_does_not_pause_it(studio: Studio) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 from pydantic import ValidationError
 from sqlalchemy import select, update
 
@@ -23,6 +22,7 @@ from control.notices.outbox import Notice, enqueue
 from control.notices.sms import Sms
 from control.notices.worker import OutboxWorker
 from tests.helpers.practice import World
+from tests.helpers.stand_in import serving
 
 NUMBER = "+351910000001"
 ODD = 'Say "hi" & {to}\n100 % ✓'
@@ -39,6 +39,9 @@ class Gateway:
     body: dict[str, Any] = field(default_factory=dict)
     silent: bool = False
 
+    def routes(self) -> list[web.RouteDef]:
+        return [web.post(path, self.take) for path in ("/2010-04-01/Accounts/AC1/Messages.json", "/send")]
+
     async def take(self, request: web.Request) -> web.Response:
         if self.silent:
             await asyncio.sleep(30)
@@ -51,15 +54,8 @@ class Gateway:
 
 @pytest_asyncio.fixture
 async def gateway() -> AsyncIterator[Gateway]:
-    made = Gateway()
-    app = web.Application()
-    app.router.add_post("/2010-04-01/Accounts/AC1/Messages.json", made.take)
-    app.router.add_post("/send", made.take)
-    server = TestServer(app, host="127.0.0.1")
-    await server.start_server()
-    made.base = f"http://127.0.0.1:{server.port}"
-    yield made
-    await server.close()
+    async with serving(Gateway()) as made:
+        yield made
 
 
 def _twilio(gateway: Gateway, **more: Any) -> SmsSettings:

@@ -1,5 +1,7 @@
 """Testimonials: left after a session, shown once approved, replied to once, never edited; reminders that end."""
 
+import asyncio
+
 import pytest
 from sqlalchemy import select
 
@@ -44,6 +46,14 @@ async def test_words_are_public_only_once_an_admin_has_approved_them(world: Worl
     assert (shown.author_name, shown.text) == ("Bob", "She listened.")
     await testimonials.decide(world.db, world.dana, one.id, approve=False, now=world.clock())
     assert await testimonials.of_practitioner(world.db, alice) == ()
+
+
+async def test_of_many_left_at_once_one_stays(world: World) -> None:
+    done = await completed(world)
+    tries = (testimonials.leave(world.db, world.bob, done, f"Words {n}", now=world.clock()) for n in range(5))
+    answers = await asyncio.gather(*tries, return_exceptions=True)
+    assert sum(isinstance(one, testimonials.TestimonialView) for one in answers) == 1
+    assert sum(isinstance(one, Conflict) for one in answers) == 4
 
 
 async def test_one_is_left_after_a_completed_session_and_never_edited(world: World) -> None:

@@ -21,6 +21,7 @@ from tests.control.test_enquiries import RULES as MAIL_RULES
 from tests.control.test_enquiries import VISITOR, enquiry, token_of
 from tests.control.test_messages import MONITORED
 from tests.helpers.practice import Site, World
+from tests.helpers.stand_in import serving
 from tests.helpers.zendesk_server import EMAIL, TOKEN, WEBHOOK_SECRET, Fault, ZendeskServer
 
 RULES: MessageRules = replace(MAIL_RULES, zendesk=True)
@@ -28,14 +29,13 @@ RULES: MessageRules = replace(MAIL_RULES, zendesk=True)
 
 @pytest_asyncio.fixture
 async def zendesk() -> AsyncIterator[ZendeskServer]:
-    server = ZendeskServer()
-    yield server
-    await server.close()
+    async with serving(ZendeskServer()) as server:
+        yield server
 
 
 @pytest_asyncio.fixture
 async def desk(world: World, zendesk: ZendeskServer) -> AsyncIterator[ZendeskDesk]:
-    opened = ZendeskDesk(world.db, RULES, Zendesk(await zendesk.start(), EMAIL, TOKEN, timeout_s=2), "Test Row")
+    opened = ZendeskDesk(world.db, RULES, Zendesk(zendesk.base, EMAIL, TOKEN, timeout_s=2), "Test Row")
     yield opened
     await opened.close()
 
@@ -108,6 +108,33 @@ async def test_comments_there_become_messages_here_once(
     await work(world, desk, minutes=5)
     assert len(zendesk.comments[ticket_id]) == 4, "what came from there is not told there again"
     assert await mails(world) == 0
+
+
+async def test_words_that_were_said_before_are_taken_too(
+    world: World, desk: ZendeskDesk, zendesk: ZendeskServer
+) -> None:
+    """What we told Zendesk is in the ticket as well: each of ours stands for one comment, and no more."""
+    conversation_id = await enquired(world)
+    await answer(world, conversation_id)
+    await work(world, desk)
+    [ticket_id] = zendesk.tickets
+    for _ in range(2):
+        zendesk.agent_writes(ticket_id, "Yes, from 14.")
+        assert [await desk.take(str(ticket_id), world.clock()) for _ in range(2)] == [1, 0]
+    assert [text for _, text in await said(world, conversation_id)][1:] == ["Yes, from 14."] * 3
+
+
+async def test_newest_comments_of_a_long_ticket_are_taken(
+    world: World, desk: ZendeskDesk, zendesk: ZendeskServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("control.zendesk.MOST_COMMENTS", 3)
+    conversation_id = await enquired(world)
+    await work(world, desk)
+    [ticket_id] = zendesk.tickets
+    for n in range(6):
+        zendesk.agent_writes(ticket_id, f"Answer {n}")
+        assert await desk.take(str(ticket_id), world.clock()) == 1
+    assert [text for _, text in await said(world, conversation_id)][1:] == [f"Answer {n}" for n in range(6)]
 
 
 @pytest.mark.parametrize("fault", list(Fault))

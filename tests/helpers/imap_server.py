@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from benchmarks.practice import free_ports
+
 HOST, USERNAME, PASSWORD = "127.0.0.1", "desk", "a-mailbox-password"
 
 CONFIG = """
@@ -63,7 +65,7 @@ service imap-login {{
 
 class ImapServer:
     def __init__(self) -> None:
-        self.port = _free_port()
+        self.port = free_ports(1)
         self._folder = Path(tempfile.mkdtemp(prefix="holdspace-imap-"))
         _write_certificate(self._folder)
         self._process: subprocess.Popen[bytes] | None = None
@@ -143,12 +145,6 @@ class ImapServer:
         """As if the server had crashed before it marked anything."""
         with self.mailbox() as client:
             client.uid("STORE", "1:*", "-FLAGS", r"(\Seen)")
-
-
-def _free_port() -> int:
-    with socket.create_server((HOST, 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def _write_certificate(folder: Path) -> None:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control import accounts, appointments, consents, practitioners
@@ -23,7 +24,7 @@ from control.booking import Wanted
 from control.consents import PRACTICE, Purpose
 from control.database import Database, new_id
 from control.models.consents import ConsentText
-from control.models.people import LinkPurpose, Role
+from control.models.people import LinkPurpose, Person, Role
 from control.models.practice import AvailabilityRule, AvailabilityWindow
 from control.money.payments import Method, top_up
 from control.practitioners import NewProfile, NewService
@@ -103,6 +104,12 @@ class World:
                 )
             )
 
+    async def agreed_to_recording(self, appointment_id: str) -> dict[str, consents.Given]:
+        """Per person the standing yes; nobody else is in it."""
+        given = await consents.standing(self.db, appointment_id)
+        yes = (one for one in given if one.purpose is Purpose.RECORDING and one.answer is consents.Answer.YES)
+        return {one.person_id: one for one in yes}
+
     async def consent(
         self, who: Actor, appointment_id: str, purpose: Purpose, said: consents.Answer = consents.Answer.YES
     ) -> consents.Given:
@@ -121,6 +128,12 @@ async def add_person(session: AsyncSession, name: str, *roles: Role, zone: str =
         now=now,
     )
     return Actor(person.id, frozenset(roles), name, zone)
+
+
+async def find_by_email(db: Database, email: str) -> Actor | None:
+    async with db.reading() as session:
+        person = await session.scalar(select(Person).where(Person.email == email))
+        return None if person is None else accounts.as_actor(person)
 
 
 async def found_practice(db: Database, clock: ManualClock) -> World:

@@ -7,7 +7,6 @@ from typing import Any
 
 import http_ece
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from py_vapid import Vapid02
@@ -42,10 +41,5 @@ class PushService:
             self.taken.append(json.loads(opened))
         return web.Response(status=self.status)
 
-    async def serve(self) -> TestServer:
-        app = web.Application()
-        app.router.add_post("/push/{name}", self.take)
-        server = TestServer(app, host="127.0.0.1")
-        await server.start_server()
-        self.base = f"http://127.0.0.1:{server.port}"
-        return server
+    def routes(self) -> list[web.RouteDef]:
+        return [web.post("/push/{name}", self.take)]

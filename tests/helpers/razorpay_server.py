@@ -17,7 +17,6 @@ from itertools import count
 from typing import Any
 
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from tests.helpers.stripe_server import Fault
 
@@ -30,6 +29,7 @@ Answer = tuple[int, Json]
 
 @dataclass
 class RazorpayServer:
+    base: str = ""
     faults: deque[Fault] = field(default_factory=deque)
     down: bool = False
     orders: dict[str, Json] = field(default_factory=dict)
@@ -39,18 +39,9 @@ class RazorpayServer:
     refunds_wait: bool = False
     answers: dict[str, Answer] = field(default_factory=dict)
     _numbers: "count[int]" = field(default_factory=lambda: count(1))
-    _server: TestServer | None = None
 
-    async def start(self) -> str:
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._answer)
-        self._server = TestServer(app, host="127.0.0.1")
-        await self._server.start_server()
-        return str(self._server.make_url("")).rstrip("/")
-
-    async def close(self) -> None:
-        if self._server is not None:
-            await self._server.close()
+    def routes(self) -> list[web.RouteDef]:
+        return [web.route("*", "/{path:.*}", self._answer)]
 
     # -- what a test asks ----------------------------------------------------------------------------------------
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import stripe
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 SECRET_KEY, PUBLISHABLE_KEY, WEBHOOK_SECRET = "sk_test_holdspace", "pk_test_holdspace", "whsec_holdspace"
 GOOD, DECLINED, ASKS = "pm_card_visa", "pm_card_visa_chargeDeclined", "pm_card_threeDSecure2Required"
@@ -41,6 +40,7 @@ Json = dict[str, Any]
 
 @dataclass
 class StripeServer:
+    base: str = ""
     faults: deque[Fault] = field(default_factory=deque)
     down: bool = False
     """Every request is a 500."""
@@ -51,20 +51,9 @@ class StripeServer:
     refunds_wait: bool = False
     answers: dict[str, tuple[str, int, Json]] = field(default_factory=dict)
     _numbers: "count[int]" = field(default_factory=lambda: count(1))
-    _server: TestServer | None = None
 
-    # -- running -------------------------------------------------------------------------------------------------
-
-    async def start(self) -> str:
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._answer)
-        self._server = TestServer(app, host="127.0.0.1")
-        await self._server.start_server()
-        return str(self._server.make_url("")).rstrip("/")
-
-    async def close(self) -> None:
-        if self._server is not None:
-            await self._server.close()
+    def routes(self) -> list[web.RouteDef]:
+        return [web.route("*", "/{path:.*}", self._answer)]
 
     # -- what a test asks ----------------------------------------------------------------------------------------
 

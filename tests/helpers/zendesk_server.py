@@ -15,7 +15,6 @@ from itertools import count
 from typing import Any
 
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 EMAIL, TOKEN, WEBHOOK_SECRET = "desk@row.example", "zendesk-token", "zendesk-webhook-secret"
 AGENT_ID = 7
@@ -34,6 +33,7 @@ class Fault(StrEnum):
 
 @dataclass
 class ZendeskServer:
+    base: str = ""
     faults: deque[Fault] = field(default_factory=deque)
     down: bool = False
     tickets: dict[int, Json] = field(default_factory=dict)
@@ -42,22 +42,15 @@ class ZendeskServer:
     mailed: list[tuple[str, str]] = field(default_factory=list)
     """(address, words) of what Zendesk would have sent to requesters."""
     _numbers: "count[int]" = field(default_factory=lambda: count(100))
-    _server: TestServer | None = None
 
-    async def start(self) -> str:
-        app = web.Application()
-        app.router.add_get("/api/v2/tickets.json", self._find)
-        app.router.add_post("/api/v2/tickets.json", self._open)
-        app.router.add_get(r"/api/v2/tickets/{id:\d+}.json", self._one)
-        app.router.add_put(r"/api/v2/tickets/{id:\d+}.json", self._update)
-        app.router.add_get(r"/api/v2/tickets/{id:\d+}/comments.json", self._comments)
-        self._server = TestServer(app, host="127.0.0.1")
-        await self._server.start_server()
-        return str(self._server.make_url("")).rstrip("/")
-
-    async def close(self) -> None:
-        if self._server is not None:
-            await self._server.close()
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/api/v2/tickets.json", self._find),
+            web.post("/api/v2/tickets.json", self._open),
+            web.get(r"/api/v2/tickets/{id:\d+}.json", self._one),
+            web.put(r"/api/v2/tickets/{id:\d+}.json", self._update),
+            web.get(r"/api/v2/tickets/{id:\d+}/comments.json", self._comments),
+        ]
 
     def agent_writes(self, ticket_id: int, body: str, *, public: bool = True) -> None:
         self._add(ticket_id, body, AGENT_ID, public=public)
@@ -150,4 +143,6 @@ class ZendeskServer:
 
     async def _comments(self, request: web.Request) -> web.Response:
         self._check(request)
-        return web.json_response({"comments": self.comments[int(request.match_info["id"])]})
+        comments = self.comments[int(request.match_info["id"])]
+        ordered = comments[::-1] if request.query["sort"] == "-created_at" else comments
+        return web.json_response({"comments": ordered[: int(request.query["page[size]"])]})

@@ -25,7 +25,6 @@ from media.types import ConnectionChanged, ConnectionState, MediaEvent, Offer, P
 
 AUDIO_HZ = 48_000
 PERIOD = 960
-SLOTS = ("2", "3")
 
 
 class Tone(MediaStreamTrack):

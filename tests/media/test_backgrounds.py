@@ -233,6 +233,55 @@ async def test_a_short_gap_is_not_told_and_a_long_one_is(world: World, monkeypat
     await world.state(ANN, STARTING)
 
 
+async def test_a_worker_is_ready_before_it_is_needed_and_stays_while_somebody_may_need_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "IDLE_S", 0.01)
+    await world.enter(BOB)
+    assert stand_ins() == [], "who says nothing of it costs nothing"
+    await world.enter(ANN)
+    await world.node.set_background(ROOM, ANN, Background.off)
+    dismissed, loop, dismiss = asyncio.Semaphore(0), asyncio.get_running_loop(), workers.Workers._dismiss
+
+    def count(pool: workers.Workers, worker: workers.Worker) -> None:
+        dismiss(pool, worker)
+        loop.call_soon_threadsafe(dismissed.release)
+
+    monkeypatch.setattr(workers.Workers, "_dismiss", count)
+    async with asyncio.timeout(20):
+        while not (running := stand_ins()):  # noqa: ASYNC110  (a new process has its name a little later)
+            await asyncio.sleep(0.01)
+        for _ in range(3):
+            await dismissed.acquire()
+    assert stand_ins() == running, "though it has been idle again and again"
+    await world.node.set_background(ROOM, ANN, Background.strong)
+    await world.show(ANN)
+    assert stand_ins() == running
+    await world.node.leave(ROOM, ANN)
+    async with asyncio.timeout(20):
+        while stand_ins():  # noqa: ASYNC110  (the kernel tells nobody)
+            await asyncio.sleep(0.01)
+
+
+def stand_ins() -> list[int]:
+    """Process ids of the workers."""
+    pids = [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+    return [pid for pid in pids if b"blur_stand_in" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+async def test_who_has_no_camera_may_wish_what_they_like_and_takes_no_worker(world: World) -> None:
+    await world.node.join(ROOM, ANN, may_publish=frozenset({TrackSource.microphone}))
+    for wish in (Background.strong, Background.off, Background.colour):
+        await world.node.set_background(ROOM, ANN, wish)
+    await world.node.negotiate(ROOM, ANN, Offer(1, OFFER, {"0": TrackSource.microphone}))
+    assert world.core.ports == []
+    assert not [call for call in world.core.calls if call.startswith("set_private")]
+    assert world.told(ANN) == []
+    for who in (BOB, CEM):
+        await world.enter(who, Background.strong)
+        await world.show(who)
+
+
 @pytest.mark.parametrize("settings", [MediaSettings(udp_port=0, blur_path="browser")])
 async def test_where_only_browsers_blur_the_server_shows_nothing_rather_than_the_camera(world: World) -> None:
     await world.enter(ANN, Background.strong)
@@ -254,6 +303,7 @@ async def test_closing_ends_the_workers(settings: MediaSettings) -> None:
     await world.enter(ANN, Background.strong)
     line = await world.show(ANN)
     line = socket.socket(fileno=line.detach())
+    line.settimeout(20)  # the descriptor does not block, and a worker takes a moment to die
     with line:
         await world.node.close()
         assert await asyncio.to_thread(line.recv, 100) == b""

@@ -66,7 +66,7 @@ class World:
         return self.cores[-1]
 
     async def until(self, fits: Callable[[MediaEvent], bool]) -> MediaEvent:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not (found := [event for event in self.events if fits(event)]):
                 self._grew.clear()
                 await self._grew.wait()

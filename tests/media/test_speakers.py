@@ -23,21 +23,21 @@ def test_a_pause_between_words_is_bridged_and_silence_ends_it() -> None:
         speakers.hear([(ANN, 20, True)], tenth / 10)
     assert active(speakers.hear([], 1.0)) == {ANN}
     assert active(speakers.hear([], 1.3)) == set()
-    assert not speakers.someone_active
+    assert not speakers.active()
 
 
 def test_noise_is_not_speech() -> None:
     speakers = Speakers()
     for tenth in range(0, 20, 2):
         speakers.hear([(ANN, 90, True), (BOB, 50, False)], tenth / 10)
-    assert not speakers.someone_active
+    assert not speakers.active()
 
 
 def test_a_loud_voice_counts_without_the_flag() -> None:
     speakers = Speakers()
     for tenth in range(0, 6, 2):
         speakers.hear([(ANN, 15, False)], tenth / 10)
-    assert speakers.someone_active
+    assert speakers.active()
 
 
 def test_those_who_are_not_heard_are_reported_silent() -> None:

@@ -142,6 +142,29 @@ def test_people_are_laid_to_each_other_by_arrival(shelf: Shelf) -> None:
     assert starts["Mina"] == pytest.approx(1540, abs=5)
 
 
+def test_chapters_mark_who_comes_what_is_shared_and_whose_consent_changes(shelf: Shelf) -> None:
+    amara, mina, screen = Camera(tap=1), Camera(tap=2, key_id=2), Camera(tap=3, key_id=2, first_seq=5)
+    packets = prologue((amara, "camera")) + by_arrival(
+        video(amara, 4),
+        [
+            event(START_US + 500_000, event="included", key_id=2, participant="person-mina", name="Mina"),
+            event(START_US + 1_000_000, event="tapped", tap=mina.tap, key_id=2, source="camera", connection=1),
+            event(START_US + 2_000_000, event="tapped", tap=screen.tap, key_id=2, source="screen", connection=1),
+            event(START_US + 3_000_000, event="noted", what="excluded", participant="person-mina"),
+            event(START_US + 3_000_001, event="noted", what="paused"),
+            event(START_US + 3_500_000, event="noted", what="resumed"),
+        ],
+    )
+    assert [(mark["at_ms"], mark["title"]) for mark in finished(shelf, packets)["chapters"]] == [
+        (0, "Amara is recorded"),
+        (1000, "Mina is recorded"),
+        (2000, "Mina shares a screen"),
+        (3000, "Mina is no longer recorded"),
+        (3000, "Paused"),
+        (3500, "Recording goes on"),
+    ]
+
+
 def test_a_shared_screen_is_a_file_of_its_own(shelf: Shelf) -> None:
     camera, screen = Camera(tap=1), Camera(tap=2, first_seq=5)
     packets = prologue((camera, "camera"), (screen, "screen")) + by_arrival(video(camera, 2), video(screen, 2))

@@ -134,6 +134,33 @@ async def test_flood_of_messages_is_stopped(stage: Stage) -> None:
     assert await page.closed() == 4429
 
 
+@pytest.mark.parametrize(
+    "effect", ["heavy", "picture", "", None, 1, True, ["off"], {"off": 1}, "strong" * 9_000, "\ud800"]
+)
+async def test_an_effect_that_does_not_exist_is_told_and_hides_nobody(stage: Stage, effect: object) -> None:
+    page = await stage.join("amara")
+    await page.ws.send_str(json.dumps({"type": "blur", "effect": effect}))
+    error = await page.hear()
+    assert (error["code"], error["fatal"]) == ("bad_message", False)
+    await page.say(type="blur", effect="light", person="mina")
+    assert (await page.hear())["code"] == "bad_message", "there is no hiding of somebody else"
+    assert stage.media.named("set_background") == []
+
+
+async def test_a_stranger_cannot_hide_and_a_flood_of_wishes_is_stopped(stage: Stage) -> None:
+    stranger = await stage.open()
+    await stranger.say(type="blur", effect="strong")
+    assert (await stranger.hear())["code"] == "bad_message"
+    assert await stranger.closed() == 4400
+    assert stage.media.calls == []
+    page = await stage.join("amara")
+    for number in range(MESSAGES_BURST + 20):
+        await page.say(type="blur", effect=("off", "strong")[number % 2])
+    assert (await page.until("error"))["code"] == "rate_limited"
+    assert await page.closed() == 4429
+    assert len(stage.media.named("set_background")) <= MESSAGES_BURST + 5
+
+
 async def test_flood_of_offers_is_stopped_sooner(stage: Stage) -> None:
     page = await stage.join("amara")
     for revision in range(1, OFFERS_BURST + 4):

@@ -9,6 +9,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.browser.journey import sign_in
 from tests.browser.people import running_server
+from tests.helpers.stand_in import serving
 from tests.helpers.stripe_server import PUBLISHABLE_KEY, SECRET_KEY, WEBHOOK_SECRET, StripeServer
 from tests.web.all_pages import opened
 from tests.web.test_in_browser import AXE, _held, _tab_to, browser, loop_is_free
@@ -82,16 +83,11 @@ async def _violations(page: Page) -> list[str]:
 
 
 async def test_card_is_entered_in_stripes_field_and_its_bank_asks(browser: Browser, tmp_path: Path) -> None:
-    stripe = StripeServer()
-    base = await stripe.start()
-    settings = {
-        "PAYMENTS__STRIPE_SECRET_KEY": SECRET_KEY,
-        "PAYMENTS__STRIPE_PUBLISHABLE_KEY": PUBLISHABLE_KEY,
-        "PAYMENTS__STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
-        "PAYMENTS__STRIPE_API_BASE": base,
-        "PAYMENTS__STRIPE_SCRIPT": f"{base}/v3/",
-    }
-    async with running_server(tmp_path, **settings) as server, opened(browser, server) as page:
+    async with (
+        serving(StripeServer()) as stripe,
+        running_server(tmp_path, **_taking_cards_by(stripe)) as server,
+        opened(browser, server) as page,
+    ):
         await sign_in(page, "mina@example.com")
         await _held(page)
         await page.goto(f"{page.url}&step=pay&terms=yes")
@@ -103,12 +99,22 @@ async def test_card_is_entered_in_stripes_field_and_its_bank_asks(browser: Brows
         await _pay_with(page, "4000000000009995")
         await expect(page.get_by_text("Your card was declined.")).to_be_visible(timeout=30_000)
         await _pay_with(page, "4000002500003155")
+        await page.get_by_role("button", name="Complete authentication").wait_for()
         await _tab_to(page, "Complete authentication")
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("heading", name="You are booked")).to_be_visible(timeout=30_000)
     (intent,) = stripe.intents.values()
     assert (intent["status"], intent["amount"]) == ("requires_capture", 1_500)
-    await stripe.close()
+
+
+def _taking_cards_by(stripe: StripeServer) -> dict[str, str]:
+    return {
+        "PAYMENTS__STRIPE_SECRET_KEY": SECRET_KEY,
+        "PAYMENTS__STRIPE_PUBLISHABLE_KEY": PUBLISHABLE_KEY,
+        "PAYMENTS__STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "PAYMENTS__STRIPE_API_BASE": stripe.base,
+        "PAYMENTS__STRIPE_SCRIPT": f"{stripe.base}/v3/",
+    }
 
 
 async def _pay_with(page: Page, number: str) -> None:

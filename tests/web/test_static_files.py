@@ -1,12 +1,15 @@
 """Static files: only what lies under web/static, compressed for those who take it, asked for again by ETag."""
 
 import gzip
+import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from control.errors import NotFound
 from tests.helpers.practice import Site
-from web.render import STATIC
+from web.render import STATIC, TEMPLATES, module_url
 from web.static_files import file_untrusted
 
 
@@ -57,6 +60,18 @@ async def test_blur_s_worker_alone_may_compile_web_assembly(site: Site) -> None:
             assert ("'wasm-unsafe-eval'" in got.headers["Content-Security-Policy"]) is may
 
 
+async def test_modules_are_kept_until_any_of_them_changes(site: Site) -> None:
+    await site.hand_of(None)
+    client = site.opened[-1].client
+    for address, kept in ((module_url("base"), True), ("/static/v-0123456789/js/base.js", False)):
+        async with client.get(address) as got:
+            assert await got.text() == (STATIC / "js/base.js").read_text(encoding="utf-8")
+            assert ("immutable" in got.headers["Cache-Control"]) is kept
+    for address in ("/static/v-0123456789", "/static/v-0/v-1/js/base.js", "/static/v-0//etc/passwd"):
+        async with client.get(address) as refused:
+            assert refused.status == 404
+
+
 async def test_path_out_of_the_folder_is_not_found(site: Site) -> None:
     await site.hand_of(None)
     async with site.opened[-1].client.get("/static/..%2f..%2fpyproject.toml") as got:
@@ -74,3 +89,18 @@ async def test_first_page_is_light(site: Site) -> None:
     for file in [*styles, *scripts, STATIC / "icons.svg", STATIC / "mark.svg"]:
         total += len(file_untrusted(str(file.relative_to(STATIC))).gzipped or file.read_bytes())
     assert total < 60_000
+
+
+def _imported(module: Path) -> Iterator[Path]:
+    for name in re.findall(r"^(?:import|\}).*?'(\.[^']+)';$", module.read_text(encoding="utf-8"), re.MULTILINE):
+        yield (module.parent / name).resolve()
+
+
+def test_room_asks_for_each_of_its_modules_at_once() -> None:
+    found, new = set[Path](), {STATIC / "js/room/start.js"}
+    while new:
+        new = {imported for module in new for imported in _imported(module)} - found
+        found |= new
+    template = (TEMPLATES / "parts/room_modules.html").read_text(encoding="utf-8")
+    asked = re.findall(r'"([\w/-]+)"', template.split("%}")[0])
+    assert {STATIC / f"js/{name}.js" for name in asked} == found

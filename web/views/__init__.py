@@ -7,7 +7,7 @@ from importlib import import_module
 from aiohttp import web
 
 from control.keys import ERROR_PAGE
-from web import static_files
+from web import script_words, static_files
 from web.render import error_page, setup_templates
 
 PAGES = (
@@ -48,6 +48,7 @@ def setup(app: web.Application) -> None:
     setup_templates(app)
     app[ERROR_PAGE] = error_page
     app.add_routes(static_files.routes)
+    app.add_routes(script_words.routes)
     for page in PAGES:
         module = import_module(f"web.views.{page}")
         app.add_routes(module.routes)

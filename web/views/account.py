@@ -10,7 +10,6 @@ from control.countries import COUNTRIES
 from control.keys import CLOCK, DATABASE, HALF, PUSH_SENDER, SESSION_ID, SETTINGS
 from control.models.people import SessionKind
 from control.notices.outbox import newest_notices, unread_count
-from control.people import LANGUAGES
 from web.render import known_zones, render
 from web.words import device_words
 
@@ -28,7 +27,6 @@ async def account(request: web.Request) -> web.StreamResponse:
         me=await people.get_person(request.app[DATABASE], actor.person_id),
         zones=sorted(known_zones()),
         countries=COUNTRIES,
-        languages=LANGUAGES,
         push_on=request.app[PUSH_SENDER] is not None,
         sms_leave=request.app[SETTINGS].sms.gateway != "none",
     )

@@ -16,6 +16,7 @@ from control.appointment_states import State
 from control.database import Database
 from control.errors import Malformed, NotFound
 from control.keys import CLOCK, DATABASE, SETTINGS
+from control.language import N_, look_up, t
 from control.lifecycle import Party
 from control.models.outbox import OutboxState
 from control.models.people import Role
@@ -88,24 +89,24 @@ class LogLine:
 
 
 _DONE = {
-    "appointment.book": "Booked",
-    "appointment.secure": "Payment secured",
-    "appointment.expire": "The hold ran out",
-    "appointment.confirm": "Confirmed",
-    "appointment.start": "Started",
-    "appointment.complete": "Ended",
-    "appointment.cancel": "Cancelled",
-    "appointment.miss_by_practitioner": "Missed by the practitioner",
-    "appointment.miss_by_client": "Missed by the client",
-    "appointment.rate": "Rated",
-    "appointment.activate": "Activated",
-    "appointment.forced": "Activated by force",
-    "reschedule.propose": "Another time proposed",
-    "appointment.reschedule": "Moved",
-    "guest.invite": "Guest invited",
-    "guest.admit": "Guest let in",
-    "guest.remove": "Guest's invitation taken back",
-    "rating.published": "Rating made public",
+    "appointment.book": N_("Booked"),
+    "appointment.secure": N_("Payment secured"),
+    "appointment.expire": N_("The hold ran out"),
+    "appointment.confirm": N_("Confirmed"),
+    "appointment.start": N_("Started"),
+    "appointment.complete": N_("Ended"),
+    "appointment.cancel": N_("Cancelled"),
+    "appointment.miss_by_practitioner": N_("Missed by the practitioner"),
+    "appointment.miss_by_client": N_("Missed by the client"),
+    "appointment.rate": N_("Rated"),
+    "appointment.activate": N_("Activated"),
+    "appointment.forced": N_("Activated by force"),
+    "reschedule.propose": N_("Another time proposed"),
+    "appointment.reschedule": N_("Moved"),
+    "guest.invite": N_("Guest invited"),
+    "guest.admit": N_("Guest let in"),
+    "guest.remove": N_("Guest's invitation taken back"),
+    "rating.published": N_("Rating made public"),
 }
 
 
@@ -114,16 +115,18 @@ async def _log(db: Database, view: SessionView) -> list[LogLine]:
     names = {view.client_id: view.client_name, view.practitioner_id: view.practitioner_name}
     lines = []
     for entry in await audit.entries_about(db, f"appointment:{view.id}", limit=_MOST_LOG):
-        who = "by itself" if entry.actor_id is None else f"by {names.get(entry.actor_id, 'staff')}"
+        who = t("by itself") if entry.actor_id is None else t("by %(name)s", name=names.get(entry.actor_id, t("staff")))
         lines.append(LogLine(entry.at, f"{_done(entry)}, {who}"))
     return lines[::-1]
 
 
 def _done(entry: audit.Entry) -> str:
     if entry.action == "consent.answer":
-        purpose = {"care": "Care consent", "recording": "Recording consent"}.get(str(entry.detail.get("purpose")), "")
+        purpose = {"care": t("Care consent"), "recording": t("Recording consent")}.get(
+            str(entry.detail.get("purpose")), ""
+        )
         return f"{purpose or 'Consent'}: {entry.detail.get('answer')}"
-    return _DONE.get(entry.action, entry.action.replace(".", " ").replace("_", " ").capitalize())
+    return look_up(_DONE.get(entry.action, entry.action.replace(".", " ").replace("_", " ").capitalize()))
 
 
 @routes.get("/admin/outbox")

@@ -8,6 +8,7 @@ from control import practitioners, ratings, testimonials
 from control.accounts import require_actor
 from control.errors import NotFound
 from control.keys import DATABASE, FILES
+from control.language import N_, look_up
 from control.lifecycle import Party
 from web.again import again_of, free_after
 from web.models import Session
@@ -18,7 +19,7 @@ from web.views.sources import session_of, slot_of
 routes = web.RouteTableDef()
 
 #: Words a client may press; control keeps them as they are.
-TAGS = ("I felt heard", "Good questions", "Unhurried", "Something to try", "Hard, in a good way")
+TAGS = (N_("I felt heard"), N_("Good questions"), N_("Unhurried"), N_("Something to try"), N_("Hard, in a good way"))
 _OFFERED = 6
 
 
@@ -36,7 +37,7 @@ async def afterwards(request: web.Request) -> web.StreamResponse:
         "afterwards.html",
         session=shown,
         rated=await ratings.mine(db, require_actor(request), view.id),
-        tags=TAGS,
+        tags=[(one, look_up(one)) for one in TAGS],
         again=again_of(shown, free),
         aftercare=await _aftercare(request, shown),
         said=await testimonials.mine(db, require_actor(request), shown.practitioner_id),

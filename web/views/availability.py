@@ -18,6 +18,7 @@ from control.availability_rules import OpenTime, RuleView, WeekView
 from control.database import Database
 from control.errors import NotFound
 from control.keys import CLOCK, DATABASE, INSTALL_KEYS
+from control.language import N_, t
 from control.models.people import Role
 from control.practitioners import ServiceView
 from control.slots import Span, day_in
@@ -29,13 +30,13 @@ from web.views.sources import service_of, sessions_of
 routes = web.RouteTableDef()
 
 _IMPORT_FAILURES = {
-    "address_refused": "This address leads to a place we may not read.",
-    "not_found": "There is no calendar at this address, or it may not be read.",
-    "too_large": "The calendar is too large to be read.",
-    "too_slow": "The other server took too long to answer.",
-    "too_many_redirects": "The address leads on and on.",
-    "not_a_calendar": "What is there is no calendar we can read.",
-    "unreachable": "The other server can't be reached.",
+    "address_refused": N_("This address leads to a place we may not read."),
+    "not_found": N_("There is no calendar at this address, or it may not be read."),
+    "too_large": N_("The calendar is too large to be read."),
+    "too_slow": N_("The other server took too long to answer."),
+    "too_many_redirects": N_("The address leads on and on."),
+    "not_a_calendar": N_("What is there is no calendar we can read."),
+    "unreachable": N_("The other server can't be reached."),
 }
 
 
@@ -86,7 +87,7 @@ async def week(request: web.Request) -> web.StreamResponse:
         currency=_only_currency(services),
         feed="" if token is None else feed_address(request, token),
         imported=await busy_times.my_import(db, actor),
-        import_failures=_IMPORT_FAILURES,
+        import_failures={code: t(words) for code, words in _IMPORT_FAILURES.items()},
         form=_Form(date=max(monday, today).isoformat(), today=today.isoformat()),
     )
 
@@ -107,9 +108,9 @@ def _rule(one: RuleView, names: dict[str, str], services: list[ServiceView], tod
     if one.price_minor is not None and currency:
         notes.append(words.price(one.price_minor, currency))
     if one.valid_from > today.isoformat():
-        notes.append(f"from {words.iso_day(one.valid_from)}")
+        notes.append(t("from %(iso_day)s", iso_day=words.iso_day(one.valid_from)))
     if one.valid_until:
-        notes.append(f"until {words.iso_day(one.valid_until)}")
+        notes.append(t("until %(iso_day)s", iso_day=words.iso_day(one.valid_until)))
     values = {
         "weekdays": json.dumps([WEEKDAYS[one.weekday]]),
         "startTime": one.local_start,

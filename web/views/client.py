@@ -13,6 +13,7 @@ from control.accounts import Actor, require_actor
 from control.appointment_queries import SessionView
 from control.database import Database
 from control.keys import CLOCK, DATABASE
+from control.language import t, tn
 from control.lifecycle import Party
 from control.models.people import Role
 from web import words
@@ -99,11 +100,16 @@ async def _unrated(db: Database, actor: Actor, rows: list[Session]) -> frozenset
 
 def _lead(booked: list[SessionView], zone: str, now: datetime) -> str:
     if not booked:
-        return "Nothing is booked. That is fine too."
+        return t("Nothing is booked. That is fine too.")
     here = ZoneInfo(zone)
     today = now.astimezone(here).date()
     count = sum(one.starts_at.astimezone(here).date() == today for one in booked)
     if not count:
-        return f"Your next session is on {words.long_day(booked[0].starts_at, zone)}."
+        return t("Your next session is on %(long_day)s.", long_day=words.long_day(booked[0].starts_at, zone))
     number = words.number(count).capitalize()
-    return f"{number} {'session' if count == 1 else 'sessions'} today. There is nothing you need to prepare."
+    return tn(
+        "%(number)s session today. There is nothing you need to prepare.",
+        "%(number)s sessions today. There is nothing you need to prepare.",
+        count,
+        number=number,
+    )

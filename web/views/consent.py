@@ -13,6 +13,7 @@ from control.accounts import require_actor
 from control.consents import Purpose
 from control.errors import NotFound
 from control.keys import CLOCK, DATABASE, SETTINGS
+from control.language import t
 from web.models import Readiness, Session
 from web.render import render, zone_of
 from web.thread import session_thread
@@ -110,9 +111,9 @@ async def recording_consent(request: web.Request) -> web.StreamResponse:
 async def _after(request: web.Request, shown: Session, ready: Readiness) -> tuple[str, str]:
     """Where agreeing leads: the next question if one is left, else the door."""
     if shown.recording_offered and ready.recording_answer is None:
-        return f"/sessions/{shown.id}/recording-consent", "I agree, go on"
+        return f"/sessions/{shown.id}/recording-consent", t("I agree, go on")
     door = await _door(request, shown)
-    return door, "I agree, to the waiting room" if door.endswith("/waiting-room") else "I agree"
+    return door, t("I agree, to the waiting room") if door.endswith("/waiting-room") else t("I agree")
 
 
 async def _door(request: web.Request, shown: Session) -> str:

@@ -7,6 +7,7 @@ from aiohttp import web
 from control import desk
 from control.accounts import require_actor
 from control.keys import CLOCK, DATABASE, MESSAGES
+from control.language import N_, t
 from control.messages import STAFF
 from control.paging import Wanted, place_of
 from web.render import render
@@ -14,7 +15,7 @@ from web.render import render
 routes = web.RouteTableDef()
 
 _PAGE = 30
-_SHOWS = {"open": "Open", "mine": "Mine", "closed": "Closed"}
+_SHOWS = {"open": N_("Open"), "mine": N_("Mine"), "closed": N_("Closed")}
 
 
 @routes.get("/admin/help-desk")
@@ -24,7 +25,9 @@ async def queue(request: web.Request) -> web.StreamResponse:
     show = show if show in _SHOWS else "open"
     wanted = Wanted(_PAGE, place_of(request.query.get("cursor")))
     page = await desk.queue(request.app[DATABASE], actor, wanted, show=show)
-    return render(request, "admin/help_desk.html", page=page, show=show, shows=_SHOWS)
+    return render(
+        request, "admin/help_desk.html", page=page, show=show, shows={key: t(words) for key, words in _SHOWS.items()}
+    )
 
 
 @routes.get("/admin/monitoring")

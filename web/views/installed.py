@@ -13,6 +13,7 @@ import json
 from aiohttp import web
 
 from control.keys import SETTINGS
+from control.language import t
 from web.render import home_url, reader_of, render, static_url
 from web.static_files import file_untrusted
 
@@ -39,7 +40,7 @@ async def manifest(request: web.Request) -> web.Response:
         "id": "/",
         "name": name,
         "short_name": name[:12].rstrip(),
-        "description": f"Your sessions at {name}",
+        "description": t("Your sessions at %(name)s", name=name),
         "start_url": "/start",
         "scope": "/",
         "display": "standalone",

@@ -8,6 +8,7 @@ from control import audit
 from control.accounts import require_actor
 from control.help_numbers import countries, help_for
 from control.keys import DATABASE, PROBLEMS
+from control.language import N_, t
 from control.messages import STAFF
 from control.problems import ProblemKind
 from web.render import render
@@ -15,22 +16,28 @@ from web.render import render
 routes = web.RouteTableDef()
 
 KINDS = {
-    ProblemKind.TECHNICAL: "Something technical",
-    ProblemKind.UNSAFE: "Uncomfortable or unsafe",
-    ProblemKind.URGENT: "Urgent help",
+    ProblemKind.TECHNICAL: N_("Something technical"),
+    ProblemKind.UNSAFE: N_("Uncomfortable or unsafe"),
+    ProblemKind.URGENT: N_("Urgent help"),
 }
 _STEPS = {
-    "problem.report": "Reported",
-    "problem.alert_again": "Told again",
-    "problem.take": "Taken",
-    "problem.close": "Closed",
+    "problem.report": N_("Reported"),
+    "problem.alert_again": N_("Told again"),
+    "problem.take": N_("Taken"),
+    "problem.close": N_("Closed"),
 }
 
 
 @routes.get("/admin/problems")
 async def listed(request: web.Request) -> web.StreamResponse:
     found = await request.app[PROBLEMS].listed(require_actor(request))
-    return render(request, "admin/problems.html", rows=found, kinds=KINDS, unverified=_unverified())
+    return render(
+        request,
+        "admin/problems.html",
+        rows=found,
+        kinds={kind: t(words) for kind, words in KINDS.items()},
+        unverified=_unverified(),
+    )
 
 
 @routes.get("/admin/help-numbers")
@@ -47,13 +54,15 @@ def _unverified() -> int:
 async def one(request: web.Request) -> web.StreamResponse:
     report = await request.app[PROBLEMS].get(require_actor(request), request.match_info["id"])
     entries = await audit.entries_about(request.app[DATABASE], f"problem:{report.id}")
-    steps = [(entry.at, _STEPS[entry.action], entry.detail.get("told")) for entry in entries if entry.action in _STEPS]
+    steps = [
+        (entry.at, t(_STEPS[entry.action]), entry.detail.get("told")) for entry in entries if entry.action in _STEPS
+    ]
     urgent = report.kind is ProblemKind.URGENT
     return render(
         request,
         "problem.html",
         report=report,
-        kind_words=KINDS[report.kind],
+        kind_words=t(KINDS[report.kind]),
         steps=steps,
         help=help_for(report.country) if urgent else None,
     )

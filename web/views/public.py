@@ -11,6 +11,7 @@ from aiohttp import web
 from control import directory, practitioners, ratings, testimonials
 from control.directory import Directory, Sought
 from control.keys import CLOCK, DATABASE
+from control.language import t
 from control.practitioners import MODES
 from web.models import Practitioner, Review, Service
 from web.render import reader_of, render
@@ -46,7 +47,7 @@ async def show_directory(request: web.Request) -> web.StreamResponse:
         is_filtered=sought != Sought(),
         topics=[(one, one) for one in listed.topics],
         languages=[(one, one) for one in listed.languages],
-        free_within=[(days, f"Free within {days} days") for days in _FREE_WITHIN],
+        free_within=[(days, t("Free within %(days)s days", days=days)) for days in _FREE_WITHIN],
     )
 
 

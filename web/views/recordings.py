@@ -10,6 +10,7 @@ from aiohttp import web
 from control.accounts import require_actor
 from control.errors import NotFound
 from control.keys import COMPOSER, DATABASE
+from control.language import N_, look_up, t
 from control.models.people import Role
 from control.recording_access import looks_at
 from control.recording_queries import FileView, RecordingView, get_recording, list_recordings
@@ -20,13 +21,13 @@ from web.views.staff import wanted_page
 routes = web.RouteTableDef()
 
 _FAILURES = {
-    "disk_full": "The disk of the server was full. What was recorded until then is kept.",
-    "journal_failed": "The server could not write any more. What was recorded until then is kept.",
-    "media_gone": "The media server stopped. What was recorded until then is kept.",
-    "finish_failed": "What was stored is safe and encrypted. It is tried again when the server starts.",
-    "cut_by_damage": "Bytes on the server's disk were changed: it is shown up to there.",
-    "damaged": "Bytes on the disk were changed. Nothing of it can be trusted, so nothing is shown.",
-    "wrong_key": "The practice's master key does not open it.",
+    "disk_full": N_("The disk of the server was full. What was recorded until then is kept."),
+    "journal_failed": N_("The server could not write any more. What was recorded until then is kept."),
+    "media_gone": N_("The media server stopped. What was recorded until then is kept."),
+    "finish_failed": N_("What was stored is safe and encrypted. It is tried again when the server starts."),
+    "cut_by_damage": N_("Bytes on the server's disk were changed: it is shown up to there."),
+    "damaged": N_("Bytes on the disk were changed. Nothing of it can be trusted, so nothing is shown."),
+    "wrong_key": N_("The practice's master key does not open it."),
 }
 """Why a recording ended early, or has no files, by the code kept with it."""
 
@@ -72,7 +73,9 @@ async def shared_player(request: web.Request) -> web.StreamResponse:
 
 def _recording(request: web.Request, view: RecordingView) -> Recording:
     about, originals = view.session, _parts(view.files)
-    film = () if view.composed is None else (RecordingPart("Everybody", view.composed.view, (_file(view.composed),)),)
+    film = (
+        () if view.composed is None else (RecordingPart(t("Everybody"), view.composed.view, (_file(view.composed),)),)
+    )
     return Recording(
         id=view.id,
         state=str(view.state),
@@ -93,7 +96,7 @@ def _recording(request: web.Request, view: RecordingView) -> Recording:
         is_recovered=view.recovered_at is not None,
         stopped_at=view.stopped_at,
         erased=view.erased,
-        failure="" if view.failure is None else _FAILURES.get(view.failure, _FAILURES["finish_failed"]),
+        failure="" if view.failure is None else look_up(_FAILURES.get(view.failure, _FAILURES["finish_failed"])),
     )
 
 

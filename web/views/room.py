@@ -62,12 +62,8 @@ class RoomPage:
 
 @routes.get("/sessions/{id:[0-9a-f]{32}}/waiting-room")
 async def show_waiting_room(request: web.Request) -> web.StreamResponse:
-    actor = require_actor(request)
+    actor, seen = await _entering(request)
     db, now = request.app[DATABASE], request.app[CLOCK]()
-    seen = await session_for(request, *VISITORS, Party.PRACTITIONER)
-    elsewhere = _page_of_state(seen) or await _page_before(request, actor, seen)
-    if elsewhere:
-        raise web.HTTPSeeOther(elsewhere)
     if await waiting_room.is_let_in(db, seen.id, actor.person_id):
         raise web.HTTPSeeOther(f"/sessions/{seen.id}/room")
     zone = zone_of(request)
@@ -78,18 +74,24 @@ async def show_waiting_room(request: web.Request) -> web.StreamResponse:
 
 @routes.get("/sessions/{id:[0-9a-f]{32}}/room")
 async def show_session_room(request: web.Request) -> web.StreamResponse:
-    actor = require_actor(request)
+    actor, seen = await _entering(request)
     db, now = request.app[DATABASE], request.app[CLOCK]()
-    seen = await session_for(request, *VISITORS, Party.PRACTITIONER)
-    elsewhere = _page_of_state(seen) or await _page_before(request, actor, seen)
-    if elsewhere:
-        raise web.HTTPSeeOther(elsewhere)
     room = await _room_page(request, db, seen, now)
     if not await waiting_room.is_let_in(db, seen.id, actor.person_id):
         raise web.HTTPSeeOther(f"/sessions/{seen.id}/waiting-room")
     if not room.is_open:
         raise web.HTTPSeeOther(f"/sessions/{seen.id}")
     return render(request, "session_room.html", room=room)
+
+
+async def _entering(request: web.Request) -> tuple[Actor, SessionView]:
+    """Sends on whom another page is for."""
+    actor = require_actor(request)
+    seen = await session_for(request, *VISITORS, Party.PRACTITIONER)
+    elsewhere = _page_of_state(seen) or await _page_before(request, actor, seen)
+    if elsewhere:
+        raise web.HTTPSeeOther(elsewhere)
+    return actor, seen
 
 
 def _page_of_state(seen: SessionView) -> str:

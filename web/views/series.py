@@ -14,6 +14,7 @@ from control.appointment_queries import series_of
 from control.booking import Wanted
 from control.errors import NotFound
 from control.keys import CLOCK, DATABASE
+from control.language import N_, look_up
 from web.models import Session
 from web.render import render, zone_of
 from web.views.booker import start_untrusted, wallet_of
@@ -22,11 +23,11 @@ from web.views.sources import policy_words, practitioner_of, service_of, session
 routes = web.RouteTableDef()
 
 _WHY = {
-    "slot_taken": "Somebody has this time",
-    "slot_not_offered": "Not offered that week",
-    "too_far": "Can't be booked yet",
-    "too_soon": "Too soon to be booked",
-    "start_past": "Has passed",
+    "slot_taken": N_("Somebody has this time"),
+    "slot_not_offered": N_("Not offered that week"),
+    "too_far": N_("Can't be booked yet"),
+    "too_soon": N_("Too soon to be booked"),
+    "start_past": N_("Has passed"),
 }
 _FIRST_LOOK = 4
 
@@ -48,7 +49,7 @@ async def weeks(request: web.Request) -> web.StreamResponse:
     asked = request.query.get("weeks", "")
     count = int(asked) if asked in {str(n) for n in range(2, series.MOST_WEEKS + 1)} else _FIRST_LOOK
     listed = await series.look(db, Wanted(service.id, start, ZoneInfo(zone_of(request))), count, now=now)
-    shown = [Week(one.start, _WHY.get(one.code, "Not free") if one.code else "") for one in listed]
+    shown = [Week(one.start, look_up(_WHY.get(one.code, N_("Not free"))) if one.code else "") for one in listed]
     free = sum(not one.why for one in shown)
     return render(
         request,

@@ -16,6 +16,7 @@ from control.appointment_queries import SessionView
 from control.appointment_states import State
 from control.consents import Answer, Given, Purpose, answer_of
 from control.joining import Explanation
+from control.language import t, tn
 from control.lifecycle import Party
 from control.money.policy import Outcome, Policy, is_late, settle
 from control.practitioners import ProfileView, ServiceView
@@ -95,7 +96,11 @@ def _other(start: datetime, zone: str, practitioner_zone: str) -> str:
     other = words.other_zone(start, zone, practitioner_zone)
     if not other:
         return ""
-    return f"{other.removesuffix(f' {words.zone_name(practitioner_zone)}')} in {words.zone_city(practitioner_zone)}"
+    return t(
+        "%(time)s in %(place)s",
+        time=other.removesuffix(f" {words.zone_name(practitioner_zone)}"),
+        place=words.zone_city(practitioner_zone),
+    )
 
 
 def practitioner_of(profile: ProfileView, next_free: datetime | None = None) -> Practitioner:
@@ -130,17 +135,23 @@ def service_of(view: ServiceView) -> Service:
 def policy_words(late_window_minutes: int, late_fee_bp: int, no_show_fee_bp: int) -> str:
     """The cancellation terms in one sentence: what is free until when, and what is kept after."""
     hours = late_window_minutes // 60
-    limit = f"{words.count(hours, 'hour')} before" if hours else "the start"
+    limit = tn("%(num)s hour before", "%(num)s hours before", hours) if hours else t("the start")
     if not late_fee_bp and not no_show_fee_bp:
-        return "Change or cancel for nothing at any time before the start."
-    late = f"Later, {_part(late_fee_bp)}" if late_fee_bp else "Later, nothing either"
-    missed = f"if you don't come, {_part(no_show_fee_bp, alone=True)}" if no_show_fee_bp else "even if you don't come"
-    return f"Change or cancel for nothing until {limit}. {late}; {missed}."
+        return t("Change or cancel for nothing at any time before the start.")
+    late = t("Later, %(part)s", part=_part(late_fee_bp)) if late_fee_bp else t("Later, nothing either")
+    missed = (
+        t("if you don't come, %(part)s", part=_part(no_show_fee_bp, alone=True))
+        if no_show_fee_bp
+        else t("even if you don't come")
+    )
+    return t(
+        "Change or cancel for nothing until %(limit)s. %(late)s; %(missed)s.", limit=limit, late=late, missed=missed
+    )
 
 
 def _part(bp: int, *, alone: bool = False) -> str:
-    named = {5_000: "half of the price", 10_000: "all of it" if alone else "the whole price"}.get(bp)
-    return named or f"{bp / 100:g} % of the price"
+    named = {5_000: t("half of the price"), 10_000: t("all of it") if alone else t("the whole price")}.get(bp)
+    return named or t("%(percent)s %% of the price", percent=f"{bp / 100:g}")
 
 
 def refund_words(view: SessionView, now: datetime) -> str:
@@ -153,9 +164,14 @@ def refund_words(view: SessionView, now: datetime) -> str:
     outcome = Outcome.CANCELLED_LATE if late else Outcome.RELEASED
     shares = settle(view.price_minor, outcome, policy)
     if not shares.kept_minor:
-        return f"All of {whole} goes back."
+        return t("All of %(whole)s goes back.", whole=whole)
     back, kept = words.money(shares.refund_minor, view.currency), words.money(shares.kept_minor, view.currency)
-    return f"It is less than {view.late_window_minutes // 60} hours before the start: {kept} is kept, {back} goes back."
+    return t(
+        "It is less than %(late_window_minutes)s hours before the start: %(kept)s is kept, %(back)s goes back.",
+        late_window_minutes=view.late_window_minutes // 60,
+        kept=kept,
+        back=back,
+    )
 
 
 def joining_of(explanation: Explanation) -> Joining:

@@ -14,6 +14,7 @@ from control.accounts import require_actor
 from control.config_reading import keys
 from control.errors import Malformed
 from control.keys import CLOCK, DATABASE, LIVE, LOOP_WATCH, MEDIA, OUTBOX, SCHEDULER, SETTINGS
+from control.language import t
 from control.models.people import Role
 from control.notices.kinds import NEVER_OFF, NoticeKind
 from control.paging import Wanted, place_of
@@ -92,7 +93,7 @@ async def settings(request: web.Request) -> web.StreamResponse:
     for key in keys():
         holder = getattr(in_force, key.section) if key.section else in_force
         value = getattr(holder, key.name)
-        shown = ("set" if value else "not set") if key.is_secret else _shown(value)
+        shown = ("set" if value else t("not set")) if key.is_secret else _shown(value)
         sections.setdefault(key.section or "practice", []).append((key.name, shown, key.sentence, value != key.default))
     off = set(in_force.notices.off)
     kinds = [(str(kind), kind in off, kind in NEVER_OFF) for kind in NoticeKind]
@@ -103,7 +104,7 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if value is None or value == "":
-        return "not set"
+        return t("not set")
     if isinstance(value, (tuple, list)):
         return ", ".join(str(one) for one in value) or "none"
     return str(value)
@@ -118,13 +119,13 @@ async def status(request: web.Request) -> web.StreamResponse:
     lag = app[SCHEDULER].lag
     late_s = app[LOOP_WATCH].longest_s
     facts = [
-        Fact("Pages following live", str(app[LIVE].open_pages), good=True),
-        Fact("Longest the server was held up", f"{late_s * 1000:.0f} ms", good=late_s < 0.2),
-        Fact("Scheduler's lag", f"{lag.seconds:.0f} s", good=lag.seconds < 10),
-        Fact("Scheduler's failed steps", str(lag.failed), good=not lag.failed),
-        Fact("Letters waiting", str(backlog.waiting), good=backlog.lag_s < 300),
-        Fact("Oldest letter waits", f"{backlog.lag_s:.0f} s", good=backlog.lag_s < 300),
-        Fact("Letters given up", str(backlog.dead), good=not backlog.dead),
+        Fact(t("Pages following live"), str(app[LIVE].open_pages), good=True),
+        Fact(t("Longest the server was held up"), f"{late_s * 1000:.0f} ms", good=late_s < 0.2),
+        Fact(t("Scheduler's lag"), f"{lag.seconds:.0f} s", good=lag.seconds < 10),
+        Fact(t("Scheduler's failed steps"), str(lag.failed), good=not lag.failed),
+        Fact(t("Letters waiting"), str(backlog.waiting), good=backlog.lag_s < 300),
+        Fact(t("Oldest letter waits"), f"{backlog.lag_s:.0f} s", good=backlog.lag_s < 300),
+        Fact(t("Letters given up"), str(backlog.dead), good=not backlog.dead),
         *_media(app),
     ]
     return render(request, "admin/status.html", facts=facts, database=_database_words(request), at=app[CLOCK]())
@@ -134,11 +135,11 @@ def _media(app: web.Application) -> list[Fact]:
     try:
         stats: Mapping[str, Any] = app[MEDIA].stats()
     except RuntimeError:
-        return [Fact("Media", "not running", good=False)]
-    names = {"rooms": "Session rooms", "transports": "Connections", "tracks": "Tracks"}
+        return [Fact(t("Media"), t("not running"), good=False)]
+    names = {"rooms": t("Session rooms"), "transports": t("Connections"), "tracks": t("Tracks")}
     found = [Fact(words, str(stats[name]), good=True) for name, words in names.items() if name in stats]
-    return [*found, Fact("Packets refused", str(sum(stats.get("dropped", {}).values())), good=True)]
+    return [*found, Fact(t("Packets refused"), str(sum(stats.get("dropped", {}).values())), good=True)]
 
 
 def _database_words(request: web.Request) -> str:
-    return "SQLite" if request.app[DATABASE].is_sqlite else "PostgreSQL"
+    return t("SQLite") if request.app[DATABASE].is_sqlite else t("PostgreSQL")

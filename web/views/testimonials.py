@@ -7,12 +7,13 @@ from aiohttp import web
 from control import testimonials
 from control.accounts import require_actor
 from control.keys import DATABASE
+from control.language import N_, t
 from control.models.people import Role
 from web.render import render
 
 routes = web.RouteTableDef()
 
-_SHOWS = {"waiting": "Waiting", "approved": "Approved", "refused": "Refused"}
+_SHOWS = {"waiting": N_("Waiting"), "approved": N_("Approved"), "refused": N_("Refused")}
 
 
 @routes.get("/admin/testimonials")
@@ -21,7 +22,9 @@ async def to_decide(request: web.Request) -> web.StreamResponse:
     show = request.query.get("show", "waiting")
     show = show if show in _SHOWS else "waiting"
     rows = await testimonials.listed(request.app[DATABASE], actor, show)
-    return render(request, "admin/testimonials.html", rows=rows, show=show, shows=_SHOWS)
+    return render(
+        request, "admin/testimonials.html", rows=rows, show=show, shows={key: t(words) for key, words in _SHOWS.items()}
+    )
 
 
 @routes.get("/therapist/testimonials")

@@ -14,6 +14,7 @@ from control.appointment_queries import SessionView
 from control.appointment_states import State
 from control.database import Database
 from control.keys import CLOCK, DATABASE, MESSAGES, SETTINGS
+from control.language import t, tn
 from control.lifecycle import Party
 from control.message_queries import ConversationView
 from control.models.people import Role
@@ -85,11 +86,16 @@ def _led(found: tuple[SessionView, ...]) -> list[SessionView]:
 def _lead(today: list[Session], now: datetime) -> str:
     count = [one for one in today if one.state != "cancelled"]
     if not count:
-        return "No sessions today."
+        return t("No sessions today.")
     left = sum(one.is_open and one.state != "in_progress" and one.ends_at > now for one in count)
-    rest = f"{words.number(left)} still to come" if left else "none to come"
-    many = f"{words.number(len(count))} {'session' if len(count) == 1 else 'sessions'}"
-    return f"{many.capitalize()} today, {rest}."
+    rest = t("%(number)s still to come", number=words.number(left)) if left else t("none to come")
+    return tn(
+        "%(number)s session today, %(rest)s.",
+        "%(number)s sessions today, %(rest)s.",
+        len(count),
+        number=words.number(len(count)).capitalize(),
+        rest=rest,
+    )
 
 
 def _doors(request: web.Request, rows: list[Session], now: datetime) -> dict[str, Joining]:

@@ -14,7 +14,6 @@ from uuid import uuid4
 from control.money.gateways import Event, Forged, RefundStanding, Refused, Seen, SeenRefund, Standing, Wish
 
 WORKS, DECLINED, ASKS = "demo_works", "demo_declined", "demo_asks"
-TOKENS = (WORKS, DECLINED, ASKS)
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS attempts (

@@ -16,7 +16,7 @@ from control.money import credits, ledger, purchases
 from control.money.payments import Method
 from control.notices.kinds import NoticeKind
 from control.reschedules import Proposal, RequestState, RequestView
-from tests.control.money.test_cards import Shop, shop
+from tests.control.money.card_shop import Shop, shop
 from tests.helpers.practice import WALLET_MINOR
 from tests.helpers.stripe_server import ASKS, DECLINED, GOOD
 

@@ -1,131 +1,25 @@
 """Paying by card: Stripe's own library against an imitation of Stripe, on good days, bad days, and killed midway."""
 
 import asyncio
-import os
-import shutil
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from pathlib import Path
-from random import Random
-from typing import Any
+from datetime import timedelta
 
 import pytest
-import pytest_asyncio
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
 from control import appointments
-from control.appointment_queries import SessionView
-from control.appointment_states import ENDED, State
-from control.database import Database
+from control.appointment_states import State
 from control.errors import Problem
-from control.models.appointments import Appointment
-from control.models.money import GatewayCall, GatewayEvent, Payment, Refund
-from control.models.outbox import OutboxRow
+from control.models.money import GatewayEvent, Refund
 from control.money import cards, ledger
-from control.money.cashier import Cashier, Till
 from control.money.gateways import Forged, Unreachable
-from control.money.gateways.stripe import StripeGateway
 from control.money.payments import Method
 from control.notices.kinds import NoticeKind
 from control.scheduler import Scheduler
-from tests.helpers.clock import ManualClock
+from tests.control.money.card_shop import Shop, book_far, shop
 from tests.helpers.killing import Killed, kill
-from tests.helpers.practice import MONDAY, World, found_practice
-from tests.helpers.stripe_server import ASKS, DECLINED, GOOD, SECRET_KEY, WEBHOOK_SECRET, Fault, StripeServer
+from tests.helpers.stripe_server import ASKS, DECLINED, GOOD, WEBHOOK_SECRET, Fault
 
-EXAMPLES = int(os.environ.get("HOLDSPACE_TEST_HISTORIES", "25"))  # 10,000 take an hour
-
-
-@dataclass
-class Shop:
-    """A world whose clients pay by card."""
-
-    world: World
-    stripe: StripeServer
-    gateway: StripeGateway
-    cashier: Cashier
-
-    async def pay(self, view: SessionView, card: str | None = GOOD) -> Till:
-        return await self.cashier.pay(self.world.bob, view.id, Method.STRIPE, card, now=self.world.clock())
-
-    async def paid(self, start: datetime | None = None) -> SessionView:
-        return (await self.pay(await self.world.book(start=start))).session
-
-    async def poll(self, rounds: int = 8) -> None:
-        """As the scheduler would, until the gateway's bad minutes are over."""
-        for _ in range(rounds):
-            await self.cashier.run_once(self.world.clock())
-            self.world.clock.forward(minutes=1)
-        await self.cashier.run_once(self.world.clock.forward(hours=1))
-
-    async def deliver(self, events: list[Any]) -> list[bool]:
-        now = self.world.clock()
-        return [await self.hear(*self.stripe.signed(event), now=now) for event in events]
-
-    async def hear(self, raw: bytes, signature: str | None, *, now: datetime) -> bool:
-        headers = {} if signature is None else {"Stripe-Signature": signature}
-        return await self.cashier.webhook(Method.STRIPE, raw, headers, now=now)
-
-    async def payments(self, appointment_id: str) -> list[tuple[str, int | None]]:
-        async with self.world.db.reading() as session:
-            rows = await session.scalars(
-                select(Payment).where(Payment.appointment_id == appointment_id).order_by(Payment.created_at)
-            )
-            return [(row.state, row.captured_minor) for row in rows]
-
-    async def state(self, appointment_id: str) -> State:
-        return (await appointments.get_for(self.world.db, self.world.dana, appointment_id)).state
-
-    async def balance(self, account: ledger.Account) -> int:
-        async with self.world.db.reading() as session:
-            return await ledger.balance_of(session, account)
-
-    async def assert_settled(self) -> None:
-        """The books say what Stripe says, and nothing is left to be done."""
-        assert await ledger.discrepancies(self.world.db) == []
-        assert await self.balance(ledger.gateway("EUR")) == -self.stripe.net_minor
-        assert await self.balance(ledger.transit("EUR")) == 0
-        assert await self.balance(ledger.escrow("EUR")) == 0
-        async with self.world.db.reading() as session:
-            undone = await session.scalar(select(func.count()).where(GatewayCall.done_at.is_(None)))
-        assert undone == 0
-
-    async def notices(self, kind: NoticeKind) -> int:
-        async with self.world.db.reading() as session:
-            return await session.scalar(select(func.count()).where(OutboxRow.kind == kind)) or 0
-
-    async def complete(self, view: SessionView) -> None:
-        world = self.world
-        world.clock.now = view.starts_at
-        await appointments.start(world.db, world.alice, view.id, now=world.clock())
-        async with world.db.transaction() as session:
-            now = world.clock()
-            await session.execute(
-                update(Appointment)
-                .where(Appointment.id == view.id)
-                .values(client_admitted_at=now, practitioner_admitted_at=now)
-            )
-        await appointments.complete(world.db, world.alice, view.id, now=world.clock())
-
-
-@pytest_asyncio.fixture
-async def shop(world: World) -> AsyncIterator[Shop]:
-    async with open_shop(world) as opened:
-        yield opened
-
-
-@asynccontextmanager
-async def open_shop(world: World) -> AsyncIterator[Shop]:
-    stripe = StripeServer()
-    base = await stripe.start()
-    gateway = StripeGateway(SECRET_KEY, WEBHOOK_SECRET, api_base=base, timeout_s=0.5)
-    yield Shop(world, stripe, gateway, Cashier(world.db, {Method.STRIPE: gateway}, world.clock))
-    await gateway.close()
-    await stripe.close()
+__all__ = ["shop"]
 
 
 # -- the table of PRODUCT.md §3 ------------------------------------------------------------------------------------
@@ -142,19 +36,6 @@ async def test_near_session_is_authorised_and_captured_when_it_has_taken_place(s
     assert await shop.balance(ledger.earnings(shop.world.alice.person_id, "EUR")) == 4_500
     assert await shop.balance(ledger.platform("EUR")) == 500
     await shop.assert_settled()
-
-
-async def book_far(shop: Shop, days: int = 6) -> SessionView:
-    """More than six days ahead."""
-    view = await shop.world.book(start=shop.world.first_start + timedelta(days=1))
-    async with shop.world.db.transaction() as session:
-        row = await session.get_one(Appointment, view.id)
-        later = timedelta(days=days)
-        row.busy_until += later
-        row.ends_at += later
-        row.starts_at += later
-        row.busy_from += later
-    return view
 
 
 async def test_far_session_is_captured_into_escrow_at_once(shop: Shop) -> None:
@@ -462,108 +343,3 @@ async def test_webhook_is_asked_for_again_while_the_object_cannot_be_fetched(sho
     shop.stripe.down = False
     assert await shop.deliver(shop.stripe.events[-1:]) == [True]
     assert await shop.state(view.id) is State.SCHEDULED
-
-
-# -- random histories ----------------------------------------------------------------------------------------------
-
-
-STEPS = (
-    *("book", "book", "book_far", "pay", "pay", "pay", "wallet", "bank", "confirm", "webhook", "poll", "poll"),
-    *("meet", "cancel", "time", "sweep"),
-)
-
-
-async def random_step(shop: Shop, step: str, random: Random, sessions: list[str]) -> None:
-    world, now = shop.world, shop.world.clock()
-    which = random.choice(sessions[-4:]) if sessions else ""
-    if random.random() < 0.3:
-        shop.stripe.faults.append(random.choice([fault for fault in Fault if fault is not Fault.SILENT]))
-    intents = list(shop.stripe.intents)[-4:]
-    match step:
-        case "book":
-            start = world.first_start + timedelta(hours=random.randrange(4), days=random.randrange(2))
-            sessions.append((await world.book(start=start)).id)
-        case "book_far":
-            sessions.append((await book_far(shop, 7 + len(sessions))).id)
-        case "pay":
-            card = random.choice((GOOD, GOOD, DECLINED, ASKS, None))
-            await shop.cashier.pay(world.bob, which, Method.STRIPE, card, now=now)
-        case "wallet":
-            await appointments.pay(world.db, world.bob, which, Method.WALLET, now=now)
-        case "bank" if intents:
-            shop.stripe.answer_bank(random.choice(intents), yes=random.random() < 0.7)
-        case "confirm" if intents:
-            shop.stripe.confirm(random.choice(intents), random.choice((GOOD, DECLINED, ASKS)))
-        case "webhook" if shop.stripe.events:
-            await shop.deliver(random.choices(shop.stripe.events, k=3))
-        case "poll":
-            await shop.cashier.run_once(now)
-        case "meet":
-            view = await appointments.get_for(world.db, world.dana, which)
-            if view.state is State.SCHEDULED and now < view.starts_at:
-                await shop.complete(view)
-        case "cancel":
-            await appointments.cancel(world.db, random.choice((world.bob, world.alice)), which, now=now)
-        case "time":
-            world.clock.forward(minutes=random.choice((1, 3, 8, 30)))
-        case "sweep":
-            await Scheduler(world.db, world.clock).run_once(now)
-
-
-async def one_history(shop: Shop, steps: Sequence[tuple[str, int]]) -> None:
-    """Ends with the books as Stripe has them, nobody charged twice, and every hold released."""
-    sessions: list[str] = []
-    for step, seed in steps:
-        try:
-            await random_step(shop, step, Random(seed), sessions)  # noqa: S311  to replay, not a secret
-        except (Problem, Unreachable):
-            continue
-    shop.stripe.faults.clear()
-    shop.world.clock.forward(days=90)
-    await Scheduler(shop.world.db, shop.world.clock).run_once(shop.world.clock())
-    await shop.poll(rounds=4)
-    await shop.assert_settled()
-    async with shop.world.db.reading() as session:
-        rows = (await session.scalars(select(Payment))).all()
-    kept: dict[str, int] = {}
-    for row in rows:
-        assert row.state in {"earned", "released", "failed", "cancelled", "returned"}
-        intent = shop.stripe.intents.get(row.gateway_ref or "")
-        if intent is not None:
-            assert shop.stripe.net_of(intent) == (row.kept_minor or 0)
-            assert intent["status"] in {"succeeded", "canceled"}
-        kept[row.appointment_id] = kept.get(row.appointment_id, 0) + (row.kept_minor or 0)
-    for session_id in sessions:
-        view = await appointments.get_for(shop.world.db, shop.world.dana, session_id)
-        assert view.state in ENDED
-        assert kept.get(session_id, 0) == (view.kept_minor or 0) <= 5_000
-        if view.state is State.NO_SHOW_PRACTITIONER:
-            assert kept.get(session_id, 0) == 0
-    assert set(shop.stripe.intents) <= {row.gateway_ref for row in rows}
-
-
-@pytest.mark.parametrize("seed", range(4))
-async def test_random_history_ends_with_the_books_as_stripe_has_them(shop: Shop, seed: int) -> None:
-    random = Random(seed)  # noqa: S311  to replay, not a secret
-    await one_history(shop, [(random.choice(STEPS), random.randrange(2**32)) for _ in range(150)])
-
-
-async def _history_of_its_own(path: Path, steps: Sequence[tuple[str, int]]) -> None:
-    db, clock = Database(f"sqlite:///{path}"), ManualClock(MONDAY)
-    await db.connect()
-    try:
-        async with open_shop(await found_practice(db, clock)) as shop:
-            await one_history(shop, steps)
-    finally:
-        await db.close()
-
-
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 2**32)), min_size=10, max_size=60))
-def test_any_history_ends_with_the_books_as_stripe_has_them(
-    sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
-) -> None:
-    path = tmp_path_factory.mktemp("history") / "history.db"
-    shutil.copy(sqlite_template, path)
-    asyncio.run(_history_of_its_own(path, steps))
-    shutil.rmtree(path.parent)

@@ -22,6 +22,7 @@ from control.money.payments import Method, PaymentState
 from tests.helpers.books import books_of
 from tests.helpers.practice import World
 from tests.helpers.razorpay_server import KEY_ID, KEY_SECRET, WEBHOOK_SECRET, RazorpayServer
+from tests.helpers.stand_in import serving
 from tests.helpers.stripe_server import Fault
 
 
@@ -59,11 +60,10 @@ class Shop:
 
 @pytest_asyncio.fixture
 async def shop(world: World) -> AsyncIterator[Shop]:
-    razorpay = RazorpayServer()
-    gateway = RazorpayGateway(KEY_ID, KEY_SECRET, WEBHOOK_SECRET, api_base=await razorpay.start(), timeout_s=0.5)
-    yield Shop(world, razorpay, Cashier(world.db, {Method.RAZORPAY: gateway}, world.clock))
-    await gateway.close()
-    await razorpay.close()
+    async with serving(RazorpayServer()) as razorpay:
+        gateway = RazorpayGateway(KEY_ID, KEY_SECRET, WEBHOOK_SECRET, api_base=razorpay.base, timeout_s=0.5)
+        yield Shop(world, razorpay, Cashier(world.db, {Method.RAZORPAY: gateway}, world.clock))
+        await gateway.close()
 
 
 async def begun(shop: Shop) -> tuple[SessionView, str]:

@@ -2,6 +2,8 @@
 // The one way a page talks to the JSON API: CSRF header, idempotency key, problems as errors.
 // Everything else (forms.js, the room) builds on post/get/del and never calls fetch for writes itself.
 
+import { t } from './words.js';
+
 /**
  * @typedef {object} Problem RFC 9457 body of an error answer
  * @property {number} [status]
@@ -14,7 +16,7 @@
 export class ProblemError extends Error {
   /** @param {number} status @param {Problem & Record<string, any>} body */
   constructor(status, body) {
-    super(body.detail || body.title || 'Something went wrong on our side. Nothing was changed.');
+    super(body.detail || body.title || t('Something went wrong on our side. Nothing was changed.'));
     this.name = 'ProblemError';
     this.status = status;
     this.code = body.code || 'unknown';
@@ -23,9 +25,9 @@ export class ProblemError extends Error {
   }
 }
 
-const OFFLINE = "We can't reach the server. Nothing was changed. Check your connection and try again.";
+const OFFLINE = t('We can\'t reach the server. Nothing was changed. Check your connection and try again.');
 
-export function csrfToken() {
+function csrfToken() {
   const meta = document.querySelector('meta[name="csrf-token"]');
   return meta instanceof HTMLMetaElement ? meta.content : '';
 }

@@ -2,6 +2,7 @@
 // The availability page: which free slot or weekly rule a dialog is about, copying the feed's address, what stayed booked.
 
 import { byId, toast } from './page.js';
+import { t } from './words.js';
 
 const dialog = byId('slot-dialog');
 
@@ -48,16 +49,16 @@ document.addEventListener('click', (event) => {
 async function copy(source) {
   try {
     await navigator.clipboard.writeText(source.value);
-    toast('Copied.');
+    toast(t('Copied.'));
   } catch {
     // Browsers keep the clipboard from pages without HTTPS: the text is selected for the person's own copy.
     source.focus();
     source.select();
-    toast('Selected. Copy it with your keyboard or the menu.');
+    toast(t('Selected. Copy it with your keyboard or the menu.'));
   }
 }
 
 document.addEventListener('form:done', (event) => {
   const booked = event instanceof CustomEvent ? Number(event.detail?.booked || 0) : 0;
-  if (booked) toast(booked === 1 ? 'One booked session in it stays as it is.' : `${booked} booked sessions in it stay as they are.`);
+  if (booked) toast(booked === 1 ? t('One booked session in it stays as it is.') : t('%(booked)s booked sessions in it stay as they are.', { booked }));
 });

@@ -10,6 +10,7 @@ import { onLive } from './live.js';
 import { startPull } from './pull.js';
 import { startUnread } from './unread.js';
 import { startBell } from './bell.js';
+import { t } from './words.js';
 
 const POLL_MS = 2000;
 const A_YEAR_S = 365 * 24 * 3600;
@@ -38,7 +39,7 @@ if (document.body.dataset.signedIn !== undefined && document.querySelector('[dat
   onLive((event) => {
     const sign = document.getElementById('live-sign');
     if (sign && (event.type === 'online' || event.type === 'offline')) {
-      sign.textContent = event.type === 'online' ? 'Live' : 'Reconnecting';
+      sign.textContent = event.type === 'online' ? t('Live') : t('Reconnecting');
     }
     if (!['online', 'offline', 'typing'].includes(event.type)) void refreshRegions();
   });

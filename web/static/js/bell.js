@@ -3,6 +3,7 @@
 
 import { ProblemError, get } from './api.js';
 import { onLive } from './live.js';
+import { t } from './words.js';
 
 const MOST_SHOWN = 99;
 
@@ -13,7 +14,7 @@ function show(bell, unread) {
   if (!(count instanceof HTMLElement) || !words) return;
   count.hidden = unread === 0;
   count.textContent = unread > MOST_SHOWN ? `${MOST_SHOWN}+` : String(unread);
-  words.textContent = unread ? 'Notices, unread: ' : 'Notices';
+  words.textContent = unread ? t('Notices, unread: ') : t('Notices');
 }
 
 /** @param {HTMLElement} bell */

@@ -6,6 +6,7 @@ import { ProblemError, get, newKey, post } from './api.js';
 import { busy } from './forms.js';
 import { byId, element, icon } from './page.js';
 import { browserZone, when } from './time.js';
+import { t } from './words.js';
 
 /**
  * @typedef {{start: string, time: string, other: string, words: string, otherWords: string}} Slot
@@ -41,7 +42,7 @@ async function load(iso) {
   const turn = ++asked;
   // What is shown may not be free in what is asked for: nothing to press until the answer is here.
   slotList.replaceChildren();
-  byId('no-slots').textContent = 'Looking for free times';
+  byId('no-slots').textContent = t('Looking for free times');
   byId('no-slots').hidden = false;
   card.setAttribute('aria-busy', 'true');
   try {
@@ -52,7 +53,7 @@ async function load(iso) {
   } catch (error) {
     if (turn !== asked) return;
     byId('no-slots').hidden = true;
-    say(error instanceof ProblemError ? error.message : 'The times could not be loaded. Try again.');
+    say(error instanceof ProblemError ? error.message : t('The times could not be loaded. Try again.'));
   } finally {
     if (turn === asked) card.removeAttribute('aria-busy');
   }
@@ -71,7 +72,7 @@ function showMonth() {
   const body = dates.querySelector('tbody');
   body?.replaceChildren(...month.weeks.map((week) => element('tr', {}, ...week.map(cell))));
   const caption = dates.querySelector('caption');
-  if (caption) caption.textContent = `${month.name}. Days with free times can be chosen.`;
+  if (caption) caption.textContent = t('%(name)s. Days with free times can be chosen.', { name: month.name });
   if (focused) focusDay(focused);
   showDay();
 }
@@ -79,7 +80,7 @@ function showMonth() {
 /** @param {Day | null} one */
 function cell(one) {
   if (!one) return element('td');
-  const label = one.free ? one.label : `${one.label}, nothing free`;
+  const label = one.free ? one.label : t('%(label)s, nothing free', { label: one.label });
   return element('td', {}, element('button', {
     class: 'dates__day', type: 'button', 'data-day': one.iso, 'aria-label': label, disabled: !one.free,
     'aria-pressed': one.free ? String(one.iso === day) : undefined, 'aria-current': one.today ? 'date' : undefined,
@@ -102,8 +103,8 @@ function showDay() {
   byId('day-count').textContent = slots.length ? `${slots.length} ${slots.length === 1 ? 'time' : 'times'}` : '';
   const none = byId('no-slots');
   none.hidden = slots.length > 0;
-  none.textContent = month?.weeks.flat().some((other) => other?.free) ? 'Choose a day with free times.'
-    : 'Nothing is free this month. Look at the next one.';
+  none.textContent = month?.weeks.flat().some((other) => other?.free) ? t('Choose a day with free times.')
+    : t('Nothing is free this month. Look at the next one.');
   slotList.replaceChildren(...slots.map(slotButton));
   if (!slots.some((slot) => slot.start === start)) choose(null);
 }
@@ -127,7 +128,7 @@ function choose(slot) {
     byId('chosen-other').textContent = slot.otherWords && `${slot.otherWords}.`;
     byId('chosen-more').hidden = isFree();
     const label = go.querySelector('[data-label]');
-    if (label) label.textContent = isFree() ? 'Book this free session' : 'Continue to details';
+    if (label) label.textContent = isFree() ? t('Book this free session') : t('Continue to details');
     problem.hidden = true;
   }
   steps(slot);
@@ -137,7 +138,7 @@ function choose(slot) {
 function steps(slot) {
   const items = [...byId('steps').children];
   const current = day ? 3 : 2;
-  const values = [serviceName(), byId('day-name').textContent || '', slot ? `${slot.time} for you` : ''];
+  const values = [serviceName(), byId('day-name').textContent || '', slot ? t('%(time)s for you', { time: slot.time }) : ''];
   items.forEach((item, index) => {
     item.classList.toggle('steps__item--done', index + 1 < current);
     if (index + 1 === current) item.setAttribute('aria-current', 'step');
@@ -184,7 +185,7 @@ function offerOthers(error) {
     return button;
   });
   const list = element('div', { class: 'slots slots--columns booker__others' }, ...buttons);
-  say(error.message, ...(buttons.length ? [element('p', { class: 'small' }, 'The nearest free times:'), list] : []));
+  say(error.message, ...(buttons.length ? [element('p', { class: 'small' }, t('The nearest free times:')), list] : []));
   void load(card.dataset.month || '');
   if (buttons[0]) buttons[0].focus();
 }
@@ -213,7 +214,7 @@ async function hold() {
     return;
   }
   if (!attempt || attempt.start !== start || attempt.service !== service) attempt = { start, service, key: newKey() };
-  const free = busy(go, isFree() ? 'Booking' : 'Holding it for you');
+  const free = busy(go, isFree() ? t('Booking') : t('Holding it for you'));
   problem.hidden = true;
   try {
     const answer = await post('/sessions/book', { serviceId: service, start, timeZone: zone }, { idempotencyKey: attempt.key });

@@ -4,6 +4,7 @@
 
 import { byId, element, icon } from './page.js';
 import { chosenDevices, watchLevel } from './room/devices.js';
+import { t } from './words.js';
 
 /** Louder than this for a moment is speech; a quiet room's own noise stays below. 0 … 1 as devices.js measures. */
 const SPEECH = 0.35;
@@ -34,11 +35,11 @@ function show(id, how, words, ...acts) {
 
 /** @param {HTMLVideoElement} video @param {{on: boolean, problem: string|null}} camera */
 export function checkCamera(video, camera) {
-  if (camera.problem) show('camera', 'bad', 'No picture. You can come in without, too');
-  else if (!camera.on) show('camera', 'busy', 'Switched off. You can switch it on at any moment');
-  else if (video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA || !video.videoWidth) show('camera', 'busy', 'Looking for your picture');
-  else if (brightness(video) < DARK) show('camera', 'bad', 'The picture is very dark. Is something in front of the camera?');
-  else show('camera', 'done', 'Picture is clear');
+  if (camera.problem) show('camera', 'bad', t('No picture. You can come in without, too'));
+  else if (!camera.on) show('camera', 'busy', t('Switched off. You can switch it on at any moment'));
+  else if (video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA || !video.videoWidth) show('camera', 'busy', t('Looking for your picture'));
+  else if (brightness(video) < DARK) show('camera', 'bad', t('The picture is very dark. Is something in front of the camera?'));
+  else show('camera', 'done', t('Picture is clear'));
 }
 
 /** @param {HTMLVideoElement} video */
@@ -131,25 +132,25 @@ export class SoundCheck {
 
   _show() {
     if (this._microphone.problem) {
-      show('sound', 'bad', 'No microphone. The other person would not hear you');
+      show('sound', 'bad', t('No microphone. The other person would not hear you'));
       return;
     }
     if (this._speaker === 'asked') {
-      const yes = element('button', { class: 'btn btn--small', type: 'button' }, 'Yes');
-      const no = element('button', { class: 'btn btn--small btn--plain', type: 'button' }, 'No');
+      const yes = element('button', { class: 'btn btn--small', type: 'button' }, t('Yes'));
+      const no = element('button', { class: 'btn btn--small btn--plain', type: 'button' }, t('No'));
       yes.addEventListener('click', () => this._answer('yes'));
       no.addEventListener('click', () => this._answer('unheard'));
-      show('sound', 'busy', 'Did you hear the sound?', yes, no);
+      show('sound', 'busy', t('Did you hear the sound?'), yes, no);
     } else if (this._speaker === 'unheard') {
-      show('sound', 'bad', 'Turn the volume up, or choose another speaker, and play it again');
+      show('sound', 'bad', t('Turn the volume up, or choose another speaker, and play it again'));
     } else if (!this._microphone.on) {
-      show('sound', 'busy', 'The microphone is switched off');
+      show('sound', 'busy', t('The microphone is switched off'));
     } else if (this._heardUs && this._speaker === 'yes') {
-      show('sound', 'done', 'We hear you, and you heard the sound');
+      show('sound', 'done', t('We hear you, and you heard the sound'));
     } else if (this._heardUs) {
-      show('sound', 'busy', 'We hear you. Now play the sound');
+      show('sound', 'busy', t('We hear you. Now play the sound'));
     } else {
-      show('sound', 'busy', this._speaker === 'yes' ? 'You heard the sound. Now say something' : 'Say something, then play the sound');
+      show('sound', 'busy', this._speaker === 'yes' ? t('You heard the sound. Now say something') : t('Say something, then play the sound'));
     }
   }
 }
@@ -170,9 +171,9 @@ export function checkConnection(line, opens) {
   if (tested && isSteady) {
     const words = tested.numbers ? `${tested.words} ${tested.numbers}` : tested.words;
     show('connection', tested.level === 'good' || tested.level === 'fair' ? 'done' : 'bad', words);
-  } else if (line === 'open') show('connection', 'done', 'You are connected to the waiting room');
-  else if (line === 'lost') show('connection', 'bad', 'Lost. We are getting it back');
-  else if (line === 'early') show('connection', 'busy', `Tried when the waiting room opens at ${opens}`);
-  else if (line === 'closed') show('connection', 'busy', 'Not connected');
-  else show('connection', 'busy', 'Trying it');
+  } else if (line === 'open') show('connection', 'done', t('You are connected to the waiting room'));
+  else if (line === 'lost') show('connection', 'bad', t('Lost. We are getting it back'));
+  else if (line === 'early') show('connection', 'busy', t('Tried when the waiting room opens at %(opens)s', { opens }));
+  else if (line === 'closed') show('connection', 'busy', t('Not connected'));
+  else show('connection', 'busy', t('Trying it'));
 }

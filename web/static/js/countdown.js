@@ -7,6 +7,7 @@
 
 import { clock, clockLength, everySecond, spokenLength, wordLength } from './time.js';
 import { refreshRegions } from './page.js';
+import { t } from './words.js';
 
 /** @type {WeakSet<Element>} */
 const ended = new WeakSet();
@@ -22,7 +23,7 @@ function tick(now) {
     if (!(place instanceof HTMLElement)) continue;
     const left = Date.parse(place.dataset.until || '') - now;
     say(place, place.dataset.as === 'clock' ? clockLength(left) : wordLength(left));
-    if (place.dataset.as === 'clock' && place.hasAttribute('role')) place.setAttribute('aria-label', `${spokenLength(left)} left`);
+    if (place.dataset.as === 'clock' && place.hasAttribute('role')) place.setAttribute('aria-label', t('%(spokenLength)s left', { spokenLength: spokenLength(left) }));
     if (left <= 0 && place.dataset.atZero === 'refresh' && !ended.has(place)) {
       ended.add(place);
       // The server's own clock decides; give it a moment to be past the mark.

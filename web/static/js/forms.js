@@ -18,6 +18,7 @@
 import { ProblemError, newKey, request } from './api.js';
 import { when } from './time.js';
 import { refreshRegions, showError, toast, toastNext } from './page.js';
+import { t } from './words.js';
 
 /** Key and content of the last attempt per form: the same content keeps its key, other content gets a new one. */
 /** @type {WeakMap<HTMLFormElement, {content: string, key: string}>} */
@@ -29,7 +30,7 @@ const sending = new WeakSet();
  * @param {HTMLFormElement} form
  * @param {HTMLElement | null} submitter
  */
-export function readForm(form, submitter) {
+function readForm(form, submitter) {
   /** @type {Record<string, unknown>} */
   const body = {};
   for (const control of form.elements) {
@@ -71,7 +72,7 @@ function digitsFor(control) {
 }
 
 /** "12.5" → 1250; null for what is no amount, which the server then refuses. @param {string} text @param {number} digits */
-export function minorOf(text, digits) {
+function minorOf(text, digits) {
   const parts = /^(\d{1,9})(?:[.,](\d+))?$/.exec(text.trim());
   const fraction = parts?.[2] ?? '';
   return parts && fraction.length <= digits ? Number(parts[1] + fraction.padEnd(digits, '0')) : null;
@@ -104,7 +105,7 @@ function clearErrors(form) {
 export function showProblem(form, problem) {
   const own = form.querySelector(`[data-error~="${CSS.escape(problem.code)}"]`);
   const others = problem.extra.nearest_free_slots;
-  const free = Array.isArray(others) && others.length ? ` Free nearby: ${others.map((slot) => when(slot.start)).join('; ')}.` : '';
+  const free = Array.isArray(others) && others.length ? t(' Free nearby: %(when)s.', { when: others.map((slot) => when(slot.start)).join('; ') }) : '';
   showError(own || form.querySelector('[data-error=""]'), problem.message + free);
   // A refusal may name the member it is about, as a JSON pointer.
   const name = String(problem.extra.pointer || '').replace(/^\//, '');

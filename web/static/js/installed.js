@@ -3,6 +3,7 @@
 // browser lets a page ask (elsewhere its own menu does).
 
 import { byId, toast } from './page.js';
+import { t } from './words.js';
 
 export function startInstalled() {
   if (!('serviceWorker' in navigator) || document.body.dataset.signedIn === undefined) return;
@@ -21,6 +22,6 @@ function offer(place, event) {
   byId('install-now').addEventListener('click', async () => {
     event.prompt();
     place.hidden = true;
-    if ((await event.userChoice).outcome === 'accepted') toast('Installed.');
+    if ((await event.userChoice).outcome === 'accepted') toast(t('Installed.'));
   }, { once: true });
 }

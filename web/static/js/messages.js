@@ -4,6 +4,7 @@
 
 import { ProblemError, post } from './api.js';
 import { onLive } from './live.js';
+import { t } from './words.js';
 
 const NEAR_END_PX = 80;
 const SAY_EVERY_MS = 3000;
@@ -65,7 +66,7 @@ if (scroll) {
   onLive((event) => {
     if (event.about !== thread()?.dataset.talk) return;
     if (event.type === 'typing' && typing) {
-      typing.textContent = `${typing.dataset.name} is writing…`;
+      typing.textContent = t('%(name)s is writing…', { name: typing.dataset.name ?? '' });
       window.clearTimeout(signTimer);
       signTimer = window.setTimeout(clearSign, SIGN_LASTS_MS);
     }

@@ -4,6 +4,7 @@
 
 import { ProblemError, del, post } from './api.js';
 import { Peer } from './room/peer.js';
+import { t } from './words.js';
 
 /** Rates are not counted while the estimate still climbs. */
 const WARM_UP_MS = 3000;
@@ -148,17 +149,17 @@ function sum(report, type, name) {
 /** What the numbers mean for a session. Pure. @param {Measured|null} found null: media did not get through @returns {Verdict} */
 export function verdict(found) {
   if (!found || found.down < 10_000) {
-    return { level: 'none', words: 'Sound and picture can\'t get through this network. Try another one, such as your phone\'s.', numbers: '' };
+    return { level: 'none', words: t('Sound and picture can\'t get through this network. Try another one, such as your phone\'s.'), numbers: '' };
   }
   const { up, down, loss, rtt } = found;
   const rate = Math.min(up, down);
   const delay = rtt ?? 0;
-  const numbers = `${megabits(up)} up, ${megabits(down)} down${rtt === null ? '' : `, ${Math.round(rtt)} ms there and back`}, ${Math.round(loss * 1000) / 10} % lost`;
-  if (rate >= 600_000 && loss < 0.02 && delay < 250) return { level: 'good', words: 'Good for sound and picture.', numbers };
+  const numbers = t('%(megabits)s up, %(megabits2)s down%(back)s, %(value)s %% lost', { megabits: megabits(up), megabits2: megabits(down), back: rtt === null ? '' : t(', %(value)s ms there and back', { value: Math.round(rtt) }), value: Math.round(loss * 1000) / 10 });
+  if (rate >= 600_000 && loss < 0.02 && delay < 250) return { level: 'good', words: t('Good for sound and picture.'), numbers };
   if (rate >= 250_000 && loss < 0.08 && delay < 500) {
-    return { level: 'fair', words: 'Enough. The picture may be soft, or stop for a moment.', numbers };
+    return { level: 'fair', words: t('Enough. The picture may be soft, or stop for a moment.'), numbers };
   }
-  return { level: 'poor', words: 'Weak. Sound may work; for a picture go nearer to the Wi-Fi, or use a cable.', numbers };
+  return { level: 'poor', words: t('Weak. Sound may work; for a picture go nearer to the Wi-Fi, or use a cable.'), numbers };
 }
 
 /** @param {number} bits */

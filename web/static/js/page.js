@@ -1,6 +1,8 @@
 // @ts-check
 // Small helpers of every page: building elements, moving focus, toasts, fetching a page's live regions again.
 
+import { t } from './words.js';
+
 /**
  * @template {keyof HTMLElementTagNameMap} T
  * @param {T} tag
@@ -45,7 +47,7 @@ export function toast(words) {
   const place = document.getElementById('toasts');
   if (!place) return;
   const close = element('button', { class: 'btn btn--plain btn--small btn--icon', type: 'button' }, icon('close', 's'),
-    element('span', { class: 'vh' }, 'Close this message'));
+    element('span', { class: 'vh' }, t('Close this message')));
   const card = element('div', { class: 'toast' }, icon('check'), element('span', {}, words), close);
   const remove = () => card.remove();
   close.addEventListener('click', remove);

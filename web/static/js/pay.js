@@ -10,6 +10,7 @@
 import { ProblemError, get, post } from './api.js';
 import { busy, showProblem } from './forms.js';
 import { byId, element, showError } from './page.js';
+import { t } from './words.js';
 
 const POLL_MS = 1000;
 const MOST_POLLS = 40;
@@ -36,7 +37,7 @@ function showMore() {
   for (const input of form.querySelectorAll('input[data-of]')) {
     if (input instanceof HTMLInputElement) input.disabled = input.dataset.of !== method;
   }
-  if (method === 'stripe') openCard().catch(() => showError(byId('card-error'), 'The card field could not be loaded. Try again, or pay in another way.'));
+  if (method === 'stripe') openCard().catch(() => showError(byId('card-error'), t('The card field could not be loaded. Try again, or pay in another way.')));
 }
 
 /** @param {string} address */
@@ -76,7 +77,7 @@ async function byCard(payment) {
   const { error } = await stripe.confirmCardPayment(payment.client_secret, { payment_method: { card } });
   if (error) {
     await get(`/api/payments/${payment.id}`).catch(() => null); // the server looks at once, and keeps why
-    throw new ProblemError(402, { code: 'card_refused', detail: error.message || 'The card was not accepted. Nothing was charged.' });
+    throw new ProblemError(402, { code: 'card_refused', detail: error.message || t('The card was not accepted. Nothing was charged.') });
   }
 }
 
@@ -115,10 +116,10 @@ async function ended(id) {
   for (let round = 0; round < MOST_POLLS; round += 1) {
     const now = await get(`/api/payments/${id}`);
     if (now.paid) return;
-    if (now.failure_code) throw new ProblemError(402, { code: 'card_refused', detail: 'The payment was not accepted. Nothing was charged; try again or pay in another way.' });
+    if (now.failure_code) throw new ProblemError(402, { code: 'card_refused', detail: t('The payment was not accepted. Nothing was charged; try again or pay in another way.') });
     await new Promise((resolve) => window.setTimeout(resolve, POLL_MS));
   }
-  throw new ProblemError(503, { detail: 'The bank has not answered yet. Nothing is lost: look again in a moment.' });
+  throw new ProblemError(503, { detail: t('The bank has not answered yet. Nothing is lost: look again in a moment.') });
 }
 
 /** A payment is under way: pressing again does nothing. */
@@ -129,7 +130,7 @@ async function goOn(payment) {
   const button = document.querySelector(`button[type="submit"][form="pay"], #pay button[type="submit"]`);
   going = true;
   await null; // forms.js frees the button once it has handed over
-  const free = busy(/** @type {HTMLElement | null} */ (button), 'Paying');
+  const free = busy(/** @type {HTMLElement | null} */ (button), t('Paying'));
   try {
     if (payment.method === 'stripe') await byCard(payment);
     else if (payment.method === 'razorpay') await onRazorpaysPage(payment);

@@ -4,6 +4,7 @@
 
 import { byId, element, icon } from './page.js';
 import { clockLength, spokenLength } from './time.js';
+import { t } from './words.js';
 
 /** Farther apart than this is heard as an echo: jump. */
 const JUMP_S = 0.35;
@@ -72,7 +73,7 @@ function align() {
 function refused(error) {
   if (error instanceof DOMException && error.name === 'AbortError') return;
   setPlaying(false);
-  says.textContent = 'The browser did not start the sound. Press play again.';
+  says.textContent = t('The browser did not start the sound. Press play again.');
 }
 
 function look() {
@@ -102,7 +103,7 @@ function show() {
   }
   if (!seeking) seek.value = String(position);
   byId('position').textContent = clockLength(position * 1000);
-  seek.setAttribute('aria-valuetext', `${spokenLength(position * 1000)} of ${spokenLength(length * 1000)}`);
+  seek.setAttribute('aria-valuetext', t('%(spokenLength)s of %(spokenLength2)s', { spokenLength: spokenLength(position * 1000), spokenLength2: spokenLength(length * 1000) }));
 }
 
 /** @param {boolean} on */
@@ -110,7 +111,7 @@ function setPlaying(on) {
   if (on && position >= length) position = 0;
   playing = on;
   lastAt = performance.now();
-  playButton.replaceChildren(icon(on ? 'pause' : 'play'), element('span', { class: 'vh', 'data-label': '' }, on ? 'Pause' : 'Play'));
+  playButton.replaceChildren(icon(on ? 'pause' : 'play'), element('span', { class: 'vh', 'data-label': '' }, on ? t('Pause') : t('Play')));
   player.dataset.state = on ? 'playing' : 'paused';
   align();
 }
@@ -171,7 +172,7 @@ document.addEventListener('keydown', (event) => {
 for (const { media } of parts) {
   media.addEventListener('error', () => {
     setPlaying(false);
-    says.textContent = 'One of the files could not be read. The recording is safe; load the page again to try once more.';
+    says.textContent = t('One of the files could not be read. The recording is safe; load the page again to try once more.');
   });
 }
 window.setInterval(look, LOOK_MS);

@@ -3,6 +3,7 @@
 // way is switched off there (css/components.css), because installed pages have none on some phones.
 
 import { element, icon } from './page.js';
+import { t } from './words.js';
 
 /** How far the sign has come down when letting go refreshes; a finger goes twice as far. */
 const ENOUGH_PX = 64;
@@ -43,12 +44,12 @@ export function startPull() {
     sign.hidden = false;
     sign.style.transform = `translate(-50%, ${down}px)`;
     sign.style.opacity = String(Math.min(1, down / ENOUGH_PX));
-    words.textContent = down >= ENOUGH_PX ? 'Let go to refresh' : 'Pull to refresh';
+    words.textContent = down >= ENOUGH_PX ? t('Let go to refresh') : t('Pull to refresh');
   }, { passive: false });
   main.addEventListener('touchend', (event) => {
     follow(/** @type {TouchEvent} */ (event).changedTouches[0]);
     if (from !== null && down >= ENOUGH_PX) {
-      words.textContent = 'Refreshing';
+      words.textContent = t('Refreshing');
       from = null;
       location.reload();
     } else rest();

@@ -4,10 +4,11 @@
 
 import { ProblemError, get, del, request } from './api.js';
 import { byId, showError } from './page.js';
+import { t } from './words.js';
 
 const WORDS = {
-  denied: 'Your browser does not let this page show notices. Allow them beside the address, then try again.',
-  failed: "Your browser's push service can't be reached just now. Try again later.",
+  denied: t('Your browser does not let this page show notices. Allow them beside the address, then try again.'),
+  failed: t('Your browser\'s push service can\'t be reached just now. Try again later.'),
 };
 
 async function start() {

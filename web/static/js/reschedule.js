@@ -4,6 +4,7 @@
 import { ProblemError, get } from './api.js';
 import { byId, element, showError } from './page.js';
 import { clock, day, pageZone, serverNow } from './time.js';
+import { t } from './words.js';
 
 const DAYS_SHOWN = 42;
 const DAY_MS = 24 * 3600 * 1000;
@@ -31,7 +32,7 @@ async function load(form) {
     for (const slot of found.slots) byDay.set(isoDay(Date.parse(slot.start)), [...(byDay.get(isoDay(Date.parse(slot.start))) || []), slot]);
     drawDays();
   } catch (problem) {
-    showError(error, problem instanceof ProblemError ? problem.message : 'The free times could not be loaded. Try again.');
+    showError(error, problem instanceof ProblemError ? problem.message : t('The free times could not be loaded. Try again.'));
   } finally {
     form.removeAttribute('aria-busy');
   }

@@ -5,6 +5,7 @@
 import { ProblemError, post } from './api.js';
 import { busy } from './forms.js';
 import { byId, element, showError } from './page.js';
+import { t } from './words.js';
 
 /** @param {string[]} codes */
 function showCodes(codes) {
@@ -61,14 +62,14 @@ function onSubmit(id, work) {
 /** @param {unknown} error */
 function refusedWords(error) {
   const name = error instanceof DOMException ? error.name : '';
-  if (name === 'InvalidStateError') return 'This device is among your passkeys already.';
-  return 'Your device did not confirm it. Nothing was changed; try again, or choose another way.';
+  if (name === 'InvalidStateError') return t('This device is among your passkeys already.');
+  return t('Your device did not confirm it. Nothing was changed; try again, or choose another way.');
 }
 
 /** @returns {any} */
 function parser() {
   if (typeof PublicKeyCredential === 'undefined' || !('parseCreationOptionsFromJSON' in PublicKeyCredential)) {
-    throw new ProblemError(0, { detail: 'This browser is too old for passkeys. Use an authenticator app or a code.' });
+    throw new ProblemError(0, { detail: t('This browser is too old for passkeys. Use an authenticator app or a code.') });
   }
   return PublicKeyCredential;
 }

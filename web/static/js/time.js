@@ -2,6 +2,8 @@
 // The page's clock follows the server's: the offset is measured once from <meta name="server-now"> and
 // improved by whoever learns better (setServerNow). Formats match web/words.py.
 
+import { language, t, tn } from './words.js';
+
 const loadedAt = performance.now();
 const meta = document.querySelector('meta[name="server-now"]');
 const stamp = meta instanceof HTMLMetaElement ? Date.parse(meta.content) : NaN;
@@ -48,44 +50,41 @@ export function clockLength(ms) {
 export function wordLength(ms) {
   const minutes = Math.ceil(ms / 60000);
   if (ms <= 0) return 'now';
-  if (ms < 60000) return 'less than a minute';
-  if (minutes >= 2 * 24 * 60) return `${Math.floor(minutes / (24 * 60))} days`;
+  if (ms < 60000) return t('less than a minute');
+  if (minutes >= 2 * 24 * 60) return t('%(days)s days', { days: Math.floor(minutes / (24 * 60)) });
   const hours = Math.floor(minutes / 60);
-  if (!hours) return `${minutes} min`;
-  return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
+  if (!hours) return t('%(minutes)s min', { minutes });
+  return minutes % 60 ? t('%(hours)s h %(minutes)s min', { hours, minutes: minutes % 60 }) : t('%(hours)s h', { hours });
 }
 
 /** "9 minutes 41 seconds", for labels that are read aloud @param {number} ms */
 export function spokenLength(ms) {
   const seconds = Math.max(0, Math.floor(ms / 1000));
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
   const parts = [
-    [Math.floor(seconds / 3600), 'hour'],
-    [Math.floor((seconds % 3600) / 60), 'minute'],
-    [seconds % 60, 'second'],
-  ].filter(([count]) => count);
-  return parts.map(([count, unit]) => `${count} ${unit}${count === 1 ? '' : 's'}`).join(' ') || '0 seconds';
+    hours ? tn('%(num)s hour', '%(num)s hours', hours) : '',
+    minutes ? tn('%(num)s minute', '%(num)s minutes', minutes) : '',
+    seconds % 60 ? tn('%(num)s second', '%(num)s seconds', seconds % 60) : '',
+  ].filter(Boolean);
+  return parts.join(' ') || t('0 seconds');
 }
 
 /** "16:00" @param {string | number | Date} at @param {string} [zone] */
 export function clock(at, zone = pageZone()) {
-  return new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', hourCycle: 'h23', timeZone: zone })
+  return new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23', timeZone: zone })
     .format(new Date(at));
 }
 
 /** "Tue 3 Mar" @param {string | number | Date} at @param {string} [zone] */
 export function day(at, zone = pageZone()) {
-  return new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'numeric', month: 'short', timeZone: zone })
-    .format(new Date(at)).replace(',', '').replace('Sept', 'Sep');
+  const said = new Intl.DateTimeFormat(language, { weekday: 'short', day: 'numeric', month: 'short', timeZone: zone })
+    .format(new Date(at));
+  return language === 'en-GB' ? said.replace(',', '').replace('Sept', 'Sep') : said;
 }
 
 /** "Tue 3 Mar, 16:00" @param {string | number | Date} at @param {string} [zone] */
 export function when(at, zone = pageZone()) {
   return `${day(at, zone)}, ${clock(at, zone)}`;
-}
-
-/** "Lisbon time" for "Europe/Lisbon" @param {string} zone */
-export function zoneName(zone) {
-  return zone === 'UTC' || zone === 'Etc/UTC' ? 'UTC' : `${zone.split('/').pop()?.replaceAll('_', ' ')} time`;
 }
 
 /**

@@ -17,6 +17,7 @@ import { Panels, showCount } from './room/panels.js';
 import { Report } from './room/report.js';
 import { UNFIT_TITLE, lacking, unfitWords } from './room/support.js';
 import { drawDevice, say } from './room/view.js';
+import { t } from './words.js';
 
 /** @typedef {import('./room/devices.js').DeviceKind} DeviceKind */
 /** @typedef {import('./room/state.js').RoomState} RoomState */
@@ -141,12 +142,12 @@ function drawWords(state) {
   }
   const isHere = state.people.some((person) => person.role === 'practitioner' && person.connected);
   const isEarly = serverNow() < startsAt;
-  say(byId('wait-title'), isHere ? `${other} is here and will let you in.`
-    : isEarly ? `${other} is not here yet. You are early, that is fine.` : `${other} is not here yet. Thank you for waiting.`);
+  say(byId('wait-title'), isHere ? t('%(other)s is here and will let you in.', { other })
+    : isEarly ? t('%(other)s is not here yet. You are early, that is fine.', { other }) : t('%(other)s is not here yet. Thank you for waiting.', { other }));
   say(byId('wait-lead'), state.ending ? state.ending.detail
-    : state.line === 'lost' ? 'The connection is gone. We are getting it back, you needn\'t do anything.'
-      : state.line !== 'open' ? 'Connecting you to the waiting room.'
-        : isHere ? 'It begins in a moment. You needn\'t do anything.' : `${other} has been told that you are waiting.`);
+    : state.line === 'lost' ? t('The connection is gone. We are getting it back, you needn\'t do anything.')
+      : state.line !== 'open' ? t('Connecting you to the waiting room.')
+        : isHere ? t('It begins in a moment. You needn\'t do anything.') : t('%(other)s has been told that you are waiting.', { other }));
 }
 
 /** @param {RoomState} state */
@@ -157,9 +158,9 @@ function drawDevices(state) {
   own.hidden = !camera;
   const instead = byId('own-instead');
   instead.hidden = Boolean(camera);
-  if (hasVideo) say(instead, state.camera.problem ? 'No picture' : state.camera.on ? 'Starting your camera' : 'Your camera is off');
-  drawDevice(byId('mic'), state.microphone, ['mic', 'mic-off'], 'Microphone');
-  if (hasVideo) drawDevice(byId('camera'), state.camera, ['camera', 'camera-off'], 'Camera');
+  if (hasVideo) say(instead, state.camera.problem ? t('No picture') : state.camera.on ? t('Starting your camera') : t('Your camera is off'));
+  drawDevice(byId('mic'), state.microphone, ['mic', 'mic-off'], t('Microphone'));
+  if (hasVideo) drawDevice(byId('camera'), state.camera, ['camera', 'camera-off'], t('Camera'));
   const problem = problemWords(state.microphone.problem, state.camera.problem);
   byId('device-problem').hidden = !problem;
   say(byId('device-words'), problem);
@@ -212,7 +213,7 @@ async function fillDevices() {
   const chosen = chosenDevices();
   for (const kind of /** @type {(DeviceKind|'speaker')[]} */ ([...kinds, 'speaker'])) {
     if (!all[kind].length) {
-      if (kind !== 'speaker') picker(kind).replaceChildren(element('option', {}, 'Not available'));
+      if (kind !== 'speaker') picker(kind).replaceChildren(element('option', {}, t('Not available')));
       continue;
     }
     const used = kind === 'speaker' ? chosen.speaker : call.devices.idOf(kind) || chosen[kind];

@@ -178,13 +178,13 @@ impl Rate {
         self.prober.due(present, self.estimator.is_limit(), is_calm, now)
     }
 
-    /// What Python has not been told yet: (bits/s, whether it is a limit).
+    /// What Python has not been told yet: (bits/s, whether it is a limit). Without a limit nothing follows from a rate.
     pub(crate) fn take_news(&mut self, now: Time) -> Option<(u64, bool)> {
         let present = (self.estimator.bps(now)?, self.estimator.is_limit());
         let is_news = self.told.is_none_or(|(told_bps, told_limit)| {
             let fell = present.0 < told_bps * (1.0 - TOLD_SHARE);
             let grew = present.0 > told_bps * (1.0 + TOLD_SHARE);
-            told_limit != present.1 || fell || (grew && now.since_us(self.told_at) >= TOLD_EVERY_US)
+            told_limit != present.1 || present.1 && (fell || (grew && now.since_us(self.told_at) >= TOLD_EVERY_US))
         });
         if !is_news {
             return None;
@@ -208,12 +208,16 @@ mod tests {
         assert!(!is_limit);
         assert_eq!(rate.take_news(Time(1_000_001)), None);
         rate.on_sent(500_000, 400, Time(1_000_001));
-        rate.on_report(0.0, 100, Time(1_100_000));
-        rate.on_report(0.0, 100, Time(1_160_000));
-        assert_eq!(rate.take_news(Time(1_160_000)), None, "{first}");
-        assert!(rate.take_news(Time(1_210_000)).expect("200 ms later").0 > first);
-        rate.on_remb(100_000, Time(1_210_001));
-        assert_eq!(rate.take_news(Time(1_210_001)), Some((100_000, true)));
-        assert_eq!(rate.paced_bps(), Some(100_000));
+        rate.on_report(0.0, 100, Time(1_300_000));
+        assert!(rate.estimate_bps(Time(1_300_000)) > Some(first));
+        assert_eq!(rate.take_news(Time(1_300_000)), None, "no limit: nothing follows from it");
+        rate.on_remb(100_000, Time(1_300_001));
+        assert_eq!(rate.take_news(Time(1_300_001)), Some((100_000, true)), "a fall: at once");
+        rate.on_remb(120_000, Time(1_450_000));
+        assert_eq!(rate.take_news(Time(1_450_000)), None, "growth: in steps");
+        let grown = rate.estimate_bps(Time(1_501_000));
+        assert!(grown > Some(105_000), "{grown:?}");
+        assert_eq!(rate.take_news(Time(1_501_000)), grown.map(|bps| (bps, true)));
+        assert_eq!(rate.paced_bps(), Some(120_000));
     }
 }

@@ -2,6 +2,7 @@
 //! happens ([`STEPS`]), the bytes after it say how; what leaves the room is held to the rules of the packet path.
 
 use crate::room::{Peer, Room, PEERS};
+use crate::steps::{play_steps, Input, Step};
 use holdspace_engine::{CodecSpec, Command, ExtensionIds, Kind, SlotId, SlotSpec, TapId, TrackId, TrackSpec};
 use holdspace_wire::rtp;
 use holdspace_wire::seq::{ExtSeq, Seq};
@@ -21,28 +22,16 @@ fn play(bytes: &[u8]) -> Room {
     }
     for number in 0..PEERS as u8 {
         for kind in [0, 0x80] {
-            publish(&mut room, &mut Input { bytes: &[number, kind] });
+            publish(&mut room, &mut Input::new(&[number, kind]));
         }
     }
     for number in 0..PEERS as u8 {
         for kind in [0, 0x80] {
-            subscribe(&mut room, &mut Input { bytes: &[number, (number + 1) % PEERS as u8, kind] });
+            subscribe(&mut room, &mut Input::new(&[number, (number + 1) % PEERS as u8, kind]));
         }
     }
-    for _ in 0..MAX_STEPS {
-        if input.is_empty() {
-            break;
-        }
-        let step = STEPS[usize::from(input.byte()) % STEPS.len()];
-        step(&mut room, &mut input);
-        room.flush();
-    }
-    room.sleep_ms(50);
-    room.look();
-    room
+    play_steps(room, input, &STEPS, MAX_STEPS)
 }
-
-type Step = fn(&mut Room, &mut Input<'_>);
 
 const STEPS: [Step; 16] = [
     frame,
@@ -62,43 +51,6 @@ const STEPS: [Step; 16] = [
     leave_or_join,
     renegotiate,
 ];
-
-/// Bytes taken one after the other; zeros when they have run out.
-pub(crate) struct Input<'a> {
-    bytes: &'a [u8],
-}
-
-impl<'a> Input<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Input<'a> {
-        Input { bytes }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    pub(crate) fn byte(&mut self) -> u8 {
-        let Some((byte, rest)) = self.bytes.split_first() else { return 0 };
-        self.bytes = rest;
-        *byte
-    }
-
-    pub(crate) fn word(&mut self) -> u16 {
-        u16::from_be_bytes([self.byte(), self.byte()])
-    }
-
-    /// As many as the next byte says, or as there are.
-    pub(crate) fn slice(&mut self) -> &'a [u8] {
-        let len = usize::from(self.byte()).min(self.bytes.len());
-        let (slice, rest) = self.bytes.split_at(len);
-        self.bytes = rest;
-        slice
-    }
-
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        usize::from(self.byte()) % bound
-    }
-}
 
 pub(crate) fn join(room: &mut Room, number: usize) {
     if room.add(number) {
@@ -182,7 +134,12 @@ fn any_datagram(room: &mut Room, input: &mut Input<'_>) {
 
 /// What an honest peer answers: NACKs, keyframe requests and transport-wide feedback about what it really got.
 fn reply(room: &mut Room, input: &mut Input<'_>) {
-    let (number, choice, pattern) = (input.below(PEERS), input.byte(), input.word());
+    let number = input.below(PEERS);
+    reply_from(room, number, input);
+}
+
+pub(crate) fn reply_from(room: &mut Room, number: usize, input: &mut Input<'_>) {
+    let (choice, pattern) = (input.byte(), input.word());
     match choice % 4 {
         0 => room.ask_again(number, pattern),
         1 => room.report_arrivals(number, pattern),

@@ -7,6 +7,7 @@
 mod engine;
 mod port;
 mod room;
+mod steps;
 mod wire;
 
 pub use engine::engine;

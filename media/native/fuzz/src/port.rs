@@ -1,8 +1,9 @@
 //! A private camera whose worker writes any bytes: nothing breaks, and nobody ever reads what the camera sent.
 //! Each step is one byte that chooses it ([`STEPS`]) and bytes that say how.
 
-use crate::engine::{codecs, join, Input};
+use crate::engine::{codecs, join, reply_from};
 use crate::room::{Peer, Room, PEERS};
+use crate::steps::{play_steps, Input, Step};
 use holdspace_engine::{Command, Kind, PortEnd, SlotId, SlotSpec, TapId, TrackId, TrackSpec};
 
 const MAX_STEPS: usize = 200;
@@ -15,7 +16,6 @@ pub fn frame_port(bytes: &[u8]) {
 }
 
 fn play(bytes: &[u8]) -> Room {
-    let mut input = Input::new(bytes);
     let mut room = Room::new(7);
     room.forbid(&CAMERA);
     (0..PEERS).for_each(|number| join(&mut room, number));
@@ -27,17 +27,7 @@ fn play(bytes: &[u8]) -> Room {
     room.apply(Command::AddTap { tap: TapId(1), track: TRACK, grant: "grant".into() });
     room.apply(Command::OpenPort { track: TRACK });
     (1..PEERS).for_each(|number| watch(&mut room, number));
-    for _ in 0..MAX_STEPS {
-        if input.is_empty() {
-            break;
-        }
-        let step = STEPS[usize::from(input.byte()) % STEPS.len()];
-        step(&mut room, &mut input);
-        room.flush();
-    }
-    room.sleep_ms(50);
-    room.look();
-    room
+    play_steps(room, Input::new(bytes), &STEPS, MAX_STEPS)
 }
 
 fn watch(room: &mut Room, number: usize) {
@@ -49,8 +39,6 @@ fn watch(room: &mut Room, number: usize) {
     room.apply(Command::SetSlot { transport: Room::transport(number), slot, spec });
     room.apply(Command::SetSlotSource { slot, track: Some(TRACK) });
 }
-
-type Step = fn(&mut Room, &mut Input<'_>);
 
 const STEPS: [Step; 8] = [camera, camera, answer, answer, say, reply, steer, nap];
 
@@ -85,15 +73,10 @@ fn say(room: &mut Room, input: &mut Input<'_>) {
     room.worker_says(TRACK, &message);
 }
 
-/// NACKs of whatever number, keyframe requests and reports of a subscriber.
+/// What one of the subscribers answers.
 fn reply(room: &mut Room, input: &mut Input<'_>) {
-    let (number, choice, pattern) = (1 + input.below(PEERS - 1), input.byte(), input.word());
-    match choice % 4 {
-        0 => room.ask_again(number, pattern),
-        1 => room.report_arrivals(number, pattern),
-        2 => room.ask_keyframe(number, usize::from(choice >> 2)),
-        _ => room.report_reception(number, usize::from(choice >> 2), pattern),
-    }
+    let number = 1 + input.below(PEERS - 1);
+    reply_from(room, number, input);
 }
 
 /// Everything that is commanded around a private track, short of its end.

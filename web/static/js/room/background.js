@@ -4,6 +4,7 @@
 import { byId, element } from '../page.js';
 import { BACKGROUNDS, chosenBackground } from './blur.js';
 import { say } from './view.js';
+import { t } from '../words.js';
 
 /** @typedef {import('./blur.js').Background} Background */
 /** @typedef {import('./call.js').Call} Call */
@@ -48,17 +49,18 @@ export function drawBackground(state) {
 function wordsFor({ background, camera, place }) {
   if (background.chosen === 'off') return '';
   if (background.by === 'server') return serverWords(background, place === 'admitted');
-  if (camera.problem === 'blur') return 'Not available on this device.';
-  if (background.slowFps !== null) return `This device manages only ${background.slowFps} pictures a second with it. Your picture may stutter.`;
-  if (camera.on && !camera.ready) return 'Starting. Nobody sees you before it works.';
-  return 'Your background never leaves this device.';
+  if (camera.problem === 'blur') return t('Not available on this device.');
+  if (background.slowFps !== null) return t('This device manages only %(slowFps)s pictures a second with it. Your picture may stutter.', { slowFps: background.slowFps });
+  if (background.starting) return t('Starting. Until it works the others see you as before.');
+  if (camera.on && !camera.ready) return t('Starting. Nobody sees you before it works.');
+  return t('Your background never leaves this device.');
 }
 
 /** @param {RoomState['background']} background @param {boolean} isSeen there are others to be seen by */
 function serverWords({ server }, isSeen) {
-  if (server === 'unavailable') return 'This server can hide no more backgrounds just now. Nobody sees you until it can, or until you switch this off.';
-  if (server === 'starting' && isSeen) return 'Starting. Nobody sees you before it works.';
-  return 'This server hides your background before anybody sees you. You see yourself as you are.';
+  if (server === 'unavailable') return t('This server can hide no more backgrounds just now. Nobody sees you until it can, or until you switch this off.');
+  if (server === 'starting' && isSeen) return t('Starting. Nobody sees you before it works.');
+  return t('This server hides your background before anybody sees you. You see yourself as you are.');
 }
 
 function picker() {

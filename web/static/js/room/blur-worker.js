@@ -3,7 +3,7 @@
 // The person is found by MediaPipe's selfie segmenter, served from here; nothing leaves the device.
 //
 // In: {effect} · {picture} · {readable, writable} once · or {frame} for each picture where streams can't be handed over.
-// Out: {ready} · {failed} · {pace: {fps, busy}} every second · {drawn} for each {frame}.
+// Out: {ready} · {failed} · {begun} at the first picture · {pace: {fps, busy}} every second · {drawn} for each {frame}.
 
 import { Painter } from './blur-gl.js';
 
@@ -33,6 +33,7 @@ let mask = null;
 let skipped = false;
 let averageMs = 0;
 let lastAt = 0;
+let begun = false;
 const pace = { since: performance.now(), pictures: 0, busyMs: 0 };
 
 const ready = start().then(() => {
@@ -68,12 +69,18 @@ addEventListener('message', (event) => {
     message.frame.close();
     const drawn = canvas.transferToImageBitmap();
     postMessage({ drawn }, { transfer: [drawn] });
+    begin();
   }).catch(lost);
 });
 
 /** @param {unknown} error */
 function lost(error) {
   postMessage({ failed: String(error) });
+}
+
+function begin() {
+  if (!begun) postMessage({ begun: true });
+  begun = true;
 }
 
 /** @param {ReadableStream<VideoFrame>} readable @param {WritableStream<VideoFrame>} writable */
@@ -86,6 +93,7 @@ async function pump(readable, writable) {
     try {
       drawOne(frame, frame.displayWidth, frame.displayHeight);
       await writer.write(new VideoFrame(canvas, { timestamp: frame.timestamp, alpha: 'discard' }));
+      begin();
     } finally {
       frame.close();
     }

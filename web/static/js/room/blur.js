@@ -3,12 +3,14 @@
 // Fails closed: the track given out never carries a picture that has not been through the blur, and when the blur
 // fails it ends. The work is done in blur-worker.js; call.js decides when.
 
+import { t } from '../words.js';
+
 /** @typedef {import('./blur-gl.js').Effect} Effect */
 /** @typedef {'off'|Effect} Background */
 
 /** In the order of the choice. @type {[Background, string][]} */
 export const BACKGROUNDS = [
-  ['off', 'As it is'], ['light', 'Light blur'], ['strong', 'Strong blur'], ['colour', 'A plain colour'], ['picture', 'A quiet room'],
+  ['off', t('As it is')], ['light', t('Light blur')], ['strong', t('Strong blur')], ['colour', t('A plain colour')], ['picture', t('A quiet room')],
 ];
 const PICTURE = new URL('../../img/quiet-room.svg', import.meta.url).href;
 const CHOSEN = 'holdspace.background';
@@ -19,6 +21,8 @@ const SLOW_SECONDS = 3;
 const SILENT_SECONDS = 5;
 /** The segmenter is 11 MB; a slow line may take its time. */
 const START_MS = 30_000;
+/** A camera that gives no picture is not waited for longer. */
+const BEGIN_MS = 5000;
 
 /** @returns {Background} what was chosen on this device */
 export function chosenBackground() {
@@ -54,6 +58,7 @@ export class Blur {
     this._watching = 0;
     this._stopped = false;
     this._stopFeeding = () => {};
+    this._begun = () => {};
     this._worker = new Worker(new URL('./blur-worker.js', import.meta.url), { type: 'module' });
     this._worker.addEventListener('message', (event) => this._heard(event.data));
     this.setEffect(effect);
@@ -65,13 +70,19 @@ export class Blur {
     if (effect === 'picture') void readPicture().then((picture) => this._worker.postMessage({ picture }, [picture]), () => {});
   }
 
-  /** The blurred track; its first picture is a blurred one. Rejects where blur isn't possible. @returns {Promise<MediaStreamTrack>} */
+  /** The blurred track, once it has a picture; the first one is blurred. Rejects where blur isn't possible. @returns {Promise<MediaStreamTrack>} */
   async start() {
     await this._ready();
     this._worker.addEventListener('error', () => this._lost());
     this._camera.addEventListener('ended', () => this.stop());
     this._watching = window.setInterval(() => this._watch(), 1000);
+    const begun = new Promise((resolve) => {
+      this._begun = () => resolve(undefined);
+      window.setTimeout(resolve, BEGIN_MS);
+    });
     this._output = this._byStreams() || this._byCanvas();
+    await begun;
+    if (this._stopped) throw new Error('the blur ended before its first picture');
     return this._output;
   }
 
@@ -81,6 +92,7 @@ export class Blur {
     this._stopped = true;
     window.clearInterval(this._watching);
     this._stopFeeding();
+    this._begun();
     this._worker.terminate();
     this._output?.stop();
   }
@@ -145,6 +157,7 @@ export class Blur {
   /** @param {any} message */
   _heard(message) {
     if (message.failed && this._output) this._lost();
+    if (message.begun) this._begun();
     if (!message.pace) return;
     this._silentSeconds = 0;
     const isSlow = message.pace.fps < LEAST_FPS && message.pace.busy > 0.8;

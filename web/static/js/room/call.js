@@ -11,6 +11,7 @@ import { KINDS, OwnDevices } from './own-devices.js';
 import { Peer } from './peer.js';
 import { RefusedError, Signaling, onNetworkChange } from './protocol.js';
 import { freshBackground, freshState, isGroup, reduce } from './state.js';
+import { t } from '../words.js';
 
 /** @typedef {import('./state.js').RoomState} RoomState */
 /** @typedef {import('./state.js').News} News */
@@ -52,6 +53,9 @@ export class Call {
       news: (news) => this._news(news),
       show: (kind, track) => void this._peer?.setTrack(kind, track),
       tellMuted: (kind) => this._tellMuted(kind),
+      expectHiding: () => {
+        if (this._effect === null && this.state.background.serverMay) this._tellEffect('off');
+      },
       hide: (effect) => this._hide(effect),
     });
     /** What the server was asked to do to the camera; null: never anything. @type {ServerEffect|null} */
@@ -160,9 +164,14 @@ export class Call {
    */
   async _hide(effect) {
     if (effect === 'off' && (this._effect === null || this._effect === 'off')) return;
+    this._tellEffect(effect);
+    if (effect !== 'off' && this._peer) await new Promise((resolve) => this._untilHidden.push(() => resolve(undefined)));
+  }
+
+  /** @param {ServerEffect} effect */
+  _tellEffect(effect) {
     this._effect = effect;
     this.signaling.send({ type: 'blur', effect });
-    if (effect !== 'off' && this._peer) await new Promise((resolve) => this._untilHidden.push(() => resolve(undefined)));
   }
 
   /** What the server should know of a device that is switched off or missing. @param {DeviceKind} kind */
@@ -301,7 +310,7 @@ export class Call {
     this._closePeer();
     this._peersInARow += 1;
     if (this._peersInARow > MAX_PEERS) {
-      this._news({ type: 'refused', code: 'no_media', detail: 'Picture and sound could not be connected. Your network may block them. Try another one, or load this page again.' });
+      this._news({ type: 'refused', code: 'no_media', detail: t('Picture and sound could not be connected. Your network may block them. Try another one, or load this page again.') });
       return;
     }
     this._usePeer(this._makePeer({ held: false }));

@@ -6,6 +6,7 @@ import { ProblemError, get, newKey, post } from '../api.js';
 import { byId, element, showError } from '../page.js';
 import { clock } from '../time.js';
 import { announce, callName, say } from './view.js';
+import { t } from '../words.js';
 
 /** @typedef {{id: string, seq: number, person: string, name: string, text: string, at: string}} Line */
 /** @typedef {{person: string, delivered: number, read: number}} Mark */
@@ -76,7 +77,7 @@ export class Chat {
       const isNew = !this._lines.has(body.seq);
       this._keep(body);
       this._draw();
-      if (isNew && body.person !== this._me && !this._panel.isSeen()) announce(`New message from ${callName(body.name)}`);
+      if (isNew && body.person !== this._me && !this._panel.isSeen()) announce(t('New message from %(callName)s', { callName: callName(body.name) }));
       this.seen();
     } else if (topic === 'chat_mark') {
       this._marks.set(body.person, body);
@@ -165,7 +166,7 @@ export class Chat {
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error;
       const again = error.status === 0 || error.status === 429 || error.status >= 500;
-      this._unsent[0].failed = again ? 'Not sent yet. We keep trying.' : error.message;
+      this._unsent[0].failed = again ? t('Not sent yet. We keep trying.') : error.message;
       if (again) this._retryTimer = window.setTimeout(() => void this._send(), 1000 * (error.extra.retry_after_s || RETRY_MS / 1000));
       else this._giveBack();
       this._draw();
@@ -228,7 +229,7 @@ export class Chat {
     const delivered = Math.max(0, ...others.map((mark) => mark.delivered));
     const said = new Set();
     for (const line of lines.filter((one) => one.person === this._me).reverse()) {
-      const state = line.seq <= read ? 'Read' : line.seq <= delivered ? 'Delivered' : 'Sent';
+      const state = line.seq <= read ? t('Read') : line.seq <= delivered ? t('Delivered') : t('Sent');
       const item = byId(`chat-${line.seq}`);
       let place = item.querySelector('.msg__state');
       const words = said.has(state) ? '' : state;
@@ -253,7 +254,7 @@ function isAtEnd(body) {
 /** @param {Unsent} one */
 function unsentItem(one) {
   return element('li', { class: 'msg msg--me msg--unsent', 'data-unsent': true },
-    element('p', { class: 'msg__text' }, ...withLinks(one.text)), element('p', { class: 'msg__state' }, one.failed || 'Sending'));
+    element('p', { class: 'msg__text' }, ...withLinks(one.text)), element('p', { class: 'msg__state' }, one.failed || t('Sending')));
 }
 
 const ADDRESS = /https?:\/\/[^\s<>"]+/gi;
@@ -261,7 +262,7 @@ const ADDRESS = /https?:\/\/[^\s<>"]+/gi;
 const TRAILING = /[.,;:!?)\]}'’”]+$/;
 
 /** Text as nodes; addresses of the web become links that know nothing of this page. @param {string} text @returns {(string|HTMLElement)[]} */
-export function withLinks(text) {
+function withLinks(text) {
   /** @type {(string|HTMLElement)[]} */
   const parts = [];
   let at = 0;

@@ -6,8 +6,9 @@ import { ProblemError, get, newKey, post } from '../api.js';
 import { byId, element, showError } from '../page.js';
 import { when } from '../time.js';
 import { announce } from './view.js';
+import { t } from '../words.js';
 
-const NOTHING = 'No notes yet. What you keep here only you can read.';
+const NOTHING = t('No notes yet. What you keep here only you can read.');
 
 export class ClientFile {
   constructor() {
@@ -26,7 +27,7 @@ export class ClientFile {
   async opened() {
     showError(byId('client-error'), '');
     byId('client-retry').hidden = true;
-    this._say('Opening the file');
+    this._say(t('Opening the file'));
     try {
       this._draw(await get(this._url));
     } catch (error) {
@@ -48,10 +49,10 @@ export class ClientFile {
 
   /** @param {{sessions: number, missed: number, notes: {text: string, created_at: string, changed_at: string, version: number}[]}} file */
   _draw(file) {
-    const missed = file.missed ? `, ${file.missed} missed` : '';
+    const missed = file.missed ? t(', %(missed)s missed', { missed: file.missed }) : '';
     this._say(`${file.sessions} ${file.sessions === 1 ? 'session' : 'sessions'}${missed}.${file.notes.length ? '' : ` ${NOTHING}`}`);
     this._notes.replaceChildren(...file.notes.map((note) => element('li', { class: 'note' },
-      element('p', { class: 'small muted num' }, when(note.created_at) + (note.version > 1 ? `, changed ${when(note.changed_at)}` : '')),
+      element('p', { class: 'small muted num' }, when(note.created_at) + (note.version > 1 ? t(', changed %(when)s', { when: when(note.changed_at) }) : '')),
       element('p', { class: 'note__text' }, note.text))));
   }
 
@@ -65,7 +66,7 @@ export class ClientFile {
       this._text.value = '';
       this._key = newKey();
       await this.opened();
-      announce('The note is kept');
+      announce(t('The note is kept'));
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error;
       showError(byId('client-error'), error.message);

@@ -2,6 +2,8 @@
 // Camera, microphone, speaker and screen: opening them, and saying plainly why one can't be opened.
 // No DOM and no signaling here; the words for each cause stand in one table.
 
+import { t } from '../words.js';
+
 /**
  * @typedef {'camera'|'microphone'} DeviceKind
  * @typedef {'denied'|'missing'|'gone'|'busy'|'insecure'|'failed'|'blur'} Cause
@@ -11,20 +13,20 @@
 
 /** What happened and what to do, by cause; `what` names the device or both. @type {Record<Cause, (what: string) => string>} */
 const WORDS = {
-  denied: (what) => `Your browser does not let this page use your ${what}. Allow it beside the address, then try again.`,
-  missing: (what) => `No ${what.replace(' and ', ' or ')} was found. Plug one in, or go on without.`,
-  gone: (what) => `Your ${what.replace(' and ', ' or ')} is no longer there. Plug it in again and it goes on by itself, or choose another one.`,
-  busy: (what) => `Your ${what} can't be used just now; another program may have taken it. Close that one, then try again.`,
-  insecure: (what) => `Your ${what} can be used only over a secure address (https). Please tell the practice.`,
-  blur: () => 'Background blur does not work on this device or did not load, so your camera stays off. Choose “As it is” as background to show yourself without it.',
-  failed: (what) => `Your ${what} could not be started. Try again, or choose another.`,
+  denied: (what) => t('Your browser does not let this page use your %(what)s. Allow it beside the address, then try again.', { what }),
+  missing: (what) => t('No %(what)s was found. Plug one in, or go on without.', { what: what.replace(' and ', ' or ') }),
+  gone: (what) => t('Your %(what)s is no longer there. Plug it in again and it goes on by itself, or choose another one.', { what: what.replace(' and ', ' or ') }),
+  busy: (what) => t('Your %(what)s can\'t be used just now; another program may have taken it. Close that one, then try again.', { what }),
+  insecure: (what) => t('Your %(what)s can be used only over a secure address (https). Please tell the practice.', { what }),
+  blur: () => t('Background blur does not work on this device or did not load, so your camera stays off. Choose “As it is” as background to show yourself without it.'),
+  failed: (what) => t('Your %(what)s could not be started. Try again, or choose another.', { what }),
 };
 
 /** One sentence for what is wrong, or ''. @param {Cause|null} microphone @param {Cause|null} camera */
 export function problemWords(microphone, camera) {
-  if (microphone && microphone === camera) return WORDS[microphone]('camera and microphone');
-  if (microphone) return WORDS[microphone]('microphone');
-  return camera ? WORDS[camera]('camera') : '';
+  if (microphone && microphone === camera) return WORDS[microphone](t('camera and microphone'));
+  if (microphone) return WORDS[microphone](t('microphone'));
+  return camera ? WORDS[camera](t('camera')) : '';
 }
 
 /** @param {unknown} error @returns {Cause} */

@@ -1,6 +1,8 @@
 // @ts-check
 // Where a session's end leads, and what is said when it leads nowhere. Pure; shared by the room and the waiting room.
 
+import { t } from '../words.js';
+
 /** @typedef {import('./state.js').Ending} Ending */
 
 /** Words of control that mean: this session is over, whatever the reason. */
@@ -24,10 +26,10 @@ export function isSignedOut(ending) {
 /** @param {Ending} ending @returns {[string, string]} title and words */
 export function endingWords(ending) {
   if (ending.kind === 'replaced') {
-    return ['You are here on another device', 'The session goes on there. Camera and microphone of this one are off.'];
+    return [t('You are here on another device'), t('The session goes on there. Camera and microphone of this one are off.')];
   }
-  if (ending.kind === 'removed') return ['You are no longer in this session', ending.detail || 'Your place in it was taken back.'];
-  if (isSignedOut(ending)) return ['Please sign in again', 'You were signed out meanwhile. Sign in, and you are back in the session.'];
-  if (ending.code === 'no_media') return ['No picture and sound', ending.detail];
-  return ['You can\'t come in just now', ending.detail];
+  if (ending.kind === 'removed') return [t('You are no longer in this session'), ending.detail || t('Your place in it was taken back.')];
+  if (isSignedOut(ending)) return [t('Please sign in again'), t('You were signed out meanwhile. Sign in, and you are back in the session.')];
+  if (ending.code === 'no_media') return [t('No picture and sound'), ending.detail];
+  return [t('You can\'t come in just now'), ending.detail];
 }

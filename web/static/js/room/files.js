@@ -5,6 +5,7 @@
 import { ProblemError, del, get, post, put } from '../api.js';
 import { byId, element, icon, showError } from '../page.js';
 import { announce, callName, say } from './view.js';
+import { t } from '../words.js';
 
 /** @typedef {{id: string, name: string, size: number, type: string|null, owner: {id: string, name: string},
  *   visible_to: string|null, thumbnail: boolean, at: string, ready: boolean, received: number, chunk_bytes: number}} SharedFile */
@@ -82,7 +83,7 @@ export class Files {
   heard(topic, body) {
     if (topic === 'file') {
       this._files.set(body.id, body);
-      if (body.owner.id !== this._me && !this._panel.isSeen()) announce(`${callName(body.owner.name)} has shared a file`);
+      if (body.owner.id !== this._me && !this._panel.isSeen()) announce(t('%(callName)s has shared a file', { callName: callName(body.owner.name) }));
     } else if (topic === 'file_gone') this._files.delete(body.id);
     else return;
     this._draw();
@@ -102,8 +103,8 @@ export class Files {
     if (select.dataset.key === key) return;
     select.dataset.key = key;
     const chosen = select.value;
-    select.replaceChildren(element('option', { value: '' }, 'Everybody in the session'),
-      ...others.map((person) => element('option', { value: person.id, selected: person.id === chosen }, `Only ${person.name}`)));
+    select.replaceChildren(element('option', { value: '' }, t('Everybody in the session')),
+      ...others.map((person) => element('option', { value: person.id, selected: person.id === chosen }, t('Only %(name)s', { name: person.name }))));
   }
 
   // ---------------------------------------------------------------- sending
@@ -114,14 +115,14 @@ export class Files {
     const to = /** @type {HTMLSelectElement} */ (byId('file-to')).value;
     for (const file of files) {
       if (file.size > this._most || !file.size) {
-        showError(byId('file-error'), `"${file.name}" can't be shared: a file has ${Math.round(this._most / 1_000_000)} MB at most, and is not empty.`);
+        showError(byId('file-error'), t('"%(name)s" can\'t be shared: a file has %(value)s MB at most, and is not empty.', { name: file.name, value: Math.round(this._most / 1_000_000) }));
         continue;
       }
       // The same file again, even after the page was loaded anew, goes on where it was cut off.
       const key = encodeURIComponent(`${file.name} ${file.size} ${file.lastModified} ${to}`).slice(-190);
       if (this._uploads.some((upload) => upload.key === key)) continue;
-      const bar = element('progress', { class: 'progress', max: '1', value: '0', 'aria-label': `Sending ${file.name}` });
-      const words = element('span', { class: 'table__sub num', role: 'status' }, 'Waiting');
+      const bar = element('progress', { class: 'progress', max: '1', value: '0', 'aria-label': t('Sending %(name)s', { name: file.name }) });
+      const words = element('span', { class: 'table__sub num', role: 'status' }, t('Waiting'));
       const root = element('li', {}, icon('file'), element('span', {}, file.name, words, bar));
       byId('file-list').append(root);
       this._uploads.push({ key, file, to, id: '', sent: 0, problem: '', bar, words, root });
@@ -140,7 +141,7 @@ export class Files {
       } catch (error) {
         if (!(error instanceof ProblemError)) throw error;
         if (error.status === 0 || error.status === 429 || error.status >= 500) {
-          say(upload.words, 'The connection is gone. It goes on by itself.');
+          say(upload.words, t('The connection is gone. It goes on by itself.'));
           await new Promise((done) => window.setTimeout(done, 1000 * (error.extra.retry_after_s || RETRY_MS / 1000)));
           continue;
         }
@@ -162,7 +163,7 @@ export class Files {
     while (!state.ready) {
       const from = state.received * state.chunk_bytes;
       upload.bar.value = from / file.size;
-      say(upload.words, `${Math.round((100 * from) / file.size)} % of ${sizeWords(file.size)}`);
+      say(upload.words, t('%(size)s %% of %(sizeWords)s', { size: Math.round((100 * from) / file.size), sizeWords: sizeWords(file.size) }));
       state = await put(`/api/files/${state.id}/chunks/${state.received}`, file.slice(from, from + state.chunk_bytes));
     }
     return state;
@@ -201,18 +202,18 @@ export class Files {
   /** @param {SharedFile} file */
   _item(file) {
     const isMine = file.owner.id === this._me;
-    const who = isMine ? (file.visible_to ? 'from you, for one person' : 'from you') : `from ${callName(file.owner.name)}${file.visible_to ? ', only for you' : ''}`;
+    const who = isMine ? (file.visible_to ? t('from you, for one person') : t('from you')) : t('from %(callName)s%(you)s', { callName: callName(file.owner.name), you: file.visible_to ? t(', only for you') : '' });
     const sign = file.thumbnail ? element('img', { class: 'files__thumb', src: `/api/files/${file.id}/thumbnail`, alt: '', width: '48', height: '48', loading: 'lazy' }) : icon('file');
     return element('li', { 'data-file': file.id }, sign,
       element('span', {}, element('a', { href: `/api/files/${file.id}/content`, download: file.name }, file.name),
         element('span', { class: 'table__sub num' }, `${sizeWords(file.size)}, ${who}`)),
-      ...(isMine ? [element('button', { class: 'btn btn--plain btn--small', type: 'button', 'data-withdraw': file.id }, 'Withdraw',
+      ...(isMine ? [element('button', { class: 'btn btn--plain btn--small', type: 'button', 'data-withdraw': file.id }, t('Withdraw'),
         element('span', { class: 'vh' }, ` ${file.name}`))] : []));
   }
 }
 
 /** @param {number} bytes */
 function sizeWords(bytes) {
-  if (bytes < 1000) return `${bytes} bytes`;
-  return bytes < 1_000_000 ? `${Math.round(bytes / 1000)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
+  if (bytes < 1000) return t('%(bytes)s bytes', { bytes });
+  return bytes < 1_000_000 ? t('%(value)s kB', { value: Math.round(bytes / 1000) }) : t('%(value)s MB', { value: (bytes / 1_000_000).toFixed(1) });
 }

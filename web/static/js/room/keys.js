@@ -3,28 +3,29 @@
 // and they can be switched off (WCAG 2.1.4).
 
 import { byId, element } from '../page.js';
+import { t } from '../words.js';
 
 const OFF = 'holdspace.keys.off';
 
 /** What each key is for, in the order of the overview. @type {[string, string, string][]} key, button id, words */
 const KEYS = [
-  ['m', 'mic', 'Microphone on or off'],
-  ['v', 'camera', 'Camera on or off'],
-  ['b', 'blur', 'Background blur on or off'],
-  ['s', 'share', 'Share your screen, or stop'],
-  ['c', 'chat', 'Chat'],
-  ['i', 'files', 'Files'],
-  ['p', 'people', 'People'],
-  ['n', 'client', 'Client file and notes'],
-  ['r', 'record', 'Record, pause or stop'],
-  ['d', 'menu-devices', 'Camera and sound'],
-  ['a', 'menu-sound-only', 'Sound only, or pictures again'],
-  ['g', 'layout-next', 'Next layout'],
-  ['w', 'menu-pip', 'Small window over other programs'],
-  ['f', 'menu-full', 'Full screen'],
-  ['h', 'report', 'Report a problem'],
-  ['e', 'end', 'End the session (asks first)'],
-  ['l', 'leave', 'Leave'],
+  ['m', 'mic', t('Microphone on or off')],
+  ['v', 'camera', t('Camera on or off')],
+  ['b', 'blur', t('Background blur on or off')],
+  ['s', 'share', t('Share your screen, or stop')],
+  ['c', 'chat', t('Chat')],
+  ['i', 'files', t('Files')],
+  ['p', 'people', t('People')],
+  ['n', 'client', t('Client file and notes')],
+  ['r', 'record', t('Record, pause or stop')],
+  ['d', 'menu-devices', t('Camera and sound')],
+  ['a', 'menu-sound-only', t('Sound only, or pictures again')],
+  ['g', 'layout-next', t('Next layout')],
+  ['w', 'menu-pip', t('Small window over other programs')],
+  ['f', 'menu-full', t('Full screen')],
+  ['h', 'report', t('Report a problem')],
+  ['e', 'end', t('End the session (asks first)')],
+  ['l', 'leave', t('Leave')],
 ];
 
 function switchedOff() {
@@ -48,7 +49,7 @@ export function startKeys() {
   });
   const show = () => {
     const rows = KEYS.filter(([, id]) => usable(id));
-    byId('keys-list').replaceChildren(...[...rows, ['?', '', 'This overview']].map(([key, , words]) => element('div', {},
+    byId('keys-list').replaceChildren(...[...rows, ['?', '', t('This overview')]].map(([key, , words]) => element('div', {},
       element('dt', {}, element('kbd', {}, key === '?' ? '?' : key.toUpperCase())), element('dd', {}, words))));
     if (!dialog.open) dialog.showModal();
   };

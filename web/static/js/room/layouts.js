@@ -5,12 +5,13 @@
 import { byId } from '../page.js';
 import { others } from './state.js';
 import { announce, say } from './view.js';
+import { t } from '../words.js';
 
 /** @typedef {import('./state.js').RoomState} RoomState */
 /** @typedef {'auto'|'speaker'|'side'|'grid'} Layout */
 
 /** @type {[Layout, string][]} in the order the key goes through them */
-const LAYOUTS = [['auto', 'By itself'], ['speaker', 'Who speaks, large'], ['side', 'Side by side'], ['grid', 'Grid']];
+const LAYOUTS = [['auto', t('By itself')], ['speaker', t('Who speaks, large')], ['side', t('Side by side')], ['grid', t('Grid')]];
 const CHOSEN = 'holdspace.layout';
 /** Somebody has to speak this long before the large picture changes. */
 const HOLD_MS = 1500;
@@ -116,9 +117,9 @@ function startPictureInPicture() {
     }
     const stage = byId('stage');
     const video = stage.querySelector('.picture--screen > video, .picture--large > video, .picture > video');
-    if (video instanceof HTMLVideoElement) video.requestPictureInPicture().catch(() => announce('There is no picture to put into a window yet.'));
+    if (video instanceof HTMLVideoElement) video.requestPictureInPicture().catch(() => announce(t('There is no picture to put into a window yet.')));
   });
-  const words = () => say(byId('pip-words'), document.pictureInPictureElement ? 'Back into the page' : 'Small window');
+  const words = () => say(byId('pip-words'), document.pictureInPictureElement ? t('Back into the page') : t('Small window'));
   document.addEventListener('enterpictureinpicture', words, true);
   document.addEventListener('leavepictureinpicture', words, true);
 }

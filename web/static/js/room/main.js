@@ -20,6 +20,7 @@ import { Report, ReportsHeard } from './report.js';
 import { UNFIT_TITLE, lacking, stayAwake, unfitWords } from './support.js';
 import { startFading, startFullScreen, startMenu, startMovingSelf } from './surface.js';
 import { RoomView, callName, say } from './view.js';
+import { t } from '../words.js';
 
 /** @typedef {import('./state.js').RoomState} RoomState */
 /** @typedef {import('./devices.js').DeviceKind} DeviceKind */
@@ -123,7 +124,7 @@ class Room {
     else if (message.type === 'news') {
       for (const part of [this._chat, this._files, this._report, this._reports]) part.heard(message.topic, message.body);
       if (message.topic === 'muted') this._call.devices.noteMuted();
-      if (message.topic === 'muted') toast(`${this._practitioner()} has switched your microphone off. You can switch it on again.`);
+      if (message.topic === 'muted') toast(t('%(practitioner)s has switched your microphone off. You can switch it on again.', { practitioner: this._practitioner() }));
     }
   }
 
@@ -167,7 +168,7 @@ class Room {
     say(byId('over-title'), title);
     say(byId('over-words'), words);
     byId('over-here').hidden = ending.kind === 'removed';
-    byId('over-here').textContent = ending.kind === 'replaced' ? 'Go on here' : isSignedOut(ending) ? 'Sign in' : 'Try again';
+    byId('over-here').textContent = ending.kind === 'replaced' ? t('Go on here') : isSignedOut(ending) ? t('Sign in') : t('Try again');
     byId('bar').hidden = true;
     byId('over-title').focus();
   }
@@ -181,7 +182,7 @@ class Room {
   }
 
   _practitioner() {
-    return callName(this._call.state.snapshot?.practitioner.name || 'The practitioner');
+    return callName(this._call.state.snapshot?.practitioner.name || t('The practitioner'));
   }
 
   // ---------------------------------------------------------------- devices
@@ -202,7 +203,7 @@ class Room {
       void this._fillDevices();
       void this._call.devices.noteChange();
     });
-    this._call.devices.onReplaced = (kind) => toast(`Your ${kind} is no longer there. Another one goes on.`);
+    this._call.devices.onReplaced = (kind) => toast(t('Your %(kind)s is no longer there. Another one goes on.', { kind: t(kind) }));
     for (const kind of /** @type {DeviceKind[]} */ (['microphone', 'camera'])) {
       pick(kind).addEventListener('change', () => void this._call.devices.choose(kind, pick(kind).value));
     }
@@ -233,7 +234,7 @@ class Room {
       byId(`field-${kind}`).hidden = !all[kind].length || (kind === 'camera' && this._root.dataset.mode !== 'video');
       const used = kind === 'speaker' ? chosen.speaker : this._call.devices.idOf(kind) || chosen[kind];
       pick(kind).replaceChildren(...all[kind].map((device, index) => element('option', {
-        value: device.deviceId, selected: device.deviceId === used }, device.label || `${kind} ${index + 1}`)));
+        value: device.deviceId, selected: device.deviceId === used }, device.label || `${t(kind)} ${index + 1}`)));
     }
   }
 
@@ -251,7 +252,7 @@ class Room {
   }
 
   _leave() {
-    toastNext('You have left the session. You can come back until it ends.');
+    toastNext(t('You have left the session. You can come back until it ends.'));
     this._go(this._root.dataset.home || '/');
   }
 
@@ -319,11 +320,11 @@ class Room {
   _drawRecordDialog() {
     const recording = this._call.state.snapshot?.recording;
     const isOff = recording?.state === 'off';
-    say(byId('record-title'), isOff ? 'Not recording' : recording?.state === 'paused' ? 'The recording is paused' : 'This session is being recorded');
-    say(byId('record-words'), recording?.reason || (isOff ? '' : 'Everybody in the room sees the Recording sign.'));
+    say(byId('record-title'), isOff ? t('Not recording') : recording?.state === 'paused' ? t('The recording is paused') : t('This session is being recorded'));
+    say(byId('record-words'), recording?.reason || (isOff ? '' : t('Everybody in the room sees the Recording sign.')));
     byId('record-pause').hidden = isOff;
     byId('record-stop').hidden = isOff;
-    say(byId('record-pause'), recording?.state === 'paused' ? 'Go on recording' : 'Pause');
+    say(byId('record-pause'), recording?.state === 'paused' ? t('Go on recording') : t('Pause'));
   }
 }
 

@@ -16,6 +16,7 @@ import { causeOf, chooseDevice, chosenDevices, listDevices, openDevices, openOne
  * @property {(news: News) => void} news
  * @property {(kind: DeviceKind, track: MediaStreamTrack|null) => void} show others see and hear this from now on
  * @property {(kind: DeviceKind) => void} tellMuted it was switched, or came or went
+ * @property {() => void} expectHiding the server may soon be asked to
  * @property {(effect: ServerEffect) => Promise<void>} hide have the server treat the camera so; kept once nobody can see it otherwise
  */
 
@@ -179,13 +180,13 @@ export class OwnDevices {
   /** @param {import('./blur.js').Background} background */
   async setBackground(background) {
     chooseBackground(background);
-    this._around.news({ type: 'background', background: { ...this._around.state().background, chosen: background, slowFps: null } });
+    this._noteBackground({ chosen: background, slowFps: null });
     await this._dressAgain();
   }
 
   /** This device is too slow for it: the server does it, until the page is loaded again. */
   async useServer() {
-    this._around.news({ type: 'background', background: { ...this._around.state().background, by: 'server', slowFps: null } });
+    this._noteBackground({ by: 'server', slowFps: null });
     await this._dressAgain();
   }
 
@@ -216,14 +217,23 @@ export class OwnDevices {
       this._blur.setEffect(chosen);
       return;
     }
-    this._hide('camera');
+    // Who is seen already stays so until the blur works, which takes a second or two: others would see a gap, and
+    // know the room already. Who is not, is not before.
+    const { place, media } = this._around.state();
+    if (this.shown.camera === camera && place === 'admitted' && media === 'connected') this._noteBackground({ starting: true });
+    else this._hide('camera');
     const blur = new Blur(camera, chosen);
     this._blur = blur;
-    blur.onSlow = (fps) => this._around.news({ type: 'background', background: { ...this._around.state().background, slowFps: fps } });
+    blur.onSlow = (fps) => {
+      this._noteBackground({ slowFps: fps });
+      this._around.expectHiding();
+    };
     blur.onLost = () => this._lostBlur(blur);
     try {
       const blurred = await blur.start();
-      if (blur === this._blur) this._show('camera', blurred);
+      if (blur !== this._blur) return;
+      this._noteBackground({ starting: false });
+      this._show('camera', blurred);
     } catch {
       this._lostBlur(blur);
     }
@@ -231,11 +241,12 @@ export class OwnDevices {
 
   /** The camera leaves this device as it is, but not before the server keeps it from the others. @param {MediaStreamTrack} camera @param {import('./blur-gl.js').Effect} chosen */
   async _dressByServer(camera, chosen) {
-    this._endBlur();
-    if (this.shown.camera !== camera) this._hide('camera');
+    if (!this._blur && this.shown.camera !== camera) this._hide('camera');
     await this._around.hide(chosen === 'picture' ? 'colour' : chosen);
     const now = this._around.state().background;
-    if (this._opened.camera === camera && now.chosen !== 'off' && now.by === 'server') this._show('camera', camera);
+    if (this._opened.camera !== camera || now.chosen === 'off' || now.by !== 'server') return;
+    this._show('camera', camera);
+    this._endBlur();
   }
 
   /** @param {Blur} blur */
@@ -243,10 +254,17 @@ export class OwnDevices {
     if (blur !== this._blur) return;
     this._drop('camera');
     this._change('camera', { problem: 'blur' });
+    this._around.expectHiding();
+  }
+
+  /** @param {Partial<RoomState['background']>} change */
+  _noteBackground(change) {
+    this._around.news({ type: 'background', background: { ...this._around.state().background, ...change } });
   }
 
   _endBlur() {
     this._blur?.stop();
     this._blur = null;
+    if (this._around.state().background.starting) this._noteBackground({ starting: false });
   }
 }

@@ -6,11 +6,12 @@ import { ProblemError, post } from '../api.js';
 import { byId, element, showError } from '../page.js';
 import { slotOf } from './state.js';
 import { act, announce, callName, initials } from './view.js';
+import { t } from '../words.js';
 
 /** @typedef {import('./state.js').RoomState} RoomState */
 /** @typedef {import('./protocol.js').Person} Person */
 
-const ROLES = { practitioner: 'Practitioner', client: 'Client', guest: 'Guest' };
+const ROLES = { practitioner: t('Practitioner'), client: t('Client'), guest: t('Guest') };
 
 export class People {
   /** @param {string} sessionId */
@@ -50,8 +51,8 @@ export class People {
     if (!before) return;
     const came = [...here].filter(([id]) => !before.has(id)).map(([, name]) => callName(name));
     const left = [...before].filter((id) => !here.has(id)).length;
-    if (came.length) announce(`${came.join(' and ')} joined`);
-    else if (left) announce(left === 1 ? 'Somebody left' : `${left} people left`);
+    if (came.length) announce(t('%(came)s joined', { came: came.join(t(' and ')) }));
+    else if (left) announce(left === 1 ? t('Somebody left') : t('%(left)s people left', { left }));
   }
 
   /** @param {Event} event */
@@ -69,7 +70,7 @@ export class People {
     try {
       const done = await post(url, body);
       if (done.place === 'waiting' && url.endsWith('/admit')) {
-        for (const place of places) showError(place, 'They come in as soon as they have answered what they are asked first.');
+        for (const place of places) showError(place, t('They come in as soon as they have answered what they are asked first.'));
       }
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error;
@@ -83,8 +84,8 @@ export class People {
 
 /** @param {Person & {muted: boolean, isMe: boolean}} person @param {boolean} leads */
 function row(person, leads) {
-  const where = person.place === 'waiting' ? 'in the waiting room' : !person.connected ? 'lost the connection, coming back'
-    : person.muted ? 'microphone off' : '';
+  const where = person.place === 'waiting' ? t('in the waiting room') : !person.connected ? t('lost the connection, coming back')
+    : person.muted ? t('microphone off') : '';
   const text = element('span', { class: 'who__text' },
     element('span', { class: 'who__name' }, person.isMe ? `${person.name} (you)` : person.name),
     element('span', { class: 'who__sub' }, [ROLES[person.role], where].filter((word) => word).join(', ')));
@@ -96,7 +97,7 @@ function row(person, leads) {
 
 /** @param {Person & {muted: boolean}} person */
 function buttons(person) {
-  if (person.place === 'waiting') return [act(person, 'admit', 'Admit', 'check')];
-  const mute = person.muted || person.media !== 'connected' ? [] : [act(person, 'mute', 'Mute', 'mic-off')];
-  return [...mute, act(person, 'remove', 'To the waiting room', 'leave')];
+  if (person.place === 'waiting') return [act(person, 'admit', t('Admit'), 'check')];
+  const mute = person.muted || person.media !== 'connected' ? [] : [act(person, 'mute', t('Mute'), 'mic-off')];
+  return [...mute, act(person, 'remove', t('To the waiting room'), 'leave')];
 }

@@ -4,16 +4,17 @@
 
 import { ProblemError, get, newKey, post } from '../api.js';
 import { byId, element, showError } from '../page.js';
+import { t } from '../words.js';
 
 /** @typedef {'technical'|'unsafe'|'urgent'} Kind */
 
-const TITLES = { technical: 'Something technical', unsafe: 'I feel uncomfortable or unsafe', urgent: 'Urgent help' };
+const TITLES = { technical: t('Something technical'), unsafe: t('I feel uncomfortable or unsafe'), urgent: t('Urgent help') };
 const SENT = {
-  technical: 'Sent. Somebody looks at it; this line says when they have seen it.',
-  unsafe: 'Sent, to our support and the practice only. This line says when somebody has seen it.',
-  urgent: 'We have told everybody who can help. Please call a number above as well.',
+  technical: t('Sent. Somebody looks at it; this line says when they have seen it.'),
+  unsafe: t('Sent, to our support and the practice only. This line says when somebody has seen it.'),
+  urgent: t('We have told everybody who can help. Please call a number above as well.'),
 };
-const TAKEN = 'Somebody has seen it and takes care of it.';
+const TAKEN = t('Somebody has seen it and takes care of it.');
 
 export class Report {
   /** @param {() => void} leave */
@@ -80,7 +81,7 @@ export class Report {
       return true;
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error;
-      showError(byId('report-error'), this._kind === 'urgent' ? `We could not tell anybody: ${error.message} Please call a number above.` : error.message);
+      showError(byId('report-error'), this._kind === 'urgent' ? t('We could not tell anybody: %(message)s Please call a number above.', { message: error.message }) : error.message);
       byId('report-send').hidden = false;
       return false;
     } finally {
@@ -129,7 +130,7 @@ export class ReportsHeard {
     const banner = document.getElementById('reported');
     if (!banner || topic !== 'problem') return;
     banner.hidden = false;
-    byId('reported-words').textContent = body.kind === 'urgent' ? `${body.name} needs urgent help.` : `${body.name} reports a technical problem.`;
+    byId('reported-words').textContent = body.kind === 'urgent' ? t('%(name)s needs urgent help.', { name: body.name }) : t('%(name)s reports a technical problem.', { name: body.name });
     const take = byId('reported-take');
     take.hidden = false;
     take.onclick = async () => {

@@ -2,6 +2,8 @@
 // What the room page knows, as one value, and how each piece of news changes it. Pure: no DOM, no clock, no network.
 // main.js feeds it, view.js draws it, the waiting page shares it.
 
+import { t } from '../words.js';
+
 /** @typedef {import('./protocol.js').ServerMessage} ServerMessage */
 /** @typedef {import('./protocol.js').Person} Person */
 /** @typedef {import('./protocol.js').Snapshot} Snapshot */
@@ -35,6 +37,7 @@
 /**
  * @typedef {object} Backdrop what is done to the background of the own camera
  * @property {import('./blur.js').Background} chosen
+ * @property {boolean} starting it was switched on while others saw the camera: they see it as it was until it works
  * @property {number|null} slowFps all the pictures a second this device manages with it
  * @property {'browser'|'server'} by
  * @property {boolean} serverMay the server can do it too
@@ -65,7 +68,7 @@ export function freshState() {
 
 /** @param {import('./blur.js').Background} chosen @param {string} path auto, browser or server @returns {Backdrop} */
 export function freshBackground(chosen, path) {
-  return { chosen, slowFps: null, by: path === 'server' ? 'server' : 'browser', serverMay: path !== 'browser', server: 'off' };
+  return { chosen, starting: false, slowFps: null, by: path === 'server' ? 'server' : 'browser', serverMay: path !== 'browser', server: 'off' };
 }
 
 /** @param {RoomState} state @param {News} news @returns {RoomState} */
@@ -133,15 +136,15 @@ export function slotOf(state, id, source) {
 /** Under the name: one word or a short clause. @param {RoomState} state */
 export function statusWords(state) {
   const session = state.snapshot?.state;
-  if (state.ending?.kind === 'ended' || session === 'completed') return 'Ended';
-  if (state.ending) return 'Not connected';
-  if (state.line === 'lost' || (state.line === 'open' && state.media === 'disconnected')) return 'Reconnecting';
-  if (state.line === 'connecting' || !state.snapshot) return 'Connecting';
+  if (state.ending?.kind === 'ended' || session === 'completed') return t('Ended');
+  if (state.ending) return t('Not connected');
+  if (state.line === 'lost' || (state.line === 'open' && state.media === 'disconnected')) return t('Reconnecting');
+  if (state.line === 'connecting' || !state.snapshot) return t('Connecting');
   const there = others(state).filter((person) => person.place === 'admitted');
-  if (!there.length) return 'Waiting';
-  if (there.every((person) => !person.connected || person.media === 'disconnected')) return 'Reconnecting';
-  if (state.media === 'connecting') return 'Connecting';
-  return session === 'in_progress' ? 'Active' : 'Waiting';
+  if (!there.length) return t('Waiting');
+  if (there.every((person) => !person.connected || person.media === 'disconnected')) return t('Reconnecting');
+  if (state.media === 'connecting') return t('Connecting');
+  return session === 'in_progress' ? t('Active') : t('Waiting');
 }
 
 const RANK = { good: 2, fair: 1, poor: 0 };
@@ -159,7 +162,7 @@ export function tellingQuality(state) {
 }
 
 /** @param {number} ms */
-export function minutesSeconds(ms) {
+function minutesSeconds(ms) {
   const all = Math.max(0, Math.floor(ms / 1000));
   const pad = (/** @type {number} */ value) => String(value).padStart(2, '0');
   const hours = Math.floor(all / 3600);
@@ -200,24 +203,24 @@ export function timers(snapshot, now) {
 
 /** @param {number} left ms to the booked end */
 function warningWords(left) {
-  if (left <= 0) return 'The booked time is over';
-  if (left <= 60_000) return '1 minute left';
-  return left <= 5 * 60_000 ? '5 minutes left' : '';
+  if (left <= 0) return t('The booked time is over');
+  if (left <= 60_000) return t('1 minute left');
+  return left <= 5 * 60_000 ? t('5 minutes left') : '';
 }
 
 /** Why it does not record, short enough for the sign. @type {Record<string, string>} */
 const RECORDING_CAUSES = {
-  refused: 'Recording paused: somebody said no',
-  unanswered: 'Recording paused: an answer is missing',
-  alone: 'Recording paused: nobody else is here',
-  disk_full: 'Recording stopped: the disk is full',
-  failed: 'Recording stopped: it failed',
+  refused: t('Recording paused: somebody said no'),
+  unanswered: t('Recording paused: an answer is missing'),
+  alone: t('Recording paused: nobody else is here'),
+  disk_full: t('Recording stopped: the disk is full'),
+  failed: t('Recording stopped: it failed'),
 };
 
 /** The recording sign, or ''; the same for everybody in the room. @param {RoomState} state */
 export function recordingWords(state) {
   const recording = state.snapshot?.recording;
-  if (recording?.state === 'recording') return 'Recording';
+  if (recording?.state === 'recording') return t('Recording');
   if (recording?.cause && RECORDING_CAUSES[recording.cause]) return RECORDING_CAUSES[recording.cause];
-  return recording?.state === 'paused' ? 'Recording paused' : '';
+  return recording?.state === 'paused' ? t('Recording paused') : '';
 }

@@ -1,23 +1,25 @@
 // @ts-check
 // Whether this browser can carry a session at all, and keeping its screen awake while it does.
 
+import { t } from '../words.js';
+
 /** What a session needs, by the name people may know. @type {[string, () => boolean][]} */
 const NEEDED = [
-  ['live pictures and sound (WebRTC)', () => typeof RTCPeerConnection === 'function' && 'addTransceiver' in RTCPeerConnection.prototype],
-  ['live messages (WebSocket)', () => typeof WebSocket === 'function'],
+  [t('live pictures and sound (WebRTC)'), () => typeof RTCPeerConnection === 'function' && 'addTransceiver' in RTCPeerConnection.prototype],
+  [t('live messages (WebSocket)'), () => typeof WebSocket === 'function'],
   ['dialogs', () => typeof HTMLDialogElement === 'function'],
 ];
 
 /** What is lacking, in words; '' if nothing is. */
 export function lacking() {
-  return NEEDED.filter(([, has]) => !has()).map(([words]) => words).join(' and ');
+  return NEEDED.filter(([, has]) => !has()).map(([words]) => words).join(t(' and '));
 }
 
-export const UNFIT_TITLE = 'This browser can\'t carry the session';
+export const UNFIT_TITLE = t('This browser can\'t carry the session');
 
 /** @param {string} lacks */
 export function unfitWords(lacks) {
-  return `It has no ${lacks}. Open this page in a current Chrome, Edge, Firefox or Safari, or update this one. Your place is kept.`;
+  return t('It has no %(lacks)s. Open this page in a current Chrome, Edge, Firefox or Safari, or update this one. Your place is kept.', { lacks });
 }
 
 /** The screen stays on while the room is in sight. A browser that refuses (a low battery) is left alone. */

@@ -4,6 +4,7 @@
 
 import { byId } from '../page.js';
 import { say } from './view.js';
+import { t } from '../words.js';
 
 const FADE_AFTER_MS = 4000;
 
@@ -126,6 +127,6 @@ export function startFullScreen() {
     else void document.documentElement.requestFullscreen().catch(() => {});
   });
   document.addEventListener('fullscreenchange', () => {
-    say(byId('full-words'), document.fullscreenElement ? 'Leave full screen' : 'Full screen');
+    say(byId('full-words'), document.fullscreenElement ? t('Leave full screen') : t('Full screen'));
   });
 }

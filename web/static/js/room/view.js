@@ -5,18 +5,21 @@
 import { byId, element, icon } from '../page.js';
 import { chosenDevices, playThrough, problemWords } from './devices.js';
 import { others, recordingWords, slotOf, statusWords, tellingQuality, timers, waitingPeople } from './state.js';
+import { t } from '../words.js';
 
 /** @typedef {import('./state.js').RoomState} RoomState */
 /** @typedef {import('./peer.js').Tracks} Tracks */
 /** @typedef {import('./protocol.js').Person} Person */
 
+const QUALITY_WORDS = { good: t('good'), fair: t('fair'), poor: t('poor') };
+
 const QUALITY_MEANS = {
-  good: 'Sound and picture are as they should be.',
-  fair: 'Sound or picture may stutter now and then.',
-  poor: 'Sound may break up and the picture stand still. A place nearer to the Wi-Fi, or a cable, helps most.',
+  good: t('Sound and picture are as they should be.'),
+  fair: t('Sound or picture may stutter now and then.'),
+  poor: t('Sound may break up and the picture stand still. A place nearer to the Wi-Fi, or a cable, helps most.'),
 };
 
-const PAUSED_WORDS = 'Your connection is slow just now. Sound goes on, and the picture comes back by itself.';
+const PAUSED_WORDS = t('Your connection is slow just now. Sound goes on, and the picture comes back by itself.');
 
 /** @param {Element} place @param {string} words */
 export function say(place, words) {
@@ -113,11 +116,11 @@ export class RoomView {
     byId('time').hidden = !clock.running;
     say(byId('elapsed'), clock.elapsed);
     say(byId('left'), clock.isOver ? '' : clock.left);
-    say(byId('left-word'), clock.isOver ? `over by ${clock.left}` : 'left');
-    say(byId('time-short'), !clock.running ? '' : clock.isOver ? `${clock.elapsed}, over by ${clock.left}` : `${clock.elapsed}, ${clock.left} left`);
+    say(byId('left-word'), clock.isOver ? t('over by %(left)s', { left: clock.left }) : t('left'));
+    say(byId('time-short'), !clock.running ? '' : clock.isOver ? t('%(elapsed)s, over by %(left)s', { elapsed: clock.elapsed, left: clock.left }) : t('%(elapsed)s, %(left)s left', { elapsed: clock.elapsed, left: clock.left }));
     const line = /** @type {HTMLProgressElement} */ (byId('line'));
     line.value = clock.share;
-    const said = clock.running ? `${clock.minutes} of ${clock.ofMinutes} minutes` : 'Not started';
+    const said = clock.running ? t('%(minutes)s of %(ofMinutes)s minutes', { minutes: clock.minutes, ofMinutes: clock.ofMinutes }) : t('Not started');
     if (line.getAttribute('aria-label') !== said) line.setAttribute('aria-label', said);
     const warning = byId('warning');
     warning.hidden = !clock.warning;
@@ -148,7 +151,7 @@ export class RoomView {
     const words = recordingWords(state);
     sign.hidden = !words;
     sign.classList.toggle('recording--paused', state.snapshot?.recording.state === 'paused');
-    if (sign.textContent !== words) announce(words || 'Recording has stopped');
+    if (sign.textContent !== words) announce(words || t('Recording has stopped'));
     say(sign, words);
     this._drawQuality(state);
   }
@@ -160,13 +163,14 @@ export class RoomView {
     meter.hidden = !quality;
     if (!quality) return;
     const other = others(state).find((person) => person.id === quality.person);
-    const word = quality.word[0].toUpperCase() + quality.word.slice(1);
+    const said = QUALITY_WORDS[quality.word];
+    const word = said[0].toUpperCase() + said.slice(1);
     meter.dataset.quality = quality.word;
-    say(byId('quality-words'), other ? `${callName(other.name)}: ${quality.word} connection` : `${word} connection`);
+    say(byId('quality-words'), other ? t('%(callName)s: %(word)s connection', { callName: callName(other.name), word: QUALITY_WORDS[quality.word] }) : t('%(word)s connection', { word }));
     say(byId('quality-meaning'), QUALITY_MEANS[quality.word]);
-    const delay = quality.round_trip_ms === null ? '' : `, ${quality.round_trip_ms} ms there and back`;
+    const delay = quality.round_trip_ms === null ? '' : t(', %(round_trip_ms)s ms there and back', { round_trip_ms: quality.round_trip_ms });
     const lost = Math.round(1000 * quality.loss) / 10;
-    say(byId('quality-numbers'), `Sound ${quality.mos.toFixed(1)} of 4.5, ${lost} % of packets lost${delay}`);
+    say(byId('quality-numbers'), t('Sound %(mos)s of 4.5, %(lost)s %% of packets lost%(delay)s', { mos: quality.mos.toFixed(1), lost, delay }));
   }
 
   /** @param {RoomState} state @param {Map<string, Tracks>} tracks */
@@ -223,11 +227,11 @@ export class RoomView {
     tile.instead.hidden = hasPicture;
     say(tile.avatar, initials(person.name));
     const name = callName(person.name);
-    say(tile.words, state.soundOnly && !isAway ? 'Sound only, as you chose.' : isAway ? `${name} lost the connection and is coming back.`
-      : camera?.muted ? `${name}'s camera is off.` : camera?.paused ? `${name}'s picture is paused.`
-        : camera?.veiled ? `${name}'s picture is being prepared.` : `Connecting to ${name}`);
-    tile.root.setAttribute('aria-label', `${person.name}'s picture`);
-    const tag = muted ? `${name}, microphone off` : name;
+    say(tile.words, state.soundOnly && !isAway ? t('Sound only, as you chose.') : isAway ? t('%(name)s lost the connection and is coming back.', { name })
+      : camera?.muted ? t('%(name)s\'s camera is off.', { name }) : camera?.paused ? t('%(name)s\'s picture is paused.', { name })
+        : camera?.veiled ? t('%(name)s\'s picture is being prepared.', { name }) : t('Connecting to %(name)s', { name }));
+    tile.root.setAttribute('aria-label', t('%(name)s\'s picture', { name: person.name }));
+    const tag = muted ? t('%(name)s, microphone off', { name }) : name;
     if (tile.nameTag.dataset.tag !== tag) {
       tile.nameTag.dataset.tag = tag;
       tile.nameTag.replaceChildren(...(muted ? [icon('mic-off')] : []), tag);
@@ -244,9 +248,9 @@ export class RoomView {
     tile.instead.hidden = !isPaused;
     tile.avatar.hidden = true;
     tile.root.classList.toggle('tile--off', isPaused);
-    say(tile.words, `${callName(person.name)}'s screen is paused.`);
-    tile.root.setAttribute('aria-label', `${person.name}'s screen`);
-    say(tile.nameTag, `${callName(person.name)}'s screen`);
+    say(tile.words, t('%(callName)s\'s screen is paused.', { callName: callName(person.name) }));
+    tile.root.setAttribute('aria-label', t('%(name)s\'s screen', { name: person.name }));
+    say(tile.nameTag, t('%(callName)s\'s screen', { callName: callName(person.name) }));
     this._play(tile.video);
   }
 
@@ -264,21 +268,21 @@ export class RoomView {
     this._self.classList.toggle('tile--off', !shown);
     this._selfVideo.hidden = !shown;
     byId('self-instead').hidden = shown;
-    say(byId('self-instead'), state.camera.problem ? 'No camera' : state.camera.on ? 'Starting' : 'Camera off');
+    say(byId('self-instead'), state.camera.problem ? t('No camera') : state.camera.on ? t('Starting') : t('Camera off'));
     this._self.classList.toggle('tile--speaking', state.speaking.includes(state.me));
   }
 
   /** @param {RoomState} state */
   _drawControls(state) {
-    drawDevice(byId('mic'), state.microphone, ['mic', 'mic-off'], 'Microphone');
-    drawDevice(byId('camera'), state.camera, ['camera', 'camera-off'], 'Camera');
+    drawDevice(byId('mic'), state.microphone, ['mic', 'mic-off'], t('Microphone'));
+    drawDevice(byId('camera'), state.camera, ['camera', 'camera-off'], t('Camera'));
     const can = state.snapshot?.can;
     const share = byId('share');
     share.hidden = share.dataset.possible !== 'true' || !(can?.share_screen ?? false);
     share.classList.toggle('ctl--on', state.sharing);
-    for (const words of [share.querySelector('span'), byId('menu-share-words')]) if (words) say(words, state.sharing ? 'Stop sharing' : 'Share screen');
+    for (const words of [share.querySelector('span'), byId('menu-share-words')]) if (words) say(words, state.sharing ? t('Stop sharing') : t('Share screen'));
     const soundOnly = document.getElementById('sound-only-words');
-    if (soundOnly) say(soundOnly, state.soundOnly ? 'Pictures again' : 'Sound only');
+    if (soundOnly) say(soundOnly, state.soundOnly ? t('Pictures again') : t('Sound only'));
     const record = document.getElementById('record');
     if (record) {
       const recording = state.snapshot?.recording;
@@ -293,7 +297,7 @@ export class RoomView {
     if (answer) {
       const mine = state.snapshot?.recording.my_answer;
       answer.hidden = !state.snapshot?.recording.offered;
-      say(byId('answer-words'), mine === 'yes' ? 'You allow recording. Change that' : mine === 'no' ? 'You do not allow recording. Change that' : 'May it be recorded? Answer');
+      say(byId('answer-words'), mine === 'yes' ? t('You allow recording. Change that') : mine === 'no' ? t('You do not allow recording. Change that') : t('May it be recorded? Answer'));
     }
   }
 
@@ -309,13 +313,13 @@ export class RoomView {
     const waiting = waitingPeople(state);
     const other = this.root.dataset.otherCall || '';
     const isPractitioner = state.role === 'practitioner';
-    let title = `${other} is not here${state.snapshot?.state === 'in_progress' ? ' at the moment' : ' yet'}`;
-    let lead = isPractitioner ? 'We tell you here as soon as somebody comes into the waiting room.' : 'You will see each other as soon as both of you are here.';
+    let title = t('%(other)s is not here%(yet)s', { other, yet: state.snapshot?.state === 'in_progress' ? t(' at the moment') : t(' yet') });
+    let lead = isPractitioner ? t('We tell you here as soon as somebody comes into the waiting room.') : t('You will see each other as soon as both of you are here.');
     if (waiting.length) {
-      title = waiting.length === 1 ? `${callName(waiting[0].name)} is waiting` : `${waiting.length} people are waiting`;
-      lead = mayStart ? 'Press Start, and you see and hear each other.' : 'They can be let in.';
+      title = waiting.length === 1 ? t('%(callName)s is waiting', { callName: callName(waiting[0].name) }) : t('%(waiting)s people are waiting', { waiting: waiting.length });
+      lead = mayStart ? t('Press Start, and you see and hear each other.') : t('They can be let in.');
     } else if (state.snapshot?.state === 'in_progress') {
-      lead = isPractitioner ? 'The session runs. They come in directly.' : 'The session has begun. They will be here in a moment.';
+      lead = isPractitioner ? t('The session runs. They come in directly.') : t('The session has begun. They will be here in a moment.');
     }
     say(byId('lobby-title'), title);
     say(byId('lobby-lead'), lead);
@@ -337,8 +341,8 @@ export class RoomView {
       element('span', { class: 'who__text' },
         element('span', { class: 'who__name' }, person.name),
         element('span', { class: 'who__sub num', 'data-waiting-since': person.since },
-          person.connected ? '' : 'Lost the connection, coming back')),
-      ...(mayLetIn(person) ? [act(person, 'admit', 'Admit', 'check')] : []))));
+          person.connected ? '' : t('Lost the connection, coming back'))),
+      ...(mayLetIn(person) ? [act(person, 'admit', t('Admit'), 'check')] : []))));
   }
 
   /** @param {number} now */
@@ -346,7 +350,7 @@ export class RoomView {
     for (const place of byId('waiting-list').querySelectorAll('[data-waiting-since]')) {
       if (place.textContent?.startsWith('Lost')) continue;
       const minutes = Math.floor((now - Date.parse(place.getAttribute('data-waiting-since') || '')) / 60000);
-      say(place, minutes < 1 ? 'Just came' : `In the waiting room for ${minutes} min`);
+      say(place, minutes < 1 ? t('Just came') : t('In the waiting room for %(minutes)s min', { minutes }));
     }
   }
 
@@ -367,21 +371,21 @@ function withoutPictures(tracks) {
 
 /** The notice. @param {RoomState} state @returns {[string, boolean]} the words, and whether trying the devices again can help */
 export function noticeWords(state) {
-  if (state.line === 'lost') return ['The connection is gone. We are getting it back, you needn\'t do anything.', false];
-  if (state.media === 'disconnected') return ['Picture and sound have stopped. We are getting them back.', false];
+  if (state.line === 'lost') return [t('The connection is gone. We are getting it back, you needn\'t do anything.'), false];
+  if (state.media === 'disconnected') return [t('Picture and sound have stopped. We are getting them back.'), false];
   // Somebody without a camera knows; the own picture says so too.
   const camera = state.camera.problem === 'missing' ? null : state.camera.problem;
   const problem = problemWords(state.microphone.problem, camera);
   if (problem) return [problem, true];
   if (!state.soundBlocked && state.slots.some((slot) => slot.paused)) return [PAUSED_WORDS, false];
-  return [state.soundBlocked ? 'Your browser waits for a click or a key before it plays sound.' : '', false];
+  return [state.soundBlocked ? t('Your browser waits for a click or a key before it plays sound.') : '', false];
 }
 
 /** @param {HTMLElement} button @param {import('./state.js').Device} device @param {[string, string]} icons @param {string} word */
 export function drawDevice(button, device, icons, word) {
   const isOn = device.on && !device.problem;
   button.classList.toggle('ctl--off', !isOn);
-  button.setAttribute('aria-label', `${word} is ${isOn ? 'on. Switch it off' : 'off. Switch it on'}`);
+  button.setAttribute('aria-label', isOn ? t('%(word)s is on. Switch it off', { word }) : t('%(word)s is off. Switch it on', { word }));
   const use = button.querySelector('use');
   const href = `/static/icons.svg#${icons[isOn ? 0 : 1]}`;
   if (use && use.getAttribute('href') !== href) use.setAttribute('href', href);
