@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 
 from benchmarks import charts
 from benchmarks.bookers import SETTLE_S, Hand, Load, at_once, databases, hand_of, practice, sign_in_people
@@ -249,6 +249,8 @@ async def _busy_practitioner(db: Database, appointments: int) -> Practitioner:
         rows = [_row(person_id, str(client_id), service_id, start, now) for start in _taken(appointments, now)]
         for at in range(0, len(rows), 500):
             await session.execute(insert(Appointment), rows[at : at + 500])
+        if not db.is_sqlite:
+            await session.execute(text("ANALYZE appointments"))  # PostgreSQL does so by itself soon after so many rows
     return Practitioner(person_id, service_id)
 
 

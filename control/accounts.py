@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control.database import Database
 from control.errors import Conflict, Forbidden, Invalid, NotSignedIn
 from control.keys import ACTOR, HALF
-from control.language import ENGLISH, spoken
+from control.language import ENGLISH, spoken, t
 from control.models.people import Credential, LinkPurpose, OneTimeLink, Person, PersonRole, Role, WebSession
 from control.notices.outbox import Notice, NoticeKind, enqueue
 
@@ -137,7 +137,13 @@ def _zones() -> frozenset[str]:
 
 async def hash_password(password: str) -> str:
     if not LEAST_PASSWORD_LENGTH <= len(password) <= MOST_PASSWORD_LENGTH:
-        raise Invalid("password_length", f"A password has at least {LEAST_PASSWORD_LENGTH} characters.")
+        raise Invalid(
+            "password_length",
+            t(
+                "A password has at least %(least_password_length)s characters.",
+                least_password_length=LEAST_PASSWORD_LENGTH,
+            ),
+        )
     return await asyncio.get_running_loop().run_in_executor(_HASHING, _HASHER.hash, password)
 
 

@@ -34,6 +34,7 @@ from control.audit import record
 from control.booking import Wanted, book, pay
 from control.database import Database, publish
 from control.errors import Conflict, Forbidden, NotFound
+from control.language import t
 from control.lifecycle import Party, can_cancel, client_missed_at, due_since, ending, opens_at, start_missed_at
 from control.models.appointments import Appointment
 from control.models.people import Person
@@ -147,7 +148,7 @@ async def _refuse_if_another_runs(session: AsyncSession, row: Appointment) -> No
     if other is not None:
         raise Conflict(
             "another_in_progress",
-            f"Your session with {other.name} is still running. End it first.",
+            t("Your session with %(name)s is still running. End it first.", name=other.name),
             other={"id": other.id, "client_name": other.name, "starts_at": other.starts_at.isoformat()},
         )
 

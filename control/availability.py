@@ -11,14 +11,29 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    type_coerce,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.accounts import Actor
 from control.appointment_states import SLOT_HOLDING, State
 from control.audit import record
-from control.database import Database, new_id
+from control.database import Base, Database, UtcDateTime, new_id
 from control.errors import Conflict, Forbidden, Invalid, NotFound
+from control.language import t
 from control.models.appointments import Appointment
 from control.models.calendars import BusyTime
 from control.models.people import Person, Role
@@ -39,7 +54,7 @@ from control.slots import (
     day_in,
     first_free,
     free_slots,
-    merged,
+    merged_times,
     nearest,
     touching,
 )
@@ -103,39 +118,59 @@ def rules_of(service: Service) -> SlotRules:
     )
 
 
+_OFFER = (
+    select(Service, PractitionerProfile)
+    .join(PractitionerProfile, PractitionerProfile.person_id == Service.practitioner_id)
+    .where(Service.id == bindparam("service"), Service.active.is_(True), PractitionerProfile.published.is_(True))
+)
+
+
 async def offer_of(session: AsyncSession, service_id: str) -> Offer:
     """A service that may be booked at all. Raises NotFound for one that is unknown, inactive or unpublished."""
-    found = (
-        await session.execute(
-            select(Service, PractitionerProfile)
-            .join(PractitionerProfile, PractitionerProfile.person_id == Service.practitioner_id)
-            .where(Service.id == service_id, Service.active.is_(True), PractitionerProfile.published.is_(True))
-        )
-    ).one_or_none()
+    found = (await session.execute(_OFFER, {"service": service_id})).one_or_none()
     if found is None:
         raise NotFound("service_not_found", "This service is not offered.")
     return Offer(found[0], found[1], rules_of(found[0]))
 
 
 async def windows_between(session: AsyncSession, practitioner_id: str, span: Span) -> list[Window]:
-    """Every window that touches `span`, whole, with the times inside it that are not offered. Four queries."""
+    """Every window that touches `span`, whole, with the times inside it that are not offered. One query."""
     return (await windows_of_all(session, (practitioner_id,), span))[practitioner_id]
 
 
 async def windows_of_all(session: AsyncSession, practitioner_ids: Sequence[str], span: Span) -> dict[str, list[Window]]:
-    """`windows_between` for several practitioners, each present. Four queries, however many they are."""
-    windows = await _one_off_windows(session, practitioner_ids, span)
-    rules = await session.scalars(
-        select(AvailabilityRule).where(AvailabilityRule.practitioner_id.in_(practitioner_ids))
-    )
-    for row in rules:
-        windows[row.practitioner_id] += windows_of_rule(rule_of(row), span)
+    """`windows_between` for several practitioners, each present. One query, however many they are."""
     wide = Span(span.start - LONGEST_WINDOW - LONGEST_SERVICE, span.end + LONGEST_WINDOW + LONGEST_SERVICE)
-    off = await _off_of_all(session, practitioner_ids, wide)
-    busy = await _busy_of_all(session, practitioner_ids, wide)
+    rows = await session.execute(
+        _CALENDARS,
+        {
+            "ids": practitioner_ids,
+            "first_start": span.start - LONGEST_WINDOW,
+            "start": span.start,
+            "end": span.end,
+            "first_off": wide.start - LONGEST_TIME_OFF,
+            "wide_start": wide.start,
+            "wide_end": wide.end,
+        },
+    )
+    windows: dict[str, list[Window]] = {one: [] for one in practitioner_ids}
+    off: list[Any] = []
+    busy: list[Any] = []
+    for row in rows:
+        match row.kind:
+            case "rule":
+                windows[row.practitioner_id] += windows_of_rule(rule_of(row), span)
+            case "window":
+                own = Span(row.starts_at, row.ends_at)
+                windows[row.practitioner_id].append(Window(row.id, own, row.service_id, row.price_minor))
+            case _:
+                times = (row.practitioner_id, row.starts_at, row.ends_at)
+                (off if row.kind == "off" else busy).append(times)
+    off_of, busy_of = _merged_of_all(practitioner_ids, off), _merged_of_all(practitioner_ids, busy)
     return {
         who: sorted(
-            (_without(window, off[who], busy[who]) for window in found), key=lambda window: (window.span, window.id)
+            (_without(window, off_of[who], busy_of[who]) for window in found),
+            key=lambda window: (window.span, window.id),
         )
         for who, found in windows.items()
     }
@@ -149,50 +184,49 @@ def _without(window: Window, off: Sequence[Span], busy: Sequence[Span]) -> Windo
 
 async def off_between(session: AsyncSession, practitioner_id: str, span: Span) -> list[Span]:
     """The practitioner's exceptions that touch `span`, merged."""
-    return (await _off_of_all(session, (practitioner_id,), span))[practitioner_id]
-
-
-async def _off_of_all(session: AsyncSession, practitioner_ids: Sequence[str], span: Span) -> dict[str, list[Span]]:
     rows = await session.execute(
-        select(AvailabilityException.practitioner_id, AvailabilityException.starts_at, AvailabilityException.ends_at)
-        .where(AvailabilityException.practitioner_id.in_(practitioner_ids))
-        .where(*exceptions_touching(span))
+        select(AvailabilityException.starts_at, AvailabilityException.ends_at).where(
+            AvailabilityException.practitioner_id == practitioner_id, *exceptions_touching(span)
+        )
     )
-    return _merged_of_all(practitioner_ids, rows)
+    return merged_times((start, end) for start, end in rows)
 
 
 def exceptions_touching(span: Span) -> tuple[ColumnElement[bool], ...]:
+    return _off_inside(span.start - LONGEST_TIME_OFF, span.start, span.end)
+
+
+def _off_inside(first: Any, start: Any, end: Any) -> tuple[ColumnElement[bool], ...]:
     return (
-        AvailabilityException.starts_at < span.end,
-        AvailabilityException.starts_at > span.start - LONGEST_TIME_OFF,
-        AvailabilityException.ends_at > span.start,
+        AvailabilityException.starts_at < end,
+        AvailabilityException.starts_at > first,
+        AvailabilityException.ends_at > start,
     )
 
 
 async def busy_between(session: AsyncSession, practitioner_id: str, span: Span) -> list[Span]:
     """Times the imported calendar marks as busy that touch `span`, merged."""
-    return (await _busy_of_all(session, (practitioner_id,), span))[practitioner_id]
-
-
-async def _busy_of_all(session: AsyncSession, practitioner_ids: Sequence[str], span: Span) -> dict[str, list[Span]]:
     rows = await session.execute(
-        select(BusyTime.practitioner_id, BusyTime.starts_at, BusyTime.ends_at).where(
-            BusyTime.practitioner_id.in_(practitioner_ids),
-            BusyTime.ends_at > span.start,
-            BusyTime.starts_at < span.end,
+        select(BusyTime.starts_at, BusyTime.ends_at).where(
+            BusyTime.practitioner_id == practitioner_id, *_busy_inside(span.start, span.end)
         )
     )
-    return _merged_of_all(practitioner_ids, rows)
+    return merged_times((start, end) for start, end in rows)
+
+
+def _busy_inside(start: Any, end: Any) -> tuple[ColumnElement[bool], ...]:
+    return BusyTime.ends_at > start, BusyTime.starts_at < end
 
 
 def _merged_of_all(practitioner_ids: Sequence[str], rows: Iterable[Any]) -> dict[str, list[Span]]:
-    spans: dict[str, list[Span]] = {one: [] for one in practitioner_ids}
-    for row in rows:
-        spans[row[0]].append(Span(row[1], row[2]))
-    return {who: merged(found) for who, found in spans.items()}
+    times: dict[str, list[tuple[datetime, datetime]]] = {one: [] for one in practitioner_ids}
+    for who, start, end in rows:
+        times[who].append((start, end))
+    return {who: merged_times(found) for who, found in times.items()}
 
 
-def rule_of(row: AvailabilityRule) -> Rule:
+def rule_of(row: Any) -> Rule:
+    """Of a row with the columns of AvailabilityRule."""
     return Rule(
         id=row.id,
         weekday=row.weekday,
@@ -206,32 +240,42 @@ def rule_of(row: AvailabilityRule) -> Rule:
     )
 
 
-async def _one_off_windows(
-    session: AsyncSession, practitioner_ids: Sequence[str], span: Span
-) -> dict[str, list[Window]]:
-    rows = await session.execute(
-        select(
-            AvailabilityWindow.practitioner_id,
-            AvailabilityWindow.id,
-            AvailabilityWindow.starts_at,
-            AvailabilityWindow.ends_at,
-            AvailabilityWindow.service_id,
-            AvailabilityWindow.price_minor,
-        )
-        .where(
-            AvailabilityWindow.practitioner_id.in_(practitioner_ids),
-            AvailabilityWindow.starts_at < span.end,
-            AvailabilityWindow.starts_at > span.start - LONGEST_WINDOW,
-            AvailabilityWindow.ends_at > span.start,
-        )
-        .order_by(AvailabilityWindow.starts_at)
+_CALENDAR_COLUMNS = (
+    *("id", "practitioner_id", "service_id", "price_minor", "starts_at", "ends_at"),
+    *("weekday", "local_start", "local_end", "time_zone", "valid_from", "valid_until"),
+)
+
+
+def _calendar_part(kind: str, table: type[Base], *conditions: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """Columns that the table lacks are empty. Rules come first and windows next: PostgreSQL types a union by these."""
+    columns = (
+        getattr(table, name) if hasattr(table, name) else type_coerce(null(), UtcDateTime()).label(name)
+        for name in _CALENDAR_COLUMNS
     )
-    windows: dict[str, list[Window]] = {one: [] for one in practitioner_ids}
-    for row in rows:
-        windows[row.practitioner_id].append(
-            Window(row.id, Span(row.starts_at, row.ends_at), row.service_id, row.price_minor)
-        )
-    return windows
+    mine = table.__table__.c.practitioner_id.in_(bindparam("ids", expanding=True))
+    return select(literal(kind).label("kind"), *columns).where(mine, *conditions)
+
+
+def _calendars() -> CompoundSelect[*tuple[Any, ...]]:
+    """Rules, windows, exceptions and busy times at once. Built once: each booking and each month asks it."""
+    first_start, start, end, first_off, wide_start, wide_end = (
+        bindparam(name, type_=UtcDateTime())
+        for name in ("first_start", "start", "end", "first_off", "wide_start", "wide_end")
+    )
+    windows = (
+        AvailabilityWindow.starts_at < end,
+        AvailabilityWindow.starts_at > first_start,
+        AvailabilityWindow.ends_at > start,
+    )
+    return union_all(
+        _calendar_part("rule", AvailabilityRule),
+        _calendar_part("window", AvailabilityWindow, *windows),
+        _calendar_part("off", AvailabilityException, *_off_inside(first_off, wide_start, wide_end)),
+        _calendar_part("busy", BusyTime, *_busy_inside(wide_start, wide_end)),
+    )
+
+
+_CALENDARS = _calendars()
 
 
 def taken_over(practitioner_id: str, span: Span, now: datetime) -> ColumnElement[bool]:
@@ -252,11 +296,11 @@ def _taken(span: Span, now: datetime) -> ColumnElement[bool]:
 
 
 async def taken_between(session: AsyncSession, practitioner_id: str, span: Span, now: datetime) -> list[Span]:
-    """The practitioner's busy spans that touch `span`."""
+    """The practitioner's busy spans that touch `span`, merged."""
     rows = await session.execute(
         select(Appointment.busy_from, Appointment.busy_until).where(taken_over(practitioner_id, span, now))
     )
-    return [Span(row.busy_from, row.busy_until) for row in rows]
+    return merged_times((start, end) for start, end in rows)
 
 
 async def free_between(session: AsyncSession, offer: Offer, span: Span, now: datetime) -> list[Slot]:
@@ -274,7 +318,7 @@ async def first_free_of_all(
 ) -> dict[str, tuple[str, datetime]]:
     """Practitioner → the service that can be had first inside `span`, and when; only those with a free time.
 
-    `services` are the ids of what each practitioner offers. Six queries, however many they are.
+    `services` are the ids of what each practitioner offers. Three queries, however many they are.
     """
     ids = tuple(services)
     wanted = [one for of_one in services.values() for one in of_one]
@@ -307,7 +351,9 @@ async def month_of_slots(
 ) -> dict[date, tuple[Slot, ...]]:
     """Free slots of the days `first` to `last` of a calendar in `zone`, each day present, empty ones too."""
     if not first <= last <= first + timedelta(days=MOST_DAYS) or last >= date.max:
-        raise Invalid("dates_out_of_range", f"Ask for at most {MOST_DAYS} days, the first of them first.")
+        raise Invalid(
+            "dates_out_of_range", t("Ask for at most %(most_days)s days, the first of them first.", most_days=MOST_DAYS)
+        )
     days: dict[date, list[Slot]] = {first + timedelta(days=n): [] for n in range((last - first).days + 1)}
     span = Span(day_in(first, zone).start, day_in(last, zone).end)
     async with db.reading() as session:
@@ -488,7 +534,7 @@ async def _window_views(
         return []
     span = Span(min(row.starts_at for row in rows), max(row.ends_at for row in rows))
     wide = Span(span.start - LONGEST_SERVICE, span.end + LONGEST_SERVICE)
-    taken = merged(await taken_between(session, practitioner_id, wide, now))
+    taken = await taken_between(session, practitioner_id, wide, now)
     off = await off_between(session, practitioner_id, wide)
     busy = await busy_between(session, practitioner_id, wide)
     views = []

@@ -32,10 +32,11 @@ from control.availability import (
 )
 from control.database import Database, new_id
 from control.errors import Conflict, Forbidden, Invalid, NotFound
+from control.language import t
 from control.models.appointments import Appointment
 from control.models.people import Role
 from control.models.practice import AvailabilityException, AvailabilityRule
-from control.slots import Span, day_in, merged
+from control.slots import Span, day_in
 from control.weekly import MIDNIGHT, time_off
 
 MOST_RULES = 100  # each costs every slot query a few microseconds per week
@@ -125,7 +126,10 @@ async def add_rules(db: Database, actor: Actor, wanted: NewRule, *, now: datetim
         check_offer(services, wanted.service_id, wanted.price_minor, timedelta(minutes=minutes))
         there = (await session.scalars(_rules_of(actor.person_id))).all()
         if len(there) + len(wanted.weekdays) > MOST_RULES:
-            raise Conflict("too_many_rules", f"At most {MOST_RULES} weekly times can be kept. Remove some first.")
+            raise Conflict(
+                "too_many_rules",
+                t("At most %(most_rules)s weekly times can be kept. Remove some first.", most_rules=MOST_RULES),
+            )
         rows = [_rule_row(actor, wanted, weekday, first, now) for weekday in sorted(wanted.weekdays)]
         for row in rows:
             if any(_overlap(row, other) for other in there):
@@ -361,7 +365,7 @@ async def week_of_practitioner(db: Database, actor: Actor, span: Span, *, now: d
         services = await services_of(session, mine)
         windows = await windows_between(session, mine, span)
         wide = Span(span.start - LONGEST_WINDOW, span.end + LONGEST_WINDOW)
-        taken = merged(await taken_between(session, mine, wide, now))
+        taken = await taken_between(session, mine, wide, now)
         rules = (await session.scalars(_rules_of(mine))).all()
         exceptions = await session.scalars(
             select(AvailabilityException)

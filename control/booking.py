@@ -32,6 +32,7 @@ from control.availability import (
 from control.crowd import SlotTaken, crowd_of
 from control.database import Database, new_id
 from control.errors import Conflict, Forbidden, Invalid, Problem
+from control.language import N_
 from control.lifecycle import BOUNDS, Bounds, Party
 from control.models.appointments import Appointment
 from control.models.people import Role
@@ -155,12 +156,12 @@ async def offered_slot(session: AsyncSession, offer: Offer, wanted: Wanted, now:
     windows = await windows_between(session, offer.service.practitioner_id, span)
     slot = next((one for one in all_slots(windows, offer.rules) if one.start == wanted.start), None)
     if slot is None:
-        raise await _refused(session, offer, wanted, now, "slot_not_offered", "This time is not offered.")
+        raise await _refused(session, offer, wanted, now, "slot_not_offered", N_("This time is not offered."))
     if not offer.rules.allows(slot.start, now):
         code, words = (
-            ("too_soon", "This time is too soon to be booked.")
+            ("too_soon", N_("This time is too soon to be booked."))
             if slot.start < offer.rules.bookable(now).start
-            else ("too_far", "This time can't be booked yet.")
+            else ("too_far", N_("This time can't be booked yet."))
         )
         raise await _refused(session, offer, wanted, now, code, words)
     return slot

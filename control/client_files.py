@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Select, and_, case, delete, func, select, update
+from sqlalchemy import CursorResult, Select, and_, case, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.accounts import Actor
 from control.appointment_queries import led_by
-from control.appointment_states import ENDED, OPEN, State
+from control.appointment_states import OPEN, State
 from control.audit import record
 from control.consents import Purpose
 from control.database import Database, new_id
 from control.errors import Conflict, Forbidden, NotFound
+from control.language import t
 from control.models.appointments import Appointment
 from control.models.client_files import ClientNote
 from control.models.consents import Consent, ConsentText
@@ -118,7 +119,10 @@ class ClientFiles:
                 .where(ClientNote.practitioner_id == actor.person_id, ClientNote.client_id == client_id)
             )
             if (count or 0) >= MOST_NOTES:
-                raise Conflict("too_many_notes", f"At most {MOST_NOTES} notes can be kept on one client.")
+                raise Conflict(
+                    "too_many_notes",
+                    t("At most %(most_notes)s notes can be kept on one client.", most_notes=MOST_NOTES),
+                )
             note_id = new_id()
             row = ClientNote(
                 id=note_id,
@@ -183,14 +187,15 @@ def _require_practitioner(actor: Actor) -> None:
 
 
 def _clients(actor: Actor, now: datetime) -> Select[*tuple[Any, ...]]:
-    """One row per client: how many sessions, the last one that is over and the next one to come."""
-    over, ahead = Appointment.state.in_(ENDED), and_(Appointment.state.in_(OPEN), Appointment.ends_at > now)
+    """One row per client: how many sessions, the last one whose time came and the next one. Cancelled ones are none."""
+    ahead = and_(Appointment.state.in_(OPEN), Appointment.ends_at > now)
+    over = and_(Appointment.state != State.CANCELLED, or_(Appointment.state.not_in(OPEN), Appointment.ends_at <= now))
     return (
         select(
             Person.id,
             Person.name,
             Person.time_zone,
-            func.count().label("sessions"),
+            func.sum(case((Appointment.state != State.CANCELLED, 1), else_=0)).label("sessions"),
             func.sum(case((Appointment.state == State.NO_SHOW_CLIENT, 1), else_=0)).label("missed"),
             func.max(case((over, Appointment.starts_at))).label("last_at"),
             func.min(case((ahead, Appointment.starts_at))).label("next_at"),
@@ -202,7 +207,7 @@ def _clients(actor: Actor, now: datetime) -> Select[*tuple[Any, ...]]:
 
 
 def _client_view(row: Any) -> ClientView:
-    return ClientView(row.id, row.name, row.time_zone, row.sessions, int(row.missed), row.last_at, row.next_at)
+    return ClientView(row.id, row.name, row.time_zone, int(row.sessions), int(row.missed), row.last_at, row.next_at)
 
 
 async def _require_client(session: AsyncSession, actor: Actor, client_id: str) -> None:

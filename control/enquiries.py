@@ -21,6 +21,7 @@ from control.accounts import Actor
 from control.audit import record
 from control.database import Database, new_id
 from control.errors import Conflict, Invalid, NotFound
+from control.language import N_
 from control.messages import MessageRules, Pair, Written, add_message, begin, checked_text
 from control.models.messages import Enquiry
 from control.models.people import Person
@@ -31,7 +32,7 @@ from control.notices.outbox import Notice, NoticeKind, enqueue
 LINK_FOR = timedelta(days=3)
 LEAST_WRITING = timedelta(seconds=4)  # nobody types a name, an address and a message faster; scripts do
 LONGEST_WRITING = timedelta(hours=24)
-THANKS = (
+THANKS = N_(
     "Thank you for contacting the practitioner through our help portal. We have added your practitioner and you will "
     "receive a response via email"
 )

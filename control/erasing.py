@@ -25,6 +25,7 @@ from control.database import Database
 from control.errors import Conflict, Invalid, NotFound
 from control.exports import Exports
 from control.files import Files
+from control.language import N_
 from control.messages import MessageRules, blank_words_of
 from control.models.appointments import Appointment, Guest, JoinToken, RescheduleRequest
 from control.models.factors import Passkey, PhoneProof, RecoveryCode, TotpSecret
@@ -46,20 +47,32 @@ NAME = "Erased person"
 MOST_AT_ONCE = 10
 
 GOES = (
-    ("Your account", "Name, e-mail address, telephone number, country, passwords, passkeys, and every open sign-in."),
-    ("What you wrote", "Messages, lines in session chats, testimonials, your words in ratings and problem reports."),
-    ("What you shared", "Your files, and the copies of your data."),
-    ("What was recorded of you", "Your picture and sound in recordings that are still kept."),
-    ("Notices", "Every notice and letter that this server has kept for you."),
+    (
+        N_("Your account"),
+        N_("Name, e-mail address, telephone number, country, passwords, passkeys, and every open sign-in."),
+    ),
+    (
+        N_("What you wrote"),
+        N_("Messages, lines in session chats, testimonials, your words in ratings and problem reports."),
+    ),
+    (N_("What you shared"), N_("Your files, and the copies of your data.")),
+    (N_("What was recorded of you"), N_("Your picture and sound in recordings that are still kept.")),
+    (N_("Notices"), N_("Every notice and letter that this server has kept for you.")),
 )
 KEPT = (
-    ("Receipts, payments and the name on them", "Tax law obliges the practice to keep them for years."),
-    ("The dates of your sessions, without your name", "Payments and your practitioner's calendar refer to them."),
-    ("Your answers to consent texts, without your name", "They prove what was allowed, and when."),
-    ("Your practitioner's own notes", "Professions that care for people must keep them. Ask your practitioner."),
-    ("What others wrote to you", "It is theirs."),
-    ("Recordings under a legal hold", "They may not be deleted before the hold ends; then your part goes too."),
-    ("The log of who did what", "It names you by a number. Without it nobody could be held to account."),
+    (N_("Receipts, payments and the name on them"), N_("Tax law obliges the practice to keep them for years.")),
+    (
+        N_("The dates of your sessions, without your name"),
+        N_("Payments and your practitioner's calendar refer to them."),
+    ),
+    (N_("Your answers to consent texts, without your name"), N_("They prove what was allowed, and when.")),
+    (
+        N_("Your practitioner's own notes"),
+        N_("Professions that care for people must keep them. Ask your practitioner."),
+    ),
+    (N_("What others wrote to you"), N_("It is theirs.")),
+    (N_("Recordings under a legal hold"), N_("They may not be deleted before the hold ends; then your part goes too.")),
+    (N_("The log of who did what"), N_("It names you by a number. Without it nobody could be held to account.")),
 )
 _OWN_ROWS: tuple[Any, ...] = (
     *(NoticeRow, OutboxRow, Credential, OneTimeLink, WebSession, TotpSecret, Passkey, RecoveryCode, PhoneProof),

@@ -12,6 +12,8 @@ from warnings import catch_warnings, simplefilter
 
 from PIL import Image
 
+from control.language import N_
+
 MOST_PIXELS = 50_000_000
 THUMBNAIL = (320, 320)
 _TEXT = ("text/plain", (".txt", ".md", ".csv", ".log"))
@@ -40,7 +42,7 @@ _OPEN_DOCUMENT = {
 MOST_ENTRIES = 5_000
 """Of an archive: more is no letter."""
 
-WANTED = "PDF, pictures (PNG, JPEG, GIF, WebP), Word, Excel, PowerPoint, OpenDocument, RTF and plain text"
+WANTED = N_("PDF, pictures (PNG, JPEG, GIF, WebP), Word, Excel, PowerPoint, OpenDocument, RTF and plain text")
 
 
 @dataclass(frozen=True, slots=True)

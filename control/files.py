@@ -26,6 +26,7 @@ from control.database import Database, new_id, publish
 from control.errors import Conflict, Invalid, NotFound
 from control.file_store import FileStore
 from control.file_types import WANTED, kind_untrusted
+from control.language import t
 from control.models.appointments import Appointment, Guest
 from control.models.files import SharedFile
 from control.models.people import Person
@@ -105,7 +106,7 @@ class Files:
         """
         name = _checked_name(wanted.name)
         if not 0 < wanted.size <= self.most_bytes:
-            most = f"A file can have {self.most_bytes // 1_000_000} MB at most, and is not empty."
+            most = t("A file can have %(most)s MB at most, and is not empty.", most=self.most_bytes // 1_000_000)
             raise Invalid("file_too_large", most, pointer="/size")
         async with self._db.transaction() as session:
             inside = await require_inside(session, actor, appointment_id)
@@ -174,8 +175,8 @@ class Files:
         kind = await asyncio.to_thread(kind_untrusted, data)
         if kind is None or not kind.fits(view.name):
             await self._take_away(file_id, now)
-            why = "Its content is not what its name says." if kind is not None else f"We take {WANTED}."
-            raise Invalid("type_not_taken", f"This file can't be shared. {why}")
+            why = t("Its content is not what its name says.") if kind else t("We take %(wanted)s.", wanted=t(WANTED))
+            raise Invalid("type_not_taken", t("This file can't be shared. %(why)s", why=why))
         if kind.thumbnail is not None:
             await asyncio.to_thread(self._store.write_thumbnail, file_id, kind.thumbnail)
         async with self._db.transaction() as session:
@@ -322,7 +323,11 @@ def _checked_name(untrusted: str) -> str:
     """The last part of a path, without what a file system or a header would trip over."""
     name = untrusted.replace("\\", "/").rsplit("/", 1)[-1].strip()
     if not name or name.startswith(".") or len(name) > MOST_NAME or not name.isprintable():
-        raise Invalid("name_invalid", f"A file's name has 1 to {MOST_NAME} visible characters.", pointer="/name")
+        raise Invalid(
+            "name_invalid",
+            t("A file's name has 1 to %(most_name)s visible characters.", most_name=MOST_NAME),
+            pointer="/name",
+        )
     return name
 
 

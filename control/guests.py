@@ -20,6 +20,7 @@ from control.audit import record
 from control.availability import lock_calendar
 from control.database import Database, new_id, publish
 from control.errors import Conflict, Forbidden, Invalid, NotFound
+from control.language import t
 from control.lifecycle import Party
 from control.models.appointments import Appointment, Guest
 from control.models.people import LinkPurpose, Person
@@ -85,7 +86,10 @@ async def invite(
         )
         if await _add(session, db, row, person, now):
             if (count or 0) + 3 > most_people:
-                raise Conflict("too_many_people", f"At most {most_people} people can be in one session.")
+                raise Conflict(
+                    "too_many_people",
+                    t("At most %(most_people)s people can be in one session.", most_people=most_people),
+                )
             await _send(session, row, person, now)
             record(session, actor, "guest.invite", f"appointment:{row.id}", {"guest": person.id}, now=now)
             publish(session, SessionChanged(row.id, row.practitioner_id, row.client_id, State(row.state)))

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from control.appointment_states import State
 from control.consents import Answer, Given, Purpose, answer_of
+from control.language import N_, look_up, t
 from control.lifecycle import Facts, Party, opens_at
 from media.types import TrackSource
 from signaling.permissions import Place
@@ -77,11 +78,11 @@ class Seat:
 
 
 _ENDED: dict[State, Reason] = {
-    State.COMPLETED: Reason("ended", "This session has ended."),
-    State.EXPIRED: Reason("expired", "The booking was not paid in time, so this session does not take place."),
-    State.CANCELLED: Reason("cancelled", "This session has been cancelled."),
-    State.NO_SHOW_CLIENT: Reason("missed", "This session is over: you did not come in time."),
-    State.NO_SHOW_PRACTITIONER: Reason("missed", "Sorry, your session has been cancelled."),
+    State.COMPLETED: Reason("ended", N_("This session has ended.")),
+    State.EXPIRED: Reason("expired", N_("The booking was not paid in time, so this session does not take place.")),
+    State.CANCELLED: Reason("cancelled", N_("This session has been cancelled.")),
+    State.NO_SHOW_CLIENT: Reason("missed", N_("This session is over: you did not come in time.")),
+    State.NO_SHOW_PRACTITIONER: Reason("missed", N_("Sorry, your session has been cancelled.")),
 }
 
 
@@ -93,21 +94,23 @@ def explain_seat(seat: Seat) -> Explanation:
     page: str | None = None
     if state in _ENDED:
         if state is State.NO_SHOW_CLIENT and seat.party is not Party.CLIENT:
-            reasons.append(Reason("missed", "This session is over: your client did not come."))
+            reasons.append(Reason("missed", t("This session is over: your client did not come.")))
         elif state is State.NO_SHOW_PRACTITIONER and not seat.is_visitor:
-            reasons.append(Reason("missed", "This session is over: it was not started in time."))
+            reasons.append(Reason("missed", t("This session is over: it was not started in time.")))
         else:
-            reasons.append(_ENDED[state])
+            reasons.append(Reason(_ENDED[state].code, look_up(_ENDED[state].text)))
         return Explanation(False, tuple(reasons), opens)
     if state is State.PENDING:
-        reasons.append(Reason("not_paid", "This session is not paid yet."))
+        reasons.append(Reason("not_paid", t("This session is not paid yet.")))
     elif seat.facts.awaits_activation:
-        reasons.append(Reason("not_activated", "The practice has still to activate this session."))
+        reasons.append(Reason("not_activated", t("The practice has still to activate this session.")))
     elif state is State.SCHEDULED:
         minutes = round(seat.facts.bounds.opens_before.total_seconds() / 60)
-        reasons.append(Reason("too_early", f"The waiting room opens {minutes} minutes before the start."))
+        reasons.append(
+            Reason("too_early", t("The waiting room opens %(minutes)s minutes before the start.", minutes=minutes))
+        )
     if seat.needs_care and state is not State.PENDING:
-        reasons.append(Reason("consent_required", "Please read and agree to the informed consent first."))
+        reasons.append(Reason("consent_required", t("Please read and agree to the informed consent first.")))
         page = f"/sessions/{seat.appointment_id}/consent"
     return Explanation(not reasons, tuple(reasons), opens, page)
 

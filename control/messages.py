@@ -22,6 +22,7 @@ from control.appointment_states import State
 from control.config import MessageSettings
 from control.database import Database, new_id, publish
 from control.errors import Forbidden, Invalid, NotFound
+from control.language import t
 from control.message_events import MessageStored
 from control.models.appointments import Appointment
 from control.models.messages import Conversation, ConversationReader, DeskJob, Message
@@ -244,7 +245,9 @@ async def add_message(
 def checked_text(text: str) -> str:
     text = text.strip()
     if not 1 <= len(text) <= MOST_TEXT_LENGTH:
-        raise Invalid("text_length", f"A message has 1 to {MOST_TEXT_LENGTH:,} characters.", pointer="/text")
+        raise Invalid(
+            "text_length", t("A message has 1 to %(most)s characters.", most=f"{MOST_TEXT_LENGTH:,}"), pointer="/text"
+        )
     return text
 
 

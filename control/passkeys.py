@@ -26,6 +26,7 @@ from webauthn.helpers.structs import PublicKeyCredentialDescriptor
 
 from control.database import Database
 from control.errors import Conflict, Forbidden, Invalid, NotFound
+from control.language import t
 from control.models.factors import Passkey
 from control.models.people import Person, WebSession
 from control.second_factor import FactorRules, factor_added, factor_removed, passed, recovery_codes_if_none
@@ -55,7 +56,10 @@ async def begin_adding(db: Database, person_id: str, session_id: str, site: Site
             raise NotFound
         known = await _credentials(session, person_id)
         if len(known) >= MOST_PASSKEYS:
-            raise Conflict("too_many_passkeys", f"An account has at most {MOST_PASSKEYS} passkeys. Remove one first.")
+            raise Conflict(
+                "too_many_passkeys",
+                t("An account has at most %(most_passkeys)s passkeys. Remove one first.", most_passkeys=MOST_PASSKEYS),
+            )
         options = generate_registration_options(
             rp_id=site.host,
             rp_name=site.name,

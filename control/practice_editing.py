@@ -16,6 +16,7 @@ from control.audit import record
 from control.availability import lock_calendar
 from control.database import Database
 from control.errors import Conflict, Forbidden, NotFound
+from control.language import t
 from control.models.people import Role
 from control.models.practice import PractitionerProfile, Service
 from control.practitioners import NewProfile, NewService, add_service, check_service, publish_profile
@@ -114,7 +115,10 @@ async def save_new_service(db: Database, actor: Actor, wanted: NewService, *, no
             raise Conflict("profile_missing", "Fill in your profile first.")
         mine = await session.scalars(select(Service.id).where(Service.practitioner_id == actor.person_id))
         if len(mine.all()) >= MOST_SERVICES:
-            raise Conflict("too_many_services", f"At most {MOST_SERVICES} services can be kept. Change one instead.")
+            raise Conflict(
+                "too_many_services",
+                t("At most %(most_services)s services can be kept. Change one instead.", most_services=MOST_SERVICES),
+            )
         return await add_service(session, actor, actor.person_id, wanted, now=now)
 
 

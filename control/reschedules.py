@@ -33,7 +33,7 @@ from control.models.people import Person
 from control.money.policy import is_late
 from control.notices.outbox import Notice, NoticeKind, SessionFacts, enqueue, plan_reminders
 from control.session_events import SessionChanged
-from control.slots import Slot, Span, all_slots, merged, nearest
+from control.slots import Slot, Span, all_slots, merged_times, nearest
 
 OTHERS = 5
 OTHERS_WITHIN = timedelta(days=21)
@@ -425,8 +425,7 @@ async def _free(session: AsyncSession, row: Appointment, offer: Offer, span: Spa
             )
         )
     ).all()
-    busy = merged(Span(one.busy_from, one.busy_until) for one in taken)
-    free = all_slots(windows, offer.rules, busy, span)
+    free = all_slots(windows, offer.rules, merged_times((begin, end) for begin, end in taken), span)
     return [slot for slot in free if now < slot.start < span.end]
 
 

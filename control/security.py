@@ -15,6 +15,7 @@ from aiohttp import web
 from control.config import LOOPBACK_NAMES, ServerSettings
 from control.errors import Forbidden
 from control.keys import INSTALL_KEYS, SESSION_ID, SETTINGS, VISITOR
+from control.language import t
 from control.models.people import SessionKind
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -139,7 +140,11 @@ def check_origin(request: web.Request) -> None:
         raise Forbidden("origin_missing", "A change needs the Origin header that browsers send.")
     if origin not in own_origins(server):
         raise Forbidden(
-            "origin_wrong", f"This server is known as {server.public_url}; the request came from a page elsewhere."
+            "origin_wrong",
+            t(
+                "This server is known as %(public_url)s; the request came from a page elsewhere.",
+                public_url=server.public_url,
+            ),
         )
 
 

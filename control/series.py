@@ -33,6 +33,7 @@ from control.booking import (
 )
 from control.database import Database, new_id
 from control.errors import Conflict, Forbidden, Invalid, NotFound, Problem
+from control.language import t
 from control.lifecycle import Party
 from control.models.appointments import Appointment
 from control.models.people import Person, Role
@@ -55,7 +56,7 @@ class Week:
 async def look(db: Database, wanted: Wanted, weeks: int, *, now: datetime) -> tuple[Week, ...]:
     """The same weekday and time of the practitioner's clock, week by week from `wanted.start` on."""
     if not 1 <= weeks <= MOST_WEEKS:
-        raise Invalid("too_many_weeks", f"A series has at most {MOST_WEEKS} weeks.")
+        raise Invalid("too_many_weeks", t("A series has at most %(most_weeks)s weeks.", most_weeks=MOST_WEEKS))
     async with db.reading() as session:
         offer = await offer_of(session, wanted.service_id)
         zone = await _zone_of(session, offer)
@@ -105,7 +106,11 @@ async def book_series(
         raise Forbidden("not_client", "Book with a client's account.")
     asked = sorted({start.astimezone(UTC) for start in starts})
     if not 2 <= len(asked) <= MOST_WEEKS or len(asked) != len(starts):
-        raise Invalid("series_length", f"A series has 2 to {MOST_WEEKS} weeks, each once.", pointer="/starts")
+        raise Invalid(
+            "series_length",
+            t("A series has 2 to %(most_weeks)s weeks, each once.", most_weeks=MOST_WEEKS),
+            pointer="/starts",
+        )
     try:
         async with db.transaction() as session:
             series_id = await _hold_all(session, actor, wanted, asked, terms, now)
@@ -135,7 +140,7 @@ async def _hold_all(
     obstacles = {start: await _obstacle(session, offer, replace(wanted, start=start), now) for start in starts}
     taken = [{"start": start.isoformat(), "code": one.code} for start, one in obstacles.items() if one is not None]
     if taken:
-        raise Conflict("slots_taken", f"{len(taken)} of these weeks can't be had any more.", taken=taken)
+        raise Conflict("slots_taken", t("%(len)s of these weeks can't be had any more.", len=len(taken)), taken=taken)
     series_id = new_id()
     for number, start in enumerate(starts):
         one = replace(wanted, start=start, key=_key_of(wanted, number))

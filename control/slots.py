@@ -114,13 +114,22 @@ def _barred(window: Window, rules: SlotRules, taken: Sequence[Span]) -> list[Spa
 
 def merged(spans: Iterable[Span]) -> list[Span]:
     """The same time as spans that neither overlap nor touch, in order."""
+    return merged_times((span.start, span.end) for span in spans)
+
+
+def merged_times(times: Iterable[tuple[datetime, datetime]]) -> list[Span]:
+    """`merged` of starts and ends as a query finds them: spans are made of the result only."""
     result: list[Span] = []
-    for span in sorted(spans):
-        if result and span.start <= result[-1].end:
-            result[-1] = Span(result[-1].start, max(result[-1].end, span.end))
-        else:
-            result.append(span)
-    return result
+    first: datetime | None = None
+    last = datetime.min.replace(tzinfo=UTC)
+    for start, end in sorted(times):
+        if first is None:
+            first = start
+        elif start > last:
+            result.append(Span(first, last))
+            first = start
+        last = max(last, end)
+    return result if first is None else [*result, Span(first, last)]
 
 
 def touching(spans: Sequence[Span], around: Span) -> tuple[Span, ...]:

@@ -245,7 +245,8 @@ def week_of(
     shown = [one for one in sessions if one.state in _BLOCK_STYLES]
     wanted = [(one.starts_at, one.ends_at, _session_block(one, zone)) for one in shown]
     wanted += [
-        (start, end, Block(words.clock(start, zone), "free", "", starts_at=start, ends_at=end)) for start, end in free
+        (start, end, Block(words.clock(start, zone), t("free"), "", starts_at=start, ends_at=end))
+        for start, end in free
     ]
     for start, end, block in sorted(wanted, key=lambda item: item[0]):
         for column, first, last in _pieces(start, end, monday, here):

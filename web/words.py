@@ -8,6 +8,7 @@ PRODUCT.md shows it; of other languages Babel knows names and money.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Literal
@@ -34,6 +35,8 @@ _STATES = {
 }
 
 _MODES = {"video": N_("by video"), "audio": N_("by audio"), "chat": N_("by text")}
+_MODE_NAMES = {"video": N_("Video"), "audio": N_("Audio"), "chat": N_("Chat")}
+_ROLES = {"client": N_("client"), "practitioner": N_("practitioner"), "admin": N_("admin"), "support": N_("support")}
 _MODE_ICONS = {"video": "camera", "audio": "mic", "chat": "chat"}
 
 #: Colours an avatar may take; the plain one first.
@@ -209,6 +212,24 @@ def mode_words(mode: str) -> str:
     return look_up(_MODES.get(mode, mode))
 
 
+def mode_name(mode: str) -> str:
+    """Video, in a list of facts"""
+    return look_up(_MODE_NAMES.get(mode, mode.capitalize()))
+
+
+def role_name(role: str) -> str:
+    return look_up(_ROLES.get(role, role)).capitalize()
+
+
+def role_words(roles: Iterable[str]) -> str:
+    """Client, practitioner"""
+    return ", ".join(look_up(_ROLES.get(role, role)) for role in sorted(roles)).capitalize()
+
+
+def country_name(code: str, english: str) -> str:
+    return english if spoken() == ENGLISH else str(locale().territories.get(code, english))
+
+
 def mode_icon(mode: str) -> str:
     return _MODE_ICONS.get(mode, "camera")
 
@@ -315,7 +336,8 @@ FILTERS = {
     for f in (
         money, amount, price, zone_name, zone_city, zone_offset, clock, day, iso_day, long_day, month, when, near_day,
         near, other_zone,
-        minutes, clock_length, spoken_length, until, state_words, mode_words, mode_icon, size, initials, tint,
+        minutes, clock_length, spoken_length, until, state_words, mode_words,
+        mode_name, mode_icon, role_name, role_words, size, initials, tint,
         first_name, linked,
     )
 }  # fmt: skip

@@ -13,6 +13,7 @@ from control.api.shapes import ID_PATTERN
 from control.api.wallet import purchase_json
 from control.errors import Invalid, Malformed, NotFound
 from control.keys import CLOCK, DATABASE
+from control.language import t
 from control.models.people import Role
 from control.money import credits, purchases
 from control.money.policy import minor_from_price
@@ -61,7 +62,7 @@ async def offered(request: web.Request) -> web.Response:
 def _id_in(request: web.Request, name: str) -> str | None:
     text = request.query.get(name)
     if text is not None and (len(text) != 32 or not text.isalnum() or not text.isascii()):
-        raise Malformed(f"{name}_invalid", f"{name} is an id.")
+        raise Malformed(f"{name}_invalid", t("%(name)s is an id.", name=name))
     return text
 
 
@@ -85,7 +86,9 @@ async def offer(request: web.Request) -> web.Response:
     _, service = await get_service(db, service_id)
     price_minor = minor_from_price(f"{body.price:f}", service.currency)
     if price_minor is None:
-        raise Invalid("price_invalid", f"This is no amount in {service.currency}.", pointer="/price")
+        raise Invalid(
+            "price_invalid", t("This is no amount in %(currency)s.", currency=service.currency), pointer="/price"
+        )
     await credits.set_offer(db, actor, service_id, body.credits, price_minor, now=request.app[CLOCK]())
     found = await credits.offers(db, service_id=service_id)
     return web.json_response({"offers": [_offer_json(one) for one in found]})

@@ -10,6 +10,7 @@ from control import enquiries
 from control.api.bodies import Body, EmptyBody, read
 from control.api.shapes import Id, Text
 from control.keys import CLOCK, DATABASE, INSTALL_KEYS, LIMITS, MESSAGES, SETTINGS
+from control.language import t
 from control.limits import Rule, client_address, network_of
 from control.messages import MOST_TEXT_LENGTH
 
@@ -43,7 +44,7 @@ async def send(request: web.Request) -> web.Response:
         limits.count(TO_ONE_ADDRESS, body.email.lower(), now)
         wanted = enquiries.NewEnquiry(body.to, body.name, body.email, body.text, body.notice_version)
         await enquiries.send(request.app[DATABASE], request.app[MESSAGES], wanted, now=now)
-    return web.json_response({"detail": enquiries.THANKS}, status=202)
+    return web.json_response({"detail": t(enquiries.THANKS)}, status=202)
 
 
 @routes.post("/api/enquiries/{token}/prove")

@@ -29,6 +29,7 @@ from control.crowd import crowd_of
 from control.database import Database
 from control.errors import Conflict, Invalid, Malformed
 from control.keys import CLOCK, DATABASE
+from control.language import t
 from control.models.idempotency import KeptAnswer
 
 HEADER = "Idempotency-Key"
@@ -45,10 +46,20 @@ def key_of(request: web.Request, *, required: bool) -> str | None:
     key = request.headers.get(HEADER)
     if key is None:
         if required:
-            raise Malformed("idempotency_key_required", f"Send an {HEADER} header, so that a repeat does no harm.")
+            raise Malformed(
+                "idempotency_key_required",
+                t("Send an %(header)s header, so that a repeat does no harm.", header=HEADER),
+            )
         return None
     if not 1 <= len(key) <= MOST_KEY_LENGTH or not key.isascii() or not key.isprintable():
-        raise Malformed("idempotency_key_invalid", f"An {HEADER} has 1 to {MOST_KEY_LENGTH} visible characters.")
+        raise Malformed(
+            "idempotency_key_invalid",
+            t(
+                "An %(header)s has 1 to %(most_key_length)s visible characters.",
+                header=HEADER,
+                most_key_length=MOST_KEY_LENGTH,
+            ),
+        )
     return key
 
 

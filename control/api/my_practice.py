@@ -15,6 +15,7 @@ from control.consents import Purpose
 from control.database import new_id
 from control.errors import Invalid
 from control.keys import CLOCK, DATABASE
+from control.language import t
 from control.models.people import Role
 from control.money.policy import minor_from_price
 from control.practice_editing import MyPolicy, MyProfile, MyService
@@ -62,7 +63,9 @@ class ServiceBody(Body):
         """Raises Invalid("price_invalid")."""
         price_minor = minor_from_price(f"{self.price:f}", self.currency)
         if price_minor is None:
-            raise Invalid("price_invalid", f"This is no amount in {self.currency}.", pointer="/price")
+            raise Invalid(
+                "price_invalid", t("This is no amount in %(currency)s.", currency=self.currency), pointer="/price"
+            )
         return NewService(
             name=self.name,
             price_minor=price_minor,

@@ -5,6 +5,7 @@ from decimal import Decimal
 from control.accounts import Actor
 from control.database import Database
 from control.errors import Invalid
+from control.language import t
 from control.money.policy import minor_from_price
 from control.practitioners import currency_of
 
@@ -16,5 +17,5 @@ async def window_price(db: Database, actor: Actor, price: Decimal | None, servic
     currency = await currency_of(db, actor.person_id, service_id)
     price_minor = minor_from_price(f"{price:f}", currency)
     if price_minor is None:
-        raise Invalid("price_invalid", f"This is no amount in {currency}.", pointer="/price")
+        raise Invalid("price_invalid", t("This is no amount in %(currency)s.", currency=currency), pointer="/price")
     return price_minor

@@ -12,6 +12,7 @@ from control.api.idempotency import idempotent
 from control.api.shapes import ID_PATTERN, Moment, Reason, day_of_query, iso, maybe_iso, slot_json
 from control.errors import Malformed
 from control.keys import CASHIER, CLOCK, DATABASE
+from control.language import t
 from control.reschedules import Proposal, RequestView
 from control.slots import Span, day_in, zone_named_untrusted
 
@@ -71,7 +72,9 @@ async def slots(request: web.Request) -> web.Response:
     zone = zone_named_untrusted(request.query.get("timeZone", "UTC"))
     first, last = day_of_query(request, "first"), day_of_query(request, "last")
     if not 0 <= (last - first).days <= MOST_DAYS:
-        raise Malformed("dates_out_of_range", f"Ask for at most {MOST_DAYS} days, the first of them first.")
+        raise Malformed(
+            "dates_out_of_range", t("Ask for at most %(most_days)s days, the first of them first.", most_days=MOST_DAYS)
+        )
     span = Span(day_in(first, zone).start, day_in(last, zone).end)
     minutes = request.query.get("minutes", "")
     if minutes and not (minutes.isascii() and minutes.isdigit() and len(minutes) <= 3):

@@ -14,6 +14,7 @@ from control.appointment_queries import SessionView
 from control.appointment_states import State
 from control.errors import Malformed
 from control.keys import CASHIER
+from control.language import t
 from control.lifecycle import Party
 from control.money.policy import share_half_even
 from control.slots import Slot
@@ -127,7 +128,7 @@ def day_of_query(request: web.Request, name: str) -> date:
     try:
         day = date.fromisoformat(request.query.get(name, "")[:11])
     except ValueError as error:
-        raise Malformed("date_invalid", f"{name} is a day: YYYY-MM-DD.") from error
+        raise Malformed("date_invalid", t("%(name)s is a day: YYYY-MM-DD.", name=name)) from error
     if not 2000 <= day.year <= 9000:
-        raise Malformed("date_invalid", f"{name} is out of range.")
+        raise Malformed("date_invalid", t("%(name)s is out of range.", name=name))
     return day

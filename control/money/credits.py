@@ -17,6 +17,7 @@ from control.accounts import Actor
 from control.audit import record
 from control.database import Database, new_id
 from control.errors import Conflict, Forbidden, Invalid, NotFound
+from control.language import t
 from control.models.money import Payment
 from control.models.people import Person
 from control.models.practice import Service
@@ -109,7 +110,9 @@ async def set_offer(
         if service.practitioner_id != actor.person_id:
             raise Forbidden("not_yours", "Only its practitioner sets the price of a service.")
         if price_minor is not None and not package_price_allowed(price_minor, credits, service.currency):
-            raise Invalid("price_invalid", f"This is no price for {credits} sessions.", pointer="/price")
+            raise Invalid(
+                "price_invalid", t("This is no price for %(credits)s sessions.", credits=credits), pointer="/price"
+            )
         if service.price_minor == 0 and price_minor is not None:
             raise Invalid("service_free", "This service is free: there is nothing to buy.")
         offer = await session.scalar(

@@ -28,6 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.database import Database, new_id
 from control.errors import Conflict
+from control.language import t
 from control.models.money import LedgerAccount, LedgerEntry, LedgerTransaction
 
 
@@ -169,8 +170,8 @@ async def _move_balance(session: AsyncSession, account: Account, amount_minor: i
         change = change.where(LedgerAccount.balance_minor + amount_minor >= 0)
     moved = await session.execute(change.values(balance_minor=LedgerAccount.balance_minor + amount_minor))
     if cast(CursorResult[Any], moved).rowcount != 1:
-        what = "wallet for this" if account.kind is Kind.WALLET else "package: no credit is left"
-        raise Conflict("insufficient_funds", f"There is not enough in the {what}.")
+        what = t("wallet for this") if account.kind is Kind.WALLET else t("package: no credit is left")
+        raise Conflict("insufficient_funds", t("There is not enough in the %(what)s.", what=what))
 
 
 async def _open_accounts(session: AsyncSession, accounts: Iterable[Account]) -> None:

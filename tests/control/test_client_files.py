@@ -24,9 +24,11 @@ def files(world: World) -> ClientFiles:
 
 async def test_clients_are_those_with_a_session_past_or_ahead(world: World, files: ClientFiles) -> None:
     first = await world.scheduled()
-    await appointments.cancel(world.db, world.bob, first.id, now=world.clock())
-    ahead = await world.scheduled(start=world.first_start + HOUR)
-    await world.book(world.charlie, world.first_start + 2 * HOUR)  # a hold is nobody's client yet
+    called_off = await world.scheduled(start=world.first_start + HOUR)
+    await appointments.cancel(world.db, world.bob, called_off.id, now=world.clock())  # which is no session of theirs
+    ahead = await world.scheduled(start=world.first_start + 2 * HOUR)
+    await world.book(world.charlie, world.first_start + 3 * HOUR)  # a hold is nobody's client yet
+    world.clock.now = first.ends_at
     page = await files.clients_of(world.alice, "", Wanted(), now=world.clock())
     (bob,) = page.rows
     assert (bob.name, bob.sessions, bob.missed) == ("Bob Client", 2, 0)

@@ -14,7 +14,9 @@ from control.slots import (
     Window,
     all_slots,
     day_in,
+    first_free,
     free_slots,
+    merged,
     nearest,
     wall_to_utc,
     zone_named_untrusted,
@@ -88,23 +90,35 @@ def test_slot_is_free_unless_its_busy_span_overlaps_a_taken_one(taken_from: int,
     assert bool(free_slots([window(1)], rules(50, 0, 10), [taken], NOON - HOUR)) is free
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 1440), st.integers(1, 240)), max_size=12),
-    st.integers(5, 120),
-    st.integers(0, 30),
-    st.integers(0, 30),
+minutes = st.lists(st.tuples(st.integers(0, 1440), st.integers(1, 240)), max_size=6).map(
+    lambda found: tuple(
+        Span(NOON + timedelta(minutes=start), NOON + timedelta(minutes=start + size)) for start, size in found
+    )
 )
+
+
+@given(minutes, minutes, minutes, st.integers(5, 120), st.integers(0, 30), st.integers(0, 30), st.integers(0, 900))
 def test_free_slots_are_exactly_those_that_overlap_nothing(
-    busy: list[tuple[int, int]], length: int, before: int, after: int
+    taken: tuple[Span, ...],
+    off: tuple[Span, ...],
+    busy: tuple[Span, ...],
+    length: int,
+    before: int,
+    after: int,
+    notice: int,
 ) -> None:
-    terms = rules(length, before, after)
-    taken = [Span(NOON + timedelta(minutes=start), NOON + timedelta(minutes=start + size)) for start, size in busy]
+    terms = rules(length, before, after, notice)
     expected = [
         slot
         for slot in all_slots([window(24)], terms)
-        if not any(span.overlaps(terms.busy(slot.start)) for span in taken)
+        if not any(span.overlaps(terms.busy(slot.start)) for span in (*taken, *busy))
+        and not any(span.overlaps(Span(slot.start, slot.end)) for span in off)
+        and terms.allows(slot.start, NOON)
     ]
-    assert free_slots([window(24)], terms, taken, NOON - HOUR) == expected
+    shut = window(24, off=off, busy=busy)
+    assert free_slots([shut], terms, taken, NOON) == expected
+    first = first_free([shut], terms, merged(taken), shut.span, NOON)
+    assert first == (expected[0].start if expected else None)
 
 
 def test_nearest_slots_are_the_closest_in_the_order_of_the_calendar() -> None:

@@ -11,7 +11,7 @@ from control.keys import CLOCK, DATABASE, HALF, PUSH_SENDER, SESSION_ID, SETTING
 from control.models.people import SessionKind
 from control.notices.outbox import newest_notices, unread_count
 from web.render import known_zones, render
-from web.words import device_words
+from web.words import country_name, device_words
 
 routes = web.RouteTableDef()
 
@@ -26,7 +26,7 @@ async def account(request: web.Request) -> web.StreamResponse:
         "account.html",
         me=await people.get_person(request.app[DATABASE], actor.person_id),
         zones=sorted(known_zones()),
-        countries=COUNTRIES,
+        countries={code: country_name(code, english) for code, english in COUNTRIES.items()},
         push_on=request.app[PUSH_SENDER] is not None,
         sms_leave=request.app[SETTINGS].sms.gateway != "none",
     )

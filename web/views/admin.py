@@ -16,7 +16,7 @@ from control.appointment_states import State
 from control.database import Database
 from control.errors import Malformed, NotFound
 from control.keys import CLOCK, DATABASE, SETTINGS
-from control.language import N_, look_up, t
+from control.language import t
 from control.lifecycle import Party
 from control.models.outbox import OutboxState
 from control.models.people import Role
@@ -25,6 +25,7 @@ from control.notices.sent import SentMail
 from control.paging import Wanted, place_of
 from control.security import content_security_policy
 from web.lists import list_of
+from web.log_words import done
 from web.models import Letter
 from web.render import render
 from web.views.sources import joining_of, readiness_of, refund_words, session_of, sessions_of
@@ -88,45 +89,14 @@ class LogLine:
     text: str
 
 
-_DONE = {
-    "appointment.book": N_("Booked"),
-    "appointment.secure": N_("Payment secured"),
-    "appointment.expire": N_("The hold ran out"),
-    "appointment.confirm": N_("Confirmed"),
-    "appointment.start": N_("Started"),
-    "appointment.complete": N_("Ended"),
-    "appointment.cancel": N_("Cancelled"),
-    "appointment.miss_by_practitioner": N_("Missed by the practitioner"),
-    "appointment.miss_by_client": N_("Missed by the client"),
-    "appointment.rate": N_("Rated"),
-    "appointment.activate": N_("Activated"),
-    "appointment.forced": N_("Activated by force"),
-    "reschedule.propose": N_("Another time proposed"),
-    "appointment.reschedule": N_("Moved"),
-    "guest.invite": N_("Guest invited"),
-    "guest.admit": N_("Guest let in"),
-    "guest.remove": N_("Guest's invitation taken back"),
-    "rating.published": N_("Rating made public"),
-}
-
-
 async def _log(db: Database, view: SessionView) -> list[LogLine]:
     """What happened, oldest first, in words. Ratings are named without their stars."""
     names = {view.client_id: view.client_name, view.practitioner_id: view.practitioner_name}
     lines = []
     for entry in await audit.entries_about(db, f"appointment:{view.id}", limit=_MOST_LOG):
         who = t("by itself") if entry.actor_id is None else t("by %(name)s", name=names.get(entry.actor_id, t("staff")))
-        lines.append(LogLine(entry.at, f"{_done(entry)}, {who}"))
+        lines.append(LogLine(entry.at, f"{done(entry)}, {who}"))
     return lines[::-1]
-
-
-def _done(entry: audit.Entry) -> str:
-    if entry.action == "consent.answer":
-        purpose = {"care": t("Care consent"), "recording": t("Recording consent")}.get(
-            str(entry.detail.get("purpose")), ""
-        )
-        return f"{purpose or 'Consent'}: {entry.detail.get('answer')}"
-    return look_up(_DONE.get(entry.action, entry.action.replace(".", " ").replace("_", " ").capitalize()))
 
 
 @routes.get("/admin/outbox")

@@ -7,6 +7,7 @@ from aiohttp import web
 from control import enquiries, messages, practitioners
 from control.accounts import optional_actor
 from control.keys import CLOCK, DATABASE, INSTALL_KEYS, MESSAGES
+from control.language import t
 from web.render import render
 
 routes = web.RouteTableDef()
@@ -37,7 +38,7 @@ def _form(request: web.Request, to_id: str | None, to_name: str) -> web.Response
         to_name=to_name,
         stamp=stamp,
         notice=request.app[MESSAGES].notice,
-        thanks=enquiries.THANKS,
+        thanks=t(enquiries.THANKS),
         most=messages.MOST_TEXT_LENGTH,
     )
 

@@ -7,6 +7,7 @@ from aiohttp import web
 from control import erasing, my_data, note_requests, people
 from control.accounts import require_actor
 from control.keys import DATABASE, ERASING, EXPORTS, MESSAGES, SETTINGS
+from control.language import t
 from web.render import render
 
 routes = web.RouteTableDef()
@@ -32,8 +33,8 @@ async def erase(request: web.Request) -> web.StreamResponse:
     return render(
         request,
         "erase.html",
-        goes=erasing.GOES,
-        kept=erasing.KEPT,
+        goes=[(t(what), t(why)) for what, why in erasing.GOES],
+        kept=[(t(what), t(why)) for what, why in erasing.KEPT],
         standing=await request.app[ERASING].standing(actor),
         me=await people.get_person(request.app[DATABASE], actor.person_id),
         in_zendesk=request.app[SETTINGS].zendesk.url is not None,

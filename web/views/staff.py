@@ -18,6 +18,7 @@ from control.language import t
 from control.models.people import Role
 from control.notices.kinds import NEVER_OFF, NoticeKind
 from control.paging import Wanted, place_of
+from web.log_words import done, done_to, more
 from web.render import render
 
 routes = web.RouteTableDef()
@@ -69,13 +70,13 @@ async def everybody(request: web.Request) -> web.StreamResponse:
 
 @routes.get("/admin/audit")
 async def audit_log(request: web.Request) -> web.StreamResponse:
-    require_actor(request, Role.ADMIN)
+    actor = require_actor(request, Role.ADMIN)
     action, subject = _text(request, "action"), _text(request, "subject")
     page = await audit.page_of_log(request.app[DATABASE], wanted_page(request), action=action, subject=subject)
     return render(
         request,
         "admin/audit.html",
-        entries=[(entry, name) for entry, name in page.rows],
+        entries=[(entry, name, done(entry), done_to(entry), more(entry, actor.time_zone)) for entry, name in page.rows],
         more=page.next_cursor,
         action=action,
         subject=subject,
@@ -107,6 +108,8 @@ def _shown(value: object) -> str:
         return t("not set")
     if isinstance(value, (tuple, list)):
         return ", ".join(str(one) for one in value) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{one} to {other}" for one, other in value.items()) or "none"
     return str(value)
 
 

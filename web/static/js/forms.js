@@ -159,7 +159,10 @@ function follow(form, submitter, answer) {
     if (words) toast(words);
     const done = form.querySelector('[data-done]');
     if (done instanceof HTMLElement) done.hidden = false;
-    if (then === 'refresh') refreshRegions();
+    if (then === 'refresh') {
+      form.reset(); // What was typed is sent: it holds no region back.
+      refreshRegions();
+    }
     return;
   }
   form.dataset.gone = 'true'; // The button stays busy until the next page is here.

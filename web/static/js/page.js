@@ -90,7 +90,7 @@ let again = false;
 
 /**
  * Fetches this page again and puts its [data-region] parts in place of the old ones: the server stays the only
- * one who writes HTML. Focus stays where it was if the new part still has an element of the same id.
+ * one who writes HTML. Focus stays where it was if the new part still has such an element.
  */
 export function refreshRegions() {
   if (running) {
@@ -117,6 +117,27 @@ function keepErrors(old, made) {
   }
 }
 
+/**
+ * Somebody is typing in it, has typed and not sent yet, or a question of it stands open.
+ * @param {Element} region
+ */
+function isInUse(region) {
+  const focused = document.activeElement;
+  if (region.contains(focused) && focused?.matches('input, textarea, select')) return true;
+  if ([...region.querySelectorAll('textarea')].some((one) => one.value !== one.defaultValue)) return true;
+  return region.querySelector('dialog[open], [aria-busy="true"]') !== null;
+}
+
+/**
+ * The same control in the fresh part: of the same id, or, without one, what leads to the same place by the same words.
+ * @param {Element} made @param {Element} control
+ * @returns {HTMLElement | undefined}
+ */
+function sameIn(made, control) {
+  const alike = /** @type {HTMLElement[]} */ ([...made.querySelectorAll(control.tagName)]);
+  return alike.find((one) => one.id === control.id && (one.id || (one.getAttribute('href') === control.getAttribute('href') && one.textContent === control.textContent)));
+}
+
 async function swap() {
   let response;
   try {
@@ -137,12 +158,10 @@ async function swap() {
       return;
     }
     if (made) keepErrors(old, made);
-    // A region somebody is typing in, or whose question is open, is left alone.
-    if (!made || made.isEqualNode(old) || old.querySelector('dialog[open], [aria-busy="true"]')) continue;
-    if (old.contains(document.activeElement) && document.activeElement instanceof HTMLInputElement) continue;
-    const focused = old.contains(document.activeElement) ? document.activeElement?.id : '';
+    if (!made || made.isEqualNode(old) || isInUse(old)) continue;
+    const focused = old.contains(document.activeElement) ? document.activeElement : null;
     old.replaceWith(document.adoptNode(made));
-    if (focused) document.getElementById(focused)?.focus();
+    if (focused) sameIn(made, focused)?.focus();
   }
   document.dispatchEvent(new CustomEvent('page:refreshed'));
 }

@@ -15,7 +15,7 @@ use crate::output::Outputs;
 use crate::port::{self, FromWorker, Mode, Port, Privacy, BLURRED, FRAME, KEYFRAME, RATE};
 use crate::rewrite::Timeline;
 use crate::slot::Slot;
-use crate::stream_in::SenderClock;
+use crate::stream_in::{KeyframeRequests, SenderClock};
 use crate::time::Time;
 use crate::track::Track;
 use crate::transport::Binding;
@@ -72,6 +72,8 @@ impl Engine {
         for stream in track.streams.iter_mut().flatten() {
             stream.shown_from = NEVER;
             stream.cache = PacketCache::new();
+            // Nothing is seen until a keyframe comes: the spacing of earlier requests must not lengthen that.
+            stream.keyframes = KeyframeRequests::default();
         }
         out.events.push(Event::Private { track: track.id, private: true });
         for slot in self.slots.iter_mut() {

@@ -7,7 +7,7 @@ use common::browser::picture_of;
 use common::{assert_one_stream, worker, Faults, World};
 use holdspace_engine::*;
 use proptest::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A private camera (track 1) with a worker, and two subscribers; answers their slots' SSRCs.
 fn room(seed: u64) -> (World, [u32; 2]) {
@@ -159,24 +159,68 @@ fn the_worker_is_told_the_narrowest_share_in_steps() {
     assert_eq!(world.workers[0].rates().last(), Some(&300_000), "told again when it can be");
 }
 
-#[test]
-fn sender_reports_place_the_workers_pictures_at_the_cameras_times() {
-    let (mut world, ssrcs) = room(508);
-    world.run(500);
-    world.report(0, 0);
-    let (camera_ts, reported_at) = (world.browsers[0].sending[0].rtp_ts, world.now);
-    world.run(2_500);
-    let receiving = &world.browsers[1].receiving[&ssrcs[0]];
+/// Of which of the camera's times each picture is that the subscriber got, by what is in it, and when it was taken by
+/// the subscriber's newest report: in ticks after `zero`, the world's (NTP time, camera time).
+fn placed(world: &World, ssrc: u32, from: Time) -> Vec<(u32, u32)> {
+    let receiving = &world.browsers[1].receiving[&ssrc];
     let report = receiving.reports.last().expect("a sender report");
-    // The offset between the camera's times and the slot's, from a picture and from the report.
-    let got = receiving.got.values().next_back().unwrap();
-    let frames: BTreeSet<u32> = frames_sent(&world).into_keys().collect();
-    let camera_ntp = (u128::from(reported_at.0) << 32) / 1_000_000;
-    let ticks = ((u128::from(report.ntp_time) - camera_ntp) * 90_000) >> 32;
-    let offset = report.rtp_ts.wrapping_sub(camera_ts.wrapping_add(ticks as u32));
-    let of_camera = got.rtp_ts.wrapping_sub(offset);
-    let nearest = frames.iter().map(|ts| (ts.wrapping_sub(of_camera) as i32).abs()).min().unwrap();
-    assert!(nearest <= 1, "{nearest} ticks apart");
+    let mut sent = HashMap::<&[u8], u32>::new();
+    for (payload, rtp_ts, _) in world.browsers[0].sending[0].history.values() {
+        sent.insert(&payload[common::browser::VP8_DESCRIPTOR_BYTES..], *rtp_ts);
+    }
+    let got = receiving.got.values().filter(|got| got.at >= from && got.payload.first().is_some_and(|b| b & 0x10 != 0));
+    got.map(|got| {
+        let raw = got.payload.get(common::browser::VP8_DESCRIPTOR_BYTES..).and_then(|data| sent.get(data).copied());
+        (raw.unwrap_or_else(|| worker::time_in(&got.payload[4..])), got.rtp_ts.wrapping_sub(report.rtp_ts))
+    })
+    .collect()
+}
+
+#[test]
+fn picture_and_untouched_sound_keep_the_times_they_were_taken_at_however_long_the_blur_takes() {
+    let mut world = World::new(508);
+    let publisher = world.join();
+    let camera = world.publish(publisher, 1, Kind::Video);
+    let microphone = world.publish(publisher, 2, Kind::Audio);
+    let subscriber = world.join();
+    let picture_ssrc = world.subscribe(subscriber, 10, 1, Kind::Video);
+    let sound_ssrc = world.subscribe(subscriber, 11, 2, Kind::Audio);
+    let worker = world.open_port(1);
+    world.workers[worker].delay_ms = 75;
+    world.run(500);
+    for private in [false, true, false, true] {
+        world.set_private(1, private);
+        world.run(700);
+        let from = world.now;
+        [camera, microphone].iter().for_each(|sending| world.report(publisher, *sending));
+        let (camera_ts, sound_ts) =
+            (world.browsers[0].sending[camera].rtp_ts, world.browsers[0].sending[microphone].rtp_ts);
+        let ntp = (u128::from(world.now.0) << 32) / 1_000_000;
+        world.run(2_500);
+        let after = |ssrc: u32, clock_hz: u128| {
+            let report = world.browsers[subscriber].receiving[&ssrc].reports.last().unwrap();
+            (((u128::from(report.ntp_time) - ntp) * clock_hz) >> 32) as u32
+        };
+        let pictures = placed(&world, picture_ssrc, from.plus_ms(100));
+        assert!(pictures.len() > 60, "{} pictures, private: {private}", pictures.len());
+        for (source_ts, since_report) in pictures {
+            let taken = source_ts.wrapping_sub(camera_ts);
+            let shown = since_report.wrapping_add(after(picture_ssrc, 90_000));
+            let apart = taken.wrapping_sub(shown) as i32;
+            assert!(apart.abs() <= 2, "a picture is {apart} of 90,000 parts of a second off, private: {private}");
+        }
+        let receiving = &world.browsers[subscriber].receiving[&sound_ssrc];
+        let report = receiving.reports.last().unwrap();
+        let got = receiving.got.values().next_back().unwrap();
+        let (_, newest) = world.browsers[0].sending[microphone]
+            .history
+            .values()
+            .find_map(|(payload, rtp_ts, _)| (*payload == got.payload).then_some(((), *rtp_ts)))
+            .unwrap();
+        let (taken, shown) = (newest.wrapping_sub(sound_ts), got.rtp_ts.wrapping_sub(report.rtp_ts));
+        let apart = taken.wrapping_sub(shown.wrapping_add(after(sound_ssrc, 48_000))) as i32;
+        assert!(apart.abs() <= 2, "sound is {apart} of 48,000 parts of a second off");
+    }
 }
 
 #[test]

@@ -139,6 +139,28 @@ fn becoming_private_stops_the_camera_at_the_command() {
 }
 
 #[test]
+fn becoming_private_asks_for_a_keyframe_at_once_though_one_was_asked_for_just_before() {
+    let mut room = room(421, false);
+    room.world.run(2_000);
+    room.world.open_port(1);
+    let pli = room.world.browsers[room.subscriber].rtcp(|writer| writer.pli(2, room.ssrc).unwrap());
+    room.world.send_up(room.subscriber, pli);
+    room.world.run(100);
+    let asked = room.world.browsers[0].plis_got.len();
+    room.world.set_private(1, true);
+    let at = room.world.now;
+    room.world.run(150);
+    assert_eq!(room.world.browsers[0].plis_got.len(), asked + 1);
+    let first = room.got().into_iter().find(|got| got.at > at.plus_ms(1)).expect("a picture within 150 ms");
+    assert!(first.payload.ends_with(&[worker::BLURRED; 100]));
+    for private in [false, true, true] {
+        room.world.set_private(1, private);
+    }
+    room.world.run(150);
+    assert_eq!(room.world.browsers[0].plis_got.len(), asked + 1, "pressing on changes nothing while it is private");
+}
+
+#[test]
 fn what_was_sent_before_is_not_repeated_after() {
     for with_rtx in [true, false] {
         let mut room = room(404, false);

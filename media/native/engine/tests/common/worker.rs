@@ -77,7 +77,7 @@ impl Worker {
     }
 }
 
-/// A FRAME of the worker.
+/// A FRAME of the worker; behind the VP8 header stands of which time it is.
 pub fn picture(rtp_ts: [u8; 4], is_keyframe: bool, bytes: usize) -> Vec<u8> {
     let mut message = vec![1, u8::from(is_keyframe), 0, 0];
     message.extend(rtp_ts);
@@ -85,6 +85,13 @@ pub fn picture(rtp_ts: [u8; 4], is_keyframe: bool, bytes: usize) -> Vec<u8> {
     if is_keyframe {
         message.extend([0x9d, 0x01, 0x2a, 0x80, 2, 0xe0, 1]);
     }
+    message.extend(rtp_ts);
     message.resize(8 + bytes, BLURRED);
     message
+}
+
+/// What `picture` wrote behind the header of a VP8 picture.
+pub fn time_in(picture: &[u8]) -> u32 {
+    let header_bytes = if picture[0] & 1 == 0 { 10 } else { 3 };
+    u32::from_be_bytes(picture[header_bytes..header_bytes + 4].try_into().unwrap())
 }
