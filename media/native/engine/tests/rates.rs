@@ -98,7 +98,7 @@ fn packets_missing_from_a_stream_lower_nothing_and_from_datagrams_they_do() {
         call.world.browsers[call.subscriber].socket = socket;
         call.world.check(call.subscriber, true);
         call.run(5_000);
-        call.world.link.down = Faults { loss: 300, ..DELAY };
+        call.world.link.down = Faults { loss: 400, ..DELAY };
         call.run(10_000);
         let lowered = call.estimates.iter().any(|(_, _, is_limit)| *is_limit);
         (call.estimate(), lowered)

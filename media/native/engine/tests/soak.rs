@@ -39,6 +39,9 @@ const CALM: Faults = Faults { loss: 0, duplicate: 0, delay_ms: 15, jitter_ms: 0 
 const BACK_WITHIN_S: u64 = 12;
 /// Packets of a stream in a second.
 const FLOWING: usize = 25;
+/// Caches and histories are as large as their streams' worst second; a byte lost with every twentieth packet of the
+/// long run is more than this.
+const SETTLING_KB: usize = 384;
 
 /// Name, for how long, and how it begins; every fault ends by [`calm`].
 const FAULTS: [(&str, u64, fn(&mut Room)); 11] = [
@@ -183,9 +186,9 @@ fn resident_kb() -> u64 {
 }
 
 #[test]
-fn memory_is_flat_over_two_hundred_thousand_packets_under_every_fault() {
-    let held = Room::new(401).live(200_000, 4);
-    assert!(held[3] <= held[1] + held[1] / 50, "{held:?}");
+fn memory_is_flat_over_a_hundred_thousand_packets_under_every_fault() {
+    let held = Room::new(401).live(100_000, 2);
+    assert!(held[1] <= held[0] + SETTLING_KB, "{held:?}");
 }
 
 /// `make soak`: minutes in a release build.
@@ -193,5 +196,6 @@ fn memory_is_flat_over_two_hundred_thousand_packets_under_every_fault() {
 #[ignore = "ten million packets"]
 fn memory_is_flat_over_ten_million_packets_under_every_fault() {
     let held = Room::new(402).live(10_000_000, 20);
-    assert!(held[19] <= held[4] + held[4] / 50, "{held:?}");
+    let worst = held[2..].iter().max();
+    assert!(worst.is_some_and(|worst| *worst <= held[1] + SETTLING_KB), "{held:?}");
 }
