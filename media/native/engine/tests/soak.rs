@@ -43,8 +43,10 @@ const FLOWING: usize = 25;
 /// long run is more than this.
 const SETTLING_KB: usize = 384;
 
-/// Name, for how long, and how it begins; every fault ends by [`calm`].
-const FAULTS: [(&str, u64, fn(&mut Room)); 11] = [
+type Begin = fn(&mut Room);
+
+/// Name, for how many milliseconds, and how it begins; every fault ends by [`Room::calm`].
+const FAULTS: [(&str, u64, Begin); 11] = [
     ("random loss", 2_000, |room| room.world.link.both(Faults { loss: 100, ..CALM })),
     ("heavy loss", 1_500, |room| room.world.link.both(Faults { loss: 500, ..CALM })),
     ("duplicates", 2_000, |room| room.world.link.both(Faults { duplicate: 300, ..CALM })),
