@@ -72,7 +72,7 @@ async def everybody(request: web.Request) -> web.StreamResponse:
 async def audit_log(request: web.Request) -> web.StreamResponse:
     actor = require_actor(request, Role.ADMIN)
     action, subject = _text(request, "action"), _text(request, "subject")
-    page = await audit.page_of_log(request.app[DATABASE], wanted_page(request), action=action, subject=subject)
+    page = await audit.page_of_log(request.app[DATABASE], actor, wanted_page(request), action=action, subject=subject)
     return render(
         request,
         "admin/audit.html",
