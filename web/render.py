@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -88,6 +88,9 @@ def setup_templates(app: web.Application) -> None:
     )
     env.install_gettext_callables(look_up, look_up_plural, newstyle=True)  # type: ignore[attr-defined]
     env.filters.update(words.FILTERS, with_links=with_links)
+    env.filters.update(
+        {said.__name__: _with_year(said) for said in (words.day, words.iso_day, words.long_day, words.when)}
+    )
     env.globals.update(static=static_url, module=module_url, greeting=words.greeting, day_length=timedelta(hours=20))
 
 
@@ -104,6 +107,16 @@ def _kept_templates() -> _KeptTemplates | None:
     except (OSError, RuntimeError) as error:
         log.warning("compiled templates are not kept, every start compiles them anew reason=%s", error)
         return None
+
+
+def _with_year(said: Callable[..., str]) -> Callable[..., str]:
+    """The same words, with the year where it is not the one in which the page is read."""
+
+    @jinja2.pass_context
+    def filtered(context: jinja2.runtime.Context, *at: Any) -> str:
+        return said(*at, this_year=words.year(context["now"], context["zone"]))
+
+    return filtered
 
 
 def compile_templates(app: web.Application) -> None:
