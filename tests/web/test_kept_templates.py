@@ -1,4 +1,4 @@
-"""Compiled templates are kept for the next start where that is possible; where it isn't, the server starts all the same."""
+"""Compiled templates are kept for the next start where that can be; elsewhere the server starts all the same."""
 
 import logging
 import tempfile
