@@ -103,10 +103,16 @@ class _KeptTemplates(jinja2.FileSystemBytecodeCache):
 def _kept_templates() -> _KeptTemplates | None:
     """In the temporary folder of the server's user; Jinja checks whose it is and who may write there."""
     try:
-        return _KeptTemplates()
+        return _KeptTemplates(pattern=f"__jinja2_{_filters_digest()}_%s.cache")
     except (OSError, RuntimeError) as error:
         log.warning("compiled templates are not kept, every start compiles them anew reason=%s", error)
         return None
+
+
+def _filters_digest() -> str:
+    """A compiled page holds how its filters are called: those of another release don't fit."""
+    sources = (Path(words.__file__), Path(__file__))
+    return hashlib.sha256(b"".join(one.read_bytes() for one in sources)).hexdigest()[:16]
 
 
 def _with_year(said: Callable[..., str]) -> Callable[..., str]:
