@@ -129,7 +129,7 @@ impl<N: Fn(JournalNotice)> WriterThread<N> {
             if now >= next_turn {
                 turns += 1;
                 self.write_all();
-                if turns.is_multiple_of(TURNS_TO_SYNC) {
+                if turns % TURNS_TO_SYNC == 0 {
                     self.sync_all();
                 }
                 // A disk slower than that must not keep what waits from being taken.
