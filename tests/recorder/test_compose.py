@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from typing import Any
 
 import av
@@ -128,6 +129,16 @@ def test_a_recording_without_files_cannot_be_composed(shelf: Shelf) -> None:
     shelf.write_manifest({"files": [], "duration_ms": 0}, KEYS[0])
     with pytest.raises(WrongState):
         composed(shelf)
+
+
+def test_composing_starts_no_second_thread(shelf: Shelf) -> None:
+    def threads() -> int:
+        return len(os.listdir("/proc/self/task"))
+
+    recorded(shelf, (AMARA, "camera"), (AMARA_SOUND, "microphone"), (MINA, "camera"))
+    before, meanwhile = threads(), [0]
+    compose(shelf.path.parent, "r", KEYS, lambda _: meanwhile.append(threads()))
+    assert 0 < max(meanwhile) <= before
 
 
 def test_composing_leaves_the_processor_to_everything_else(
