@@ -131,14 +131,16 @@ def test_a_recording_without_files_cannot_be_composed(shelf: Shelf) -> None:
         composed(shelf)
 
 
-def test_composing_starts_no_second_thread(shelf: Shelf) -> None:
+def test_painting_and_encoding_take_no_second_thread(shelf: Shelf) -> None:
     def threads() -> int:
         return len(os.listdir("/proc/self/task"))
 
-    recorded(shelf, (AMARA, "camera"), (AMARA_SOUND, "microphone"), (MINA, "camera"))
-    before, meanwhile = threads(), [0]
-    compose(shelf.path.parent, "r", KEYS, lambda _: meanwhile.append(threads()))
-    assert 0 < max(meanwhile) <= before
+    recorded(shelf, (AMARA, "camera"), (MINA, "camera"))
+    before, meanwhile = threads(), dict[float, int]()
+    compose(shelf.path.parent, "r", KEYS, lambda share: meanwhile.setdefault(share, threads()))
+    painting = [count for share, count in meanwhile.items() if share < 1 - composing.SOUND_SHARE]
+    assert len(painting) > 2
+    assert max(painting) <= before
 
 
 def test_composing_leaves_the_processor_to_everything_else(
