@@ -76,7 +76,7 @@ async def audit_log(request: web.Request) -> web.StreamResponse:
     action, subject = _text(request, "action"), _text(request, "subject")
     zone = actor.time_zone
     this_year = year(request.app[CLOCK](), zone)
-    page = await audit.page_of_log(request.app[DATABASE], wanted_page(request), action=action, subject=subject)
+    page = await audit.page_of_log(request.app[DATABASE], actor, wanted_page(request), action=action, subject=subject)
     return render(
         request,
         "admin/audit.html",
