@@ -79,7 +79,7 @@ def setup_templates(app: web.Application) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
-        bytecode_cache=jinja2.FileSystemBytecodeCache(),
+        bytecode_cache=jinja2.FileSystemBytecodeCache(pattern=f"__jinja2_{_filters_digest()}_%s.cache"),
     )
     env.install_gettext_callables(look_up, look_up_plural, newstyle=True)  # type: ignore[attr-defined]
     env.filters.update(words.FILTERS, with_links=with_links)
@@ -87,6 +87,12 @@ def setup_templates(app: web.Application) -> None:
         {said.__name__: _with_year(said) for said in (words.day, words.iso_day, words.long_day, words.when)}
     )
     env.globals.update(static=static_url, module=module_url, greeting=words.greeting, day_length=timedelta(hours=20))
+
+
+def _filters_digest() -> str:
+    """A compiled page holds how its filters are called: those of another release don't fit."""
+    sources = (Path(words.__file__), Path(__file__))
+    return hashlib.sha256(b"".join(one.read_bytes() for one in sources)).hexdigest()[:16]
 
 
 def _with_year(said: Callable[..., str]) -> Callable[..., str]:
