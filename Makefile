@@ -65,9 +65,13 @@ test-prerequisites: prerequisites
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	  else echo "The tests need:$$missing. Install them with: sudo apt-get install$$missing" >&2; exit 1; fi; fi
 
-$(VENV)/.installed-test: $(VENV)/.installed
+# Not after `.installed`: the packet core would be built and everything resolved twice.
+$(VENV)/.installed-test: pyproject.toml $(RUST_SOURCES)
+	@$(MAKE) --no-print-directory prerequisites
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@echo "Building the packet core and installing Holdspace with what its tests need (a few minutes the first time)"
 	$(BIN)/pip install --quiet --editable '.[test]'
-	@touch $@
+	@touch $(VENV)/.installed $@
 
 web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 	cd web && npm ci --silent --no-audit --no-fund
@@ -89,10 +93,11 @@ check-js: web/node_modules/.package-lock.json
 lint: check-python check-js
 
 test: test-prerequisites $(VENV)/.installed-test
-	@$(MAKE) --no-print-directory check-rust check-python check-js
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line check-rust check-python check-js
 	$(BIN)/python -m web.blur_assets
 	$(BIN)/pytest -q -n 2 -m "not browser"
-	$(BIN)/pytest -q -m browser --reruns 1
+	$(BIN)/pytest -q -n 2 --dist worksteal -m "browser and not alone" --reruns 1
+	$(BIN)/pytest -q -m alone --reruns 1
 
 test-fast: $(VENV)/.installed-test blur
 	$(BIN)/pytest -q -n 2 -m "not browser and not servers"

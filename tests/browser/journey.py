@@ -5,6 +5,7 @@ import re
 
 from playwright.async_api import Page, expect
 
+from benchmarks.practice import book_session
 from tests.browser.people import Person
 
 SERVICE = "Short check-in"
@@ -64,6 +65,14 @@ async def agree(page: Page, appointment: str, *, recording: bool) -> None:
         answer = "Yes, you may record" if recording else "No, please don't"
         await page.get_by_role("button", name=answer).click()
     await page.wait_for_url(re.compile("/waiting-room"))
+
+
+async def ready(url: str, mina: Person, amara: Person, *, recording: bool) -> str:
+    """Mina has booked, agreed and waits, Amara is signed in: by the API, for tests of what comes after."""
+    answer = "yes" if recording else "no"
+    appointment = await book_session(url, amara.context, mina.context, recording=answer, start=False)
+    await mina.page.goto(f"/sessions/{appointment}/waiting-room")
+    return appointment
 
 
 async def start_from_dashboard(page: Page) -> None:

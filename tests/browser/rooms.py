@@ -9,7 +9,6 @@ from pathlib import Path
 
 from playwright.async_api import Playwright
 
-from benchmarks.practice import book_session
 from tests.browser import journey
 from tests.browser.people import Person, Server, person_in_browser, running_server
 from tests.helpers.fake_media import AMARA, MINA
@@ -38,8 +37,7 @@ async def met(playwright: Playwright, media_dir: Path, data_dir: Path) -> AsyncI
         server = await stack.enter_async_context(running_server(data_dir))
         mina = await stack.enter_async_context(person_in_browser(playwright, MINA, media_dir, server.url))
         amara = await stack.enter_async_context(person_in_browser(playwright, AMARA, media_dir, server.url))
-        appointment = await book_session(server.url, amara.context, mina.context, recording="yes", start=False)
-        await mina.page.goto(f"/sessions/{appointment}/waiting-room")
+        appointment = await journey.ready(server.url, mina, amara, recording=True)
         await journey.start_from_dashboard(amara.page)
         await asyncio.gather(journey.wait_for_picture(mina), journey.wait_for_picture(amara))
         yield Meeting(server, mina, amara, appointment)

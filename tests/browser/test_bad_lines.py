@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(150)]
 
 BACK_WITHIN_S = 5.0
 VOICE_KBPS = 40

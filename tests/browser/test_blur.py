@@ -26,7 +26,7 @@ from tests.browser import journey
 from tests.browser.people import Person, Server, person_in_browser, running_server
 from tests.helpers.fake_media import AMARA, FPS, HEIGHT, MINA, WIDTH, FakePerson
 
-pytestmark = [pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]
 
 WRITER = FakePerson("writer", MINA.pitch_hz, MINA.tint)
 WRITTEN, BLURRED = 8, 3

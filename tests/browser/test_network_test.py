@@ -10,7 +10,7 @@ from tests.browser import journey
 from tests.browser.people import Server, person_in_browser
 from tests.helpers.fake_media import MINA
 
-pytestmark = [pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(200)]
 
 
 async def test_it_measures_both_ways_and_says_what_it_means(

@@ -20,7 +20,7 @@ from tests.browser.test_session import Session
 from tests.helpers.fake_media import AMARA, MINA
 from tests.helpers.networks import Link, Network, network
 
-pytestmark = [pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]
 
 BACK_WITHIN_S = 3.0
 """PRODUCT: media flows again so soon after the network's return. Chromium itself takes 2 s to use a new address."""
@@ -56,9 +56,7 @@ async def make_roaming(playwright: Playwright, media_dir: Path, tmp_path: Path) 
             person_in_browser(playwright, MINA, media_dir, server.url, chromium=chromium, flags=flags)
         )
         amara = await stack.enter_async_context(person_in_browser(playwright, AMARA, media_dir, server.url))
-        appointment = await journey.book_soonest(mina.page, "mina@example.com")
-        await journey.agree(mina.page, appointment, recording=True)
-        await journey.sign_in(amara.page, "amara@lindenrow.example")
+        appointment = await journey.ready(server.url, mina, amara, recording=True)
         session = Roaming(server, mina, amara, appointment, net)
         await session.start()
         await session.record()

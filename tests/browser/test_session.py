@@ -25,7 +25,7 @@ from tests.browser.people import Person, Server, person_in_browser, running_serv
 from tests.helpers import recorded
 from tests.helpers.fake_media import AMARA, MINA, FakePerson
 
-pytestmark = [pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]
 
 
 @dataclass
@@ -74,15 +74,25 @@ class Session:
 
 
 async def settled(
-    stack: AsyncExitStack, playwright: Playwright, media_dir: Path, data_dir: Path, *, yes: bool
+    stack: AsyncExitStack, playwright: Playwright, media_dir: Path, data_dir: Path, *, yes: bool, pressed: bool = False
 ) -> Session:
+    """`pressed`: all of it through the pages, as people do it."""
     server = await stack.enter_async_context(running_server(data_dir))
     mina = await stack.enter_async_context(person_in_browser(playwright, MINA, media_dir, server.url))
     amara = await stack.enter_async_context(person_in_browser(playwright, AMARA, media_dir, server.url))
-    appointment = await journey.book_soonest(mina.page, "mina@example.com")
-    await journey.agree(mina.page, appointment, recording=yes)
-    await journey.sign_in(amara.page, "amara@lindenrow.example")
+    if pressed:
+        appointment = await journey.book_soonest(mina.page, "mina@example.com")
+        await journey.agree(mina.page, appointment, recording=yes)
+        await journey.sign_in(amara.page, "amara@lindenrow.example")
+    else:
+        appointment = await journey.ready(server.url, mina, amara, recording=yes)
     return Session(server, mina, amara, appointment)
+
+
+@pytest_asyncio.fixture
+async def from_the_directory(playwright: Playwright, media_dir: Path, tmp_path: Path) -> AsyncIterator[Session]:
+    async with AsyncExitStack() as stack:
+        yield await settled(stack, playwright, media_dir, tmp_path, yes=True, pressed=True)
 
 
 @pytest_asyncio.fixture
@@ -130,7 +140,10 @@ async def sent_while(person: Person) -> Sent:
     return Sent(first, await person.probe("sent()"), offsets)
 
 
-async def test_two_people_meet_are_recorded_and_the_practitioner_plays_it(agreed: Session, tmp_path: Path) -> None:
+async def test_two_people_meet_are_recorded_and_the_practitioner_plays_it(
+    from_the_directory: Session, tmp_path: Path
+) -> None:
+    agreed = from_the_directory
     mina, amara = agreed.mina, agreed.amara
     await agreed.start()
     await asyncio.gather(assert_sees(mina), assert_sees(amara))

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -308,10 +307,8 @@ async def _one_life(environment: dict[str, str], url: str) -> str:
             async with aiohttp.ClientSession() as client, client.get(f"{url}/readyz") as answer:
                 assert json.loads(await answer.text())["ready"] is True
             process.send_signal(signal.SIGTERM)
-            began = time.monotonic()
             rest = await process.stdout.read()
             assert await process.wait() == 0
-            assert time.monotonic() - began < 10
             return (said + rest).decode()
     finally:
         if process.returncode is None:

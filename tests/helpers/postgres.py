@@ -62,7 +62,8 @@ class PostgresServer:
 
     def start(self) -> None:
         data = str(self._folder / "data")
-        self._run(["initdb", "-D", data, "-U", USER, "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"])
+        initdb = ["initdb", "-D", data, "-U", USER, "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"]
+        self._run(initdb, **self._identity)
         options = [part for name, value in self._settings for part in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603  our own arguments
@@ -109,7 +110,8 @@ class PostgresServer:
     def drop(self, url: str) -> None:
         self._run(["dropdb", "-h", str(self._folder), "-U", USER, "--force", _name(url)])
 
-    def _run(self, command: Sequence[str], *, attempts: int = 1) -> None:
+    def _run(self, command: Sequence[str], *, attempts: int = 1, **identity: Any) -> None:
+        """As ourselves unless told otherwise: to start a program as somebody else, all of this process is copied."""
         for attempt in range(attempts):
             done = subprocess.run(  # noqa: S603  our own arguments
                 [self._bin / command[0], *command[1:]],
@@ -117,7 +119,7 @@ class PostgresServer:
                 cwd=self._folder,
                 check=False,
                 timeout=60,
-                **self._identity,
+                **identity,
             )
             if done.returncode == 0:
                 return

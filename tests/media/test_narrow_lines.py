@@ -7,32 +7,32 @@ The exact bounds are tested on a manual clock in media/native/engine/tests/rates
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Page
 
 from benchmarks.line import read_sample, within
+from benchmarks.practice import free_ports
 from benchmarks.recovery import PROBE
 from media.config import MediaSettings
 from media.types import ParticipantId, SlotsChanged
 from tests.helpers.bad_link import BadLink
 from tests.media.test_chromium import Stage, open_stage, until
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
-
-PORT = 46_930
+pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.timeout(120)]
 
 
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    settings = MediaSettings(threads=1, bind=("127.0.0.1",), udp_port=PORT, advertise={"127.0.0.1": "127.0.0.2"})
-    link = BadLink(("127.0.0.1", PORT))
-    link.delay_s = 0.02
-    await link.open("127.0.0.2")
-    async with open_stage(tmp_path, settings, link) as stage:
-        yield stage
-    link.close()
+    port = free_ports(1)
+    settings = MediaSettings(threads=1, bind=("127.0.0.1",), udp_port=port, advertise={"127.0.0.1": "127.0.0.2"})
+    with closing(BadLink(("127.0.0.1", port))) as link:
+        link.delay_s = 0.02
+        await link.open("127.0.0.2")
+        async with open_stage(tmp_path, settings, link) as stage:
+            yield stage
 
 
 async def enter(stage: Stage, name: str) -> Page:

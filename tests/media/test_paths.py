@@ -19,7 +19,7 @@ from tests.helpers.bad_link import BadLink
 from tests.helpers.networks import Network, network
 from tests.media.test_chromium import Stage, open_stage, until
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.timeout(120)]
 
 Open = Callable[..., AbstractAsyncContextManager[Stage]]
 
