@@ -9,7 +9,7 @@ RUST_LEAST := $(shell sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' $(CARGO_MA
 RUST_SOURCES := $(CARGO_MANIFEST) $(shell find media/native -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print 2>/dev/null)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run messages blur test test-fast lint check-rust check-python check-js fuzz clean prerequisites test-prerequisites
+.PHONY: help run messages blur test test-fast lint check-rust check-python check-js fuzz soak clean prerequisites test-prerequisites
 
 help:
 	@echo "make run        install, load the demo practice, serve on http://localhost:8080"
@@ -19,6 +19,7 @@ help:
 	@echo "make messages   bring the catalogs of translations up to date with the sentences in the sources"
 	@echo "make lint       formatting and types only"
 	@echo "make fuzz       arbitrary bytes against every parser and a whole room, an hour each (FUZZ_SECONDS=60 FUZZ_TARGETS=rtp)"
+	@echo "make soak       ten million packets through one room under every fault of the link; prints the memory held"
 	@echo "make clean      remove what was built (keeps var/, where the data is)"
 
 prerequisites:
@@ -105,6 +106,9 @@ test-fast: $(VENV)/.installed-test blur
 FUZZ_SECONDS ?= 3600
 fuzz:
 	media/native/fuzz/run $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+soak:
+	cargo test --release --manifest-path $(CARGO_MANIFEST) -p holdspace-engine --test soak -- --ignored --nocapture
 
 clean:
 	rm -rf $(VENV) web/node_modules media/native/target media/_forwarder*.so

@@ -7,6 +7,7 @@ import asyncio
 import secrets
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -41,7 +42,8 @@ VP8: Final = 96
 RTX: Final = 97
 VIDEO_SSRC: Final = 0x1000_0001
 AUDIO_SSRC: Final = 0x1000_0002
-CHECK_TIMEOUT_S: Final = 5.0
+CHECK_TIMEOUT_S: Final = 10.0
+FIRST_RTO_S: Final = 0.5
 HANDSHAKE_TIMEOUT_S: Final = 20.0
 IP_PKTINFO: Final = 8
 """Of <linux/in.h>; Python has no name for it. Its data: interface, our address, destination."""
@@ -295,10 +297,18 @@ class Peer:
         request.add_message_integrity(answer.ice_pwd.encode())
         seat = self._seat
         inbox = seat.shared.inbox(seat.source)
-        seat.shared.send(bytes(request), seat.source, answer.server)
-        response = stun.parse_message(await inbox.get())
+        response = stun.parse_message(await self._asked_until_answered(bytes(request), inbox, answer))
         if response.message_class is not stun.Class.RESPONSE:
             raise RuntimeError("the server refused the check")
+
+    async def _asked_until_answered(self, request: bytes, inbox: "asyncio.Queue[bytes]", answer: Answer) -> bytes:
+        """Sends the request again as browsers do, after twice the time each time (RFC 8489 §6.2.1)."""
+        wait = FIRST_RTO_S
+        while True:
+            self._seat.shared.send(request, self._seat.source, answer.server)
+            with suppress(TimeoutError):
+                return await asyncio.wait_for(inbox.get(), wait)
+            wait *= 2
 
     async def _shake_hands(self, answer: Answer) -> _Client:
         client = _Client(_Link(self._seat.shared, self._seat.source, answer.server, self.pwd), [self._certificate])  # type: ignore[arg-type]  # all that it uses

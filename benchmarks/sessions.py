@@ -71,6 +71,8 @@ class Result:
     """Fewest rooms first; the last may have broken."""
     empty_rss_bytes: int
     sending: Sending
+    unconnected: int | None = None
+    """The number of rooms at which somebody could no longer enter while the others played."""
 
     @property
     def title(self) -> str:
@@ -98,7 +100,7 @@ class Result:
     def is_at_least(self) -> bool:
         """The generator, the machine or the list of steps ended first, not the server."""
         best = self.best
-        if best is None:
+        if best is None or self.unconnected:
             return False
         broken = next((step for step in self.steps if not step.held), None)
         return broken is None or not broken.counts or best.server.generator_idle < LEAST_HEADROOM
@@ -121,6 +123,7 @@ class Result:
         return {
             **whole,
             "at_least": self.is_at_least,
+            "unconnected_at": self.unconnected,
             "half_load": self.half.as_json() if self.half else None,
             "cores_by_rooms": self.cores_by_rooms,
             "sending": self.sending,
@@ -158,6 +161,8 @@ class Result:
                 ),
                 ("memory per participant", f"{rss / 1000:.0f} kB"),
             ]
+        if self.unconnected:
+            rows.append(("rooms at which nobody more could enter", str(self.unconnected)))
         if self.cores_by_rooms:
             base, slope = self.cores_by_rooms
             rows.append(("cores for N rooms", f"{base:.3f} + {slope * 1000:.2f} N / 1000"))
@@ -212,7 +217,7 @@ def run(options: argparse.Namespace, tell: Callable[[str], None]) -> Result:
 
 
 async def measure(rooms: list[int], seconds: float, sending: Sending, tell: Callable[[str], None]) -> Result:
-    """Raises RuntimeError when a participant cannot connect."""
+    """Raises RuntimeError, or TimeoutError, when nobody can connect at all."""
     cpus = sorted(os.sched_getaffinity(0))
     server_cpu, load_cpu = (cpus[0], cpus[-1]) if len(cpus) > 1 else (None, None)
     raws: list[Window] = []
@@ -228,7 +233,12 @@ async def measure(rooms: list[int], seconds: float, sending: Sending, tell: Call
     try:
         empty = int((await server.ask("usage"))["rss_bytes"])
         for raw in raws:
-            await crowd.grow(raw.rooms, tell)
+            try:
+                await crowd.grow(raw.rooms, tell)
+            except (RuntimeError, TimeoutError):
+                if not steps:
+                    raise
+                return Result(tuple(steps), empty, sending, unconnected=raw.rooms)
             if not steps:
                 generator.start()
                 generator.publish(True)

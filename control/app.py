@@ -253,7 +253,7 @@ def create_app(
     app[RECORDER] = recorder
     _add_recordings(app, recorder, settings, clock)
     app[NETWORK_TESTS] = NetworkTests(app[DATABASE], app[MEDIA])
-    app[ERASING] = Erasing(app[DATABASE], app[MESSAGES], app[CHAT], app[FILES], app[EXPORTS], app[ARCHIVE])
+    app[ERASING] = Erasing(app[DATABASE], app[CHAT], app[FILES], app[EXPORTS], app[ARCHIVE])
     app[SESSION_WATCH] = SessionWatch(app[DATABASE], app[HUB], app[RECORDINGS])
     app.cleanup_ctx.extend((_database, _notices, _media, _recordings, _sessions, _loop_watch))
     app.on_shutdown.append(_close_sockets)

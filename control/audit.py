@@ -16,6 +16,7 @@ from control.database import Database
 from control.models.audit import AuditEntry
 from control.models.people import Person
 from control.paging import Page, Place, Wanted, after, cut
+from control.problem_secrecy import kept_from
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,12 @@ def record_person(session: AsyncSession, person_id: str, action: str, *, now: da
 
 
 async def page_of_log(
-    db: Database, wanted: Wanted, *, action: str = "", subject: str = "", actor_id: str = ""
+    db: Database, reader: Actor, wanted: Wanted, *, action: str = "", subject: str = "", actor_id: str = ""
 ) -> Page[tuple[Entry, str]]:
     """The newest entries first, each with the name of who did it. `action` and `subject` are beginnings."""
+    secret = select("problem:" + kept_from(reader).subquery().c.id)
     query = select(AuditEntry, Person.name).outerjoin(Person, Person.id == AuditEntry.actor_id)
+    query = query.where(AuditEntry.subject.not_in(secret))
     if action:
         query = query.where(AuditEntry.action.startswith(action, autoescape=True))
     if subject:

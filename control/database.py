@@ -11,10 +11,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from sqlalchemy import JSON, DateTime, MetaData, String, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -100,6 +101,12 @@ def before_commit(session: AsyncSession, callback: BeforeCommit) -> None:
 def publish(session: AsyncSession, happened: object) -> None:
     """Hand an event to `Database.subscribe`'s listeners after the commit, in the order of publishing."""
     session.info.setdefault(_EVENTS, []).append(happened)
+
+
+def insert_into(session: AsyncSession, table: type[Base]) -> postgresql.Insert:
+    """An INSERT that may say ON CONFLICT: the two dialects' own classes write it alike."""
+    own = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    return cast("postgresql.Insert", own(table))
 
 
 class Database:

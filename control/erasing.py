@@ -26,7 +26,7 @@ from control.errors import Conflict, Invalid, NotFound
 from control.exports import Exports
 from control.files import Files
 from control.language import N_
-from control.messages import MessageRules, blank_words_of
+from control.messages import blank_words_of
 from control.models.appointments import Appointment, Guest, JoinToken, RescheduleRequest
 from control.models.factors import Passkey, PhoneProof, RecoveryCode, TotpSecret
 from control.models.idempotency import KeptAnswer
@@ -97,11 +97,8 @@ class Standing:
 class Erasing:
     """One per application; holds no state."""
 
-    def __init__(
-        self, db: Database, rules: MessageRules, chat: Chat, files: Files, exports: Exports, archive: Archive
-    ) -> None:
+    def __init__(self, db: Database, chat: Chat, files: Files, exports: Exports, archive: Archive) -> None:
         self._db = db
-        self._rules = rules
         self._chat = chat
         self._files = files
         self._exports = exports
@@ -121,7 +118,7 @@ class Erasing:
                 raise Invalid("email_differs", "This is not your account's address.", pointer="/email")
             _require_free(await _standing(session, actor), gives_up_money=gives_up_money)
             session.add(PersonErasure(person_id=person.id, name=person.name, email=person.email, asked_at=now))
-            await blank_words_of(session, self._rules, person.id)
+            await blank_words_of(session, person.id)
             await self._chat.blank_words_of(session, person.id)
             await testimonials.forget_person(session, person.id)
             await _take_out_of_sessions(session, person.id, now)

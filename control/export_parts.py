@@ -57,11 +57,17 @@ Recordings that were shared with you are on your account's page "Recordings". Ea
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of the copy: its content, or one of the person's files."""
+    """A file of the copy: what is written into it, or one of the person's files."""
 
     path: str
-    content: bytes = b""
+    content: object = b""
     file: FileView | None = None
+
+    def as_bytes(self) -> bytes:
+        """Years of somebody's messages take their time: not for the loop."""
+        if isinstance(self.content, bytes):
+            return self.content
+        return json.dumps(self.content, default=_plain, ensure_ascii=False, indent=1).encode()
 
 
 @dataclass(frozen=True)
@@ -75,10 +81,6 @@ class Sources:
 
 
 Part = Callable[[Sources, Actor, datetime], AsyncIterator[Entry]]
-
-
-def _entry(path: str, content: object) -> Entry:
-    return Entry(path, json.dumps(content, default=_plain, ensure_ascii=False, indent=1).encode())
 
 
 def _plain(value: Any) -> Any:
@@ -108,7 +110,7 @@ async def _account(src: Sources, actor: Actor, now: datetime) -> AsyncIterator[E
     me = await people.get_person(src.db, actor.person_id)
     devices = await web_sessions.devices_of(src.db, actor.person_id, now=now)
     yield Entry("read-me.txt", ABOUT.encode())
-    yield _entry("account.json", {"account": me, "signed_in_on": devices})
+    yield Entry("account.json", {"account": me, "signed_in_on": devices})
 
 
 async def _sessions(src: Sources, actor: Actor, now: datetime) -> AsyncIterator[Entry]:
@@ -119,7 +121,7 @@ async def _sessions(src: Sources, actor: Actor, now: datetime) -> AsyncIterator[
             return await appointment_queries.page_for(src.db, actor, party, appointment_queries.ALL, wanted, now=now)
 
         found[f"as_{party}"] = await _every(page_of)
-    yield _entry("sessions.json", found)
+    yield Entry("sessions.json", found)
 
 
 async def _consents(src: Sources, actor: Actor, now: datetime) -> AsyncIterator[Entry]:
@@ -143,7 +145,7 @@ async def _consents(src: Sources, actor: Actor, now: datetime) -> AsyncIterator[
         for one, _ in found
     ]
     texts = {text.id: {"title": text.title, "version": text.version, "body": text.body} for _, text in found}
-    yield _entry("consents.json", {"answers": answers, "texts": texts})
+    yield Entry("consents.json", {"answers": answers, "texts": texts})
 
 
 async def _messages(src: Sources, actor: Actor, now: datetime) -> AsyncIterator[Entry]:
@@ -165,7 +167,7 @@ async def _messages(src: Sources, actor: Actor, now: datetime) -> AsyncIterator[
             said = [*shown, *said]
             before = shown[0].seq
         talks.append({"with": talk.other_name, "messages": said})
-    yield _entry("messages.json", talks)
+    yield Entry("messages.json", talks)
 
 
 async def _own_sessions(src: Sources, actor: Actor) -> list[str]:
@@ -190,7 +192,7 @@ async def _chat(src: Sources, actor: Actor, now: datetime) -> AsyncIterator[Entr
                 break
         if lines:
             found[appointment_id] = lines
-    yield _entry("chat.json", found)
+    yield Entry("chat.json", found)
 
 
 async def _files(src: Sources, actor: Actor, now: datetime) -> AsyncIterator[Entry]:
@@ -207,19 +209,19 @@ async def _payments(src: Sources, actor: Actor, now: datetime) -> AsyncIterator[
         "balances": await ledger.balances(src.db, actor.person_id),
         "credits": await credits.held_by(src.db, actor.person_id),
     }
-    yield _entry("payments.json", found)
+    yield Entry("payments.json", found)
 
 
 async def _ratings(src: Sources, actor: Actor, now: datetime) -> AsyncIterator[Entry]:
     async with src.db.reading() as session:
         rows = (await session.scalars(select(Rating).where(Rating.author_id == actor.person_id))).all()
     shown = ("appointment_id", "stars", "feedback", "is_public", "would_recommend", "tags", "created_at")
-    yield _entry("ratings.json", [{name: getattr(row, name) for name in shown} for row in rows])
-    yield _entry("testimonials.json", await testimonials.written_by(src.db, actor))
+    yield Entry("ratings.json", [{name: getattr(row, name) for name in shown} for row in rows])
+    yield Entry("testimonials.json", await testimonials.written_by(src.db, actor))
 
 
 async def _problems(src: Sources, actor: Actor, now: datetime) -> AsyncIterator[Entry]:
-    yield _entry("problems.json", await src.problems.reported_by(actor))
+    yield Entry("problems.json", await src.problems.reported_by(actor))
 
 
 async def _notes(src: Sources, actor: Actor, now: datetime) -> AsyncIterator[Entry]:
@@ -240,7 +242,7 @@ async def _notes(src: Sources, actor: Actor, now: datetime) -> AsyncIterator[Ent
     for row, name in asked:
         given = await src.client_files.given_notes(row.practitioner_id, row.client_id) if row.answer == "given" else ()
         found.append({"practitioner": name, "asked_at": row.asked_at, "answer": words[row.answer], "notes": given})
-    yield _entry("notes.json", found)
+    yield Entry("notes.json", found)
 
 
 async def _access(src: Sources, actor: Actor, now: datetime) -> AsyncIterator[Entry]:
@@ -260,7 +262,7 @@ async def _access(src: Sources, actor: Actor, now: datetime) -> AsyncIterator[En
         "recordings": await _every(looks),
         "account_and_file": account,
     }
-    yield _entry("access_log.json", found)
+    yield Entry("access_log.json", found)
 
 
 PARTS: tuple[Part, ...] = (

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.accounts import Actor, actor_of
 from control.audit import record
-from control.database import Database, new_id
+from control.database import Database, insert_into, new_id
 from control.errors import NotFound
 from control.export_parts import PARTS, Entry, Sources
 from control.file_store import FileStore
@@ -102,10 +101,11 @@ class Exports:
     async def ask(self, actor: Actor, *, now: datetime) -> ExportView:
         """Begin a copy, or find the one under way."""
         async with self._db.transaction() as session:
-            insert = sqlite.insert if self._db.is_sqlite else postgresql.insert
             values = {"id": new_id(), "person_id": actor.person_id, "state": "waiting", "created_at": now}
             counts = {"parts_done": 0, "parts": len(PARTS), "size": 0}
-            begun = await session.execute(insert(DataExport).values(**values, **counts).on_conflict_do_nothing())
+            begun = await session.execute(
+                insert_into(session, DataExport).values(**values, **counts).on_conflict_do_nothing()
+            )
             if cast(CursorResult[Any], begun).rowcount == 1:
                 await ask_for_notes(session, actor, now=now)
                 record(session, actor, "export.asked", f"person:{actor.person_id}", now=now)
@@ -210,7 +210,7 @@ class Exports:
 
     async def _add(self, archive: zipfile.ZipFile, entry: Entry) -> None:
         if entry.file is None:
-            await asyncio.to_thread(archive.writestr, entry.path, entry.content)
+            await asyncio.to_thread(lambda: archive.writestr(entry.path, entry.as_bytes()))
             return
         with archive.open(entry.path, "w") as into:
             for index in range(entry.file.chunks):

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control import accounts
@@ -18,7 +17,7 @@ from control.appointment_moves import load, party_in, party_of, session_facts
 from control.appointment_states import ENDED, State
 from control.audit import record
 from control.availability import lock_calendar
-from control.database import Database, new_id, publish
+from control.database import Database, insert_into, new_id, publish
 from control.errors import Conflict, Forbidden, Invalid, NotFound
 from control.language import t
 from control.lifecycle import Party
@@ -84,7 +83,7 @@ async def invite(
         count = await session.scalar(
             select(func.count()).select_from(Guest).where(Guest.appointment_id == row.id, Guest.removed_at.is_(None))
         )
-        if await _add(session, db, row, person, now):
+        if await _add(session, row, person, now):
             if (count or 0) + 3 > most_people:
                 raise Conflict(
                     "too_many_people",
@@ -108,12 +107,11 @@ async def _person(session: AsyncSession, address: str, name: str, now: datetime)
     return known or await accounts.add_person(session, email=address, name=name, roles=(), now=now)
 
 
-async def _add(session: AsyncSession, db: Database, row: Appointment, person: Person, now: datetime) -> bool:
+async def _add(session: AsyncSession, row: Appointment, person: Person, now: datetime) -> bool:
     """False if they are invited already."""
-    insert = sqlite.insert if db.is_sqlite else postgresql.insert
     values = {"id": new_id(), "appointment_id": row.id, "person_id": person.id, "created_at": now}
     done = await session.execute(
-        insert(Guest)
+        insert_into(session, Guest)
         .values(**values)
         .on_conflict_do_update(
             index_elements=[Guest.appointment_id, Guest.person_id],

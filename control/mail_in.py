@@ -18,12 +18,11 @@ from enum import StrEnum
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, delete
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.accounts import Actor
 from control.audit import record
-from control.database import Database
+from control.database import Database, insert_into
 from control.messages import MOST_TEXT_LENGTH, MessageRules, add_message
 from control.models.messages import Conversation, InboundMail
 from control.models.people import Person
@@ -133,9 +132,8 @@ def own_words(text: str) -> str:
 
 async def _is_new(session: AsyncSession, mail: EmailMessage, raw: bytes, now: datetime) -> bool:
     name = str(mail.get("Message-ID", "")).strip().encode("utf-8", "replace") or raw
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     added = await session.execute(
-        insert(InboundMail)
+        insert_into(session, InboundMail)
         .values(fingerprint=hashlib.sha256(name).hexdigest(), received_at=now)
         .on_conflict_do_nothing()
     )

@@ -17,7 +17,7 @@ from control.accounts import Actor
 from control.database import Database
 from control.errors import NotFound
 from control.language import tn
-from control.messages import STAFF, MessageRules, sealed_context
+from control.messages import ERASED, STAFF, MessageRules, sealed_context
 from control.models.messages import Conversation, ConversationReader, Message
 from control.models.people import Person, PersonRole
 from control.paging import Page, Place, Wanted, after, cut
@@ -135,6 +135,8 @@ def _view(found: Any, actor: Actor, sealer: Sealer) -> ConversationView:
 
 
 def opened(sealer: Sealer, conversation_id: str, seq: int, sealed: bytes) -> str:
+    if not sealed:
+        return ERASED
     try:
         return sealer.unseal(sealed, sealed_context(conversation_id, seq))
     except Unsealable:

@@ -14,14 +14,13 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control import message_files
 from control.accounts import Actor
 from control.appointment_states import State
 from control.config import MessageSettings
-from control.database import Database, new_id, publish
+from control.database import Database, insert_into, new_id, publish
 from control.errors import Conflict, Forbidden, Invalid, NotFound
 from control.language import t
 from control.message_events import MessageStored
@@ -208,8 +207,7 @@ async def begin(session: AsyncSession, pair: Pair, now: datetime) -> Conversatio
         "reminders_sent": 0,
         "created_at": now,
     }
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    await session.execute(insert(Conversation).values(**values).on_conflict_do_nothing())
+    await session.execute(insert_into(session, Conversation).values(**values).on_conflict_do_nothing())
     return await session.get_one(Conversation, await find(session, pair), with_for_update=True)
 
 
@@ -398,9 +396,8 @@ async def _read_to(session: AsyncSession, person_id: str, conversation_id: str, 
         return True
     if await session.get(ConversationReader, (conversation_id, person_id)) is not None:
         return False
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     await session.execute(
-        insert(ConversationReader)
+        insert_into(session, ConversationReader)
         .values(conversation_id=conversation_id, person_id=person_id, read_seq=seq)
         .on_conflict_do_nothing()
     )
@@ -419,11 +416,9 @@ async def other_in(db: Database, actor: Actor, conversation_id: str) -> tuple[st
 ERASED = "(The writer has had this erased.)"
 
 
-async def blank_words_of(session: AsyncSession, rules: MessageRules, person_id: str) -> None:
+async def blank_words_of(session: AsyncSession, person_id: str) -> None:
     """Somebody is erased: their messages keep their places and lose their words; nobody is reminded of them."""
-    rows = await session.scalars(select(Message).where(Message.author_id == person_id))
-    for row in rows:
-        row.sealed = rules.sealer.seal(ERASED, sealed_context(row.conversation_id, row.seq))
+    await session.execute(update(Message).where(Message.author_id == person_id).values(sealed=b""))
     mine = update(Conversation).where(Conversation.person_id == person_id)
     await session.execute(mine.values(unanswered=0, unanswered_since=None, remind_at=None))
 

@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import Any, cast
 
 from sqlalchemy import CursorResult
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.accounts import Actor
 from control.audit import record
+from control.database import insert_into
 from control.errors import Conflict
 from control.models.messages import MonitoringAcknowledgement
 
@@ -51,8 +51,9 @@ async def require_acknowledgement(
             notice_version=notice.version,
         )
     values = {"person_id": actor.person_id, "text_version": notice.version, "acknowledged_at": now}
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    kept = await session.execute(insert(MonitoringAcknowledgement).values(**values).on_conflict_do_nothing())
+    kept = await session.execute(
+        insert_into(session, MonitoringAcknowledgement).values(**values).on_conflict_do_nothing()
+    )
     if cast(CursorResult[Any], kept).rowcount != 1:
         return  # two first messages at once
     record(

@@ -11,7 +11,6 @@ admins. Each step is in the audit log under "problem:<id>". What was written is 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, select, update
@@ -27,7 +26,7 @@ from control.help_numbers import Country, help_for
 from control.lifecycle import Party
 from control.models.appointments import Appointment
 from control.models.people import Person, PersonRole, Role
-from control.models.problems import ProblemReport
+from control.models.problems import ProblemKind, ProblemReport
 from control.notices.outbox import Notice, NoticeKind, enqueue
 from control.room_news import RoomNews
 from control.sealing import Sealer
@@ -41,18 +40,14 @@ MOST_AT_ONCE = 50
 MOST_LISTED = 200
 
 
-class ProblemKind(StrEnum):
-    TECHNICAL = "technical"
-    UNSAFE = "unsafe"
-    URGENT = "urgent"
-
-
 @dataclass(frozen=True, slots=True)
 class Reported:
     id: str
     kind: ProblemKind
     help: Country | None
     """Whom to call, where urgent help is asked for."""
+    is_told: bool
+    """Somebody is alerted. Not so where nobody works but the practitioner whom it must not reach, or who reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +104,7 @@ class Problems:
             detail = {"kind": kind, "by": party, "told": len(told)}
             record(session, actor, "problem.report", f"problem:{report_id}", detail, now=now)
             _tell_room(session, report, row, actor.name)
-        return Reported(report_id, kind, help_for(stated) if kind is ProblemKind.URGENT else None)
+        return Reported(report_id, kind, help_for(stated) if kind is ProblemKind.URGENT else None, bool(told))
 
     async def state_country(self, actor: Actor, appointment_id: str, country: str) -> None:
         """Where the client is today. Forbidden("not_client") for everybody else in the session."""

@@ -59,6 +59,9 @@ TRY_AGAIN_FIRST_S = 1.0
 TRY_AGAIN_MOST_S = 30.0
 """After a rule that could not be read: the first pause, doubled each time up to the second."""
 
+FINISH_AGAIN_S = 3600.0
+"""What could not be finished is tried again so often: a disk that was full may have room by then."""
+
 CONTINUED = "continued after a restart"
 
 DAMAGED = "cut_by_damage"
@@ -103,6 +106,7 @@ class Recordings:
         self._alone: dict[str, tuple[datetime, asyncio.TimerHandle]] = {}
         """Appointment → since when there is but one person in its room, and when to look again."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._recovering: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Left-over rows are closed before anybody can come in; their files are made in the background."""
@@ -111,9 +115,12 @@ class Recordings:
         self._recorder.add_failure_listener(self._on_failure)
         self._db.subscribe(self._on_events)
         self._spawn(self._recover(unfinished))
+        self._recovering = asyncio.create_task(self._recover_now_and_then())
 
     async def close(self) -> None:
         """Finishing tasks are cut off; the next `start` repeats them."""
+        if self._recovering is not None:
+            self._recovering.cancel()
         for timer in (*self._again.values(), *(look for _, look in self._alone.values())):
             timer.cancel()
         for task in list(self._tasks):
@@ -429,13 +436,18 @@ class Recordings:
             return list(await session.scalars(waiting))
 
     async def _recover(self, unfinished: Sequence[str]) -> None:
-        """Finish what the last process left, and try again what could not be finished then."""
+        """Finish what the last process left, and try again what could not be finished."""
         recovered = await self._recorder.recover()
         async with self._db.transaction() as session:
             again = update(Recording).where(Recording.id.in_(recovered), Recording.state == RecordingState.FAILED)
             await session.execute(again.values(state=RecordingState.FINISHING, failure=None))
         for recording_id in dict.fromkeys([*unfinished, *recovered]):
             await self._finish(recording_id)
+
+    async def _recover_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(FINISH_AGAIN_S)
+            self._spawn(self._recover(()))
 
     # -- who tells us --------------------------------------------------------------------------------------------
 

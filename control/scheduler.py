@@ -15,10 +15,9 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, delete, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from control.appointment_moves import advance, load
-from control.database import Database
+from control.database import Database, insert_into
 from control.models.appointments import Appointment, JoinToken, Lease, Presence
 from control.models.idempotency import KeptAnswer
 from control.models.money import GatewayEvent
@@ -134,10 +133,9 @@ class Scheduler:
 
     async def _take_lease(self, now: datetime) -> bool:
         async with self._db.transaction() as session:
-            insert = sqlite.insert if self._db.is_sqlite else postgresql.insert
             values = {"holder": self._holder, "renewed_at": now, "expires_at": now + LEASE_FOR}
             taken = await session.execute(
-                insert(Lease)
+                insert_into(session, Lease)
                 .values(name=LEASE, **values)
                 .on_conflict_do_update(
                     index_elements=[Lease.name],

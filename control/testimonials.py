@@ -20,7 +20,7 @@ from control.accounts import Actor
 from control.appointment_moves import load, party_of, session_facts
 from control.appointment_states import State
 from control.audit import record
-from control.database import Database, new_id
+from control.database import Database, insert_into, new_id
 from control.errors import Conflict, Forbidden, NotFound
 from control.lifecycle import Party
 from control.models.appointments import Appointment
@@ -98,10 +98,9 @@ async def decline(db: Database, actor: Actor, appointment_id: str, *, now: datet
     """No reminders about this practitioner any more."""
     async with db.transaction() as session:
         row = await _completed(session, actor, appointment_id)
-        found = await session.get(TestimonialInvitation, (row.practitioner_id, actor.person_id))
-        if found is None:
-            found = _invitation(row, now, None)
-            session.add(found)
+        await _invite(session, row, now, None)
+        whose = (row.practitioner_id, actor.person_id)
+        found = await session.get_one(TestimonialInvitation, whose, with_for_update=True)
         found.declined_at, found.remind_at = found.declined_at or now, None
 
 
@@ -119,7 +118,8 @@ async def _completed(session: AsyncSession, actor: Actor, appointment_id: str) -
         raise Forbidden("not_client", "Only the session's client can leave a testimonial.")
     if row.state != State.COMPLETED:
         raise Conflict("not_completed", "A testimonial can be left once the session has taken place.")
-    await session.get(Person, actor.person_id, with_for_update=True)  # one after the other: each pair has one
+    # One after the other: each pair has one. Not in the way of rows that refer to this person, as the scheduler's do.
+    await session.get(Person, actor.person_id, with_for_update={"key_share": True})
     return row
 
 
@@ -222,7 +222,7 @@ async def remind(db: Database, after: Sequence[timedelta], now: datetime) -> int
     if not after:
         return 0
     async with db.transaction() as session:
-        await _invite(session, after[0], now)
+        await _invite_first(session, after[0], now)
         due = await session.scalars(
             select(TestimonialInvitation)
             .where(TestimonialInvitation.remind_at <= now)
@@ -236,7 +236,7 @@ async def remind(db: Database, after: Sequence[timedelta], now: datetime) -> int
         return sent
 
 
-async def _invite(session: AsyncSession, first: timedelta, now: datetime) -> None:
+async def _invite_first(session: AsyncSession, first: timedelta, now: datetime) -> None:
     invited = exists().where(
         TestimonialInvitation.practitioner_id == Appointment.practitioner_id,
         TestimonialInvitation.client_id == Appointment.client_id,
@@ -248,23 +248,17 @@ async def _invite(session: AsyncSession, first: timedelta, now: datetime) -> Non
         .order_by(Appointment.ended_at)
         .limit(MOST_AT_ONCE)
     )
-    seen: set[tuple[str, str]] = set()
     for row in rows.all():
-        if (row.practitioner_id, row.client_id) not in seen:
-            seen.add((row.practitioner_id, row.client_id))
-            since = row.ended_at or now
-            session.add(_invitation(row, since, since + first))
-    await session.flush()
+        since = row.ended_at or now
+        await _invite(session, row, since, since + first)
 
 
-def _invitation(row: Appointment, since: datetime, remind_at: datetime | None) -> TestimonialInvitation:
-    return TestimonialInvitation(
-        practitioner_id=row.practitioner_id,
-        client_id=row.client_id,
-        appointment_id=row.id,
-        since=since,
-        reminders_sent=0,
-        remind_at=remind_at,
+async def _invite(session: AsyncSession, row: Appointment, since: datetime, remind_at: datetime | None) -> None:
+    """Nothing for a pair that has been invited, or has declined, in the meantime."""
+    values = {"practitioner_id": row.practitioner_id, "client_id": row.client_id, "appointment_id": row.id}
+    invitation = insert_into(session, TestimonialInvitation)
+    await session.execute(
+        invitation.values(**values, since=since, reminders_sent=0, remind_at=remind_at).on_conflict_do_nothing()
     )
 
 

@@ -56,8 +56,12 @@ class Zendesk:
 
     async def find_ticket(self, external_id: str) -> Ticket | None:
         answer = await self._call("GET", f"/api/v2/tickets.json?external_id={external_id}")
-        found = answer.get("tickets") or []
-        return _ticket(found[0]) if found else None
+        match answer.get("tickets"):
+            case []:
+                return None
+            case [found, *_]:
+                return _ticket(found)
+        raise NotReached("an answer of another shape")
 
     async def open_ticket(
         self, external_id: str, subject: str, name: str, email: str, body: str, *, public: bool, key: str

@@ -16,16 +16,16 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.accounts import Actor, add_person
 from control.config import ZendeskSettings
-from control.database import Database
+from control.database import Database, insert_into
 from control.errors import NotFound
 from control.message_queries import SUPPORT_NAME, told_elsewhere
 from control.messages import MOST_TEXT_LENGTH, MessageRules, add_message, mail_answer
 from control.models.messages import Conversation, DeskJob, InboundMail, Message
+from control.models.my_data import PersonErasure
 from control.models.people import Person
 from control.zendesk import Comment, NotReached, Ticket, Zendesk
 
@@ -84,6 +84,8 @@ class ZendeskDesk:
 
     async def _do(self, job_id: str, now: datetime) -> None:
         work = await self._load(job_id)
+        if work is None:
+            return
         try:
             await self._send(work)
         except NotReached as error:
@@ -92,10 +94,14 @@ class ZendeskDesk:
         async with self._db.transaction() as session:
             await _settle(session, job_id, state="sent", last_error=None)
 
-    async def _load(self, job_id: str) -> _Work:
-        async with self._db.reading() as session:
+    async def _load(self, job_id: str) -> _Work | None:
+        """None, and the job is given up, where the person has been erased: nothing more of them goes anywhere."""
+        async with self._db.transaction() as session:
             job = await session.get_one(DeskJob, job_id)
             row = await session.get_one(Conversation, job.conversation_id)
+            if await session.get(PersonErasure, row.person_id) is not None:
+                await _settle(session, job_id, state="dead", last_error="the person was erased")
+                return None
             message = (
                 await session.scalars(select(Message).where(Message.conversation_id == row.id, Message.seq == job.seq))
             ).one()
@@ -187,9 +193,10 @@ class ZendeskDesk:
         self, session: AsyncSession, row: Conversation, ticket: Ticket, comment: Comment, now: datetime
     ) -> bool:
         text = comment.body.strip()[:MOST_TEXT_LENGTH]
-        insert = sqlite.insert if self._db.is_sqlite else postgresql.insert
         added = await session.execute(
-            insert(InboundMail).values(fingerprint=_fingerprint(comment), received_at=now).on_conflict_do_nothing()
+            insert_into(session, InboundMail)
+            .values(fingerprint=_fingerprint(comment), received_at=now)
+            .on_conflict_do_nothing()
         )
         if cast(CursorResult[Any], added).rowcount != 1 or not text:
             return False

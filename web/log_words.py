@@ -48,29 +48,29 @@ def done_to(entry: Entry) -> str:
     return f"{_plain(kind).capitalize()} {_short(which)}".strip()
 
 
-def more(entry: Entry, zone: str) -> str:
+def more(entry: Entry, zone: str, this_year: int) -> str:
     """from On hold, to Expired"""
-    return ", ".join(_facts(entry, zone))
+    return ", ".join(_facts(entry, zone, this_year))
 
 
-def _facts(entry: Entry, zone: str) -> Iterator[str]:
+def _facts(entry: Entry, zone: str, this_year: int) -> Iterator[str]:
     currency = entry.detail.get("currency")
     for name, value in entry.detail.items():
         if name == "amount_minor" and currency and isinstance(value, int):
             yield money(value, str(currency))
         elif name != "currency":
             of_session = entry.action.startswith("appointment.") and name in {"from", "to"}
-            yield f"{_plain(name)} {state_words(value) if of_session else _value(value, zone)}"
+            yield f"{_plain(name)} {state_words(value) if of_session else _value(value, zone, this_year)}"
 
 
-def _value(value: Any, zone: str) -> str:
+def _value(value: Any, zone: str, this_year: int) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
-        return ", ".join(_value(one, zone) for one in value) or "none"
+        return ", ".join(_value(one, zone, this_year) for one in value) or "none"
     text = str(value)
     if _TIME.match(text):
-        return when(datetime.fromisoformat(text), zone)
+        return when(datetime.fromisoformat(text), zone, this_year=this_year)
     return _plain(_short(text))
 
 

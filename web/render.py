@@ -7,8 +7,10 @@ language of the request. Nothing here reads the database or decides anything.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -19,6 +21,7 @@ from zoneinfo import available_timezones
 
 import aiohttp_jinja2
 import jinja2
+import jinja2.bccache
 from aiohttp import web
 
 from control.accounts import optional_actor
@@ -29,6 +32,8 @@ from control.security import csrf_token
 from web import words
 from web.links import with_links
 from web.script_words import words_url
+
+log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -79,11 +84,45 @@ def setup_templates(app: web.Application) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
-        bytecode_cache=jinja2.FileSystemBytecodeCache(),
+        bytecode_cache=_kept_templates(),
     )
     env.install_gettext_callables(look_up, look_up_plural, newstyle=True)  # type: ignore[attr-defined]
     env.filters.update(words.FILTERS, with_links=with_links)
+    env.filters.update(
+        {said.__name__: _with_year(said) for said in (words.day, words.iso_day, words.long_day, words.when)}
+    )
     env.globals.update(static=static_url, module=module_url, greeting=words.greeting, day_length=timedelta(hours=20))
+
+
+class _KeptTemplates(jinja2.FileSystemBytecodeCache):
+    def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        with contextlib.suppress(OSError):  # a full disk costs the next start its speed, and no page
+            super().dump_bytecode(bucket)
+
+
+def _kept_templates() -> _KeptTemplates | None:
+    """In the temporary folder of the server's user; Jinja checks whose it is and who may write there."""
+    try:
+        return _KeptTemplates(pattern=f"__jinja2_{_filters_digest()}_%s.cache")
+    except (OSError, RuntimeError) as error:
+        log.warning("compiled templates are not kept, every start compiles them anew reason=%s", error)
+        return None
+
+
+def _filters_digest() -> str:
+    """A compiled page holds how its filters are called: those of another release don't fit."""
+    sources = (Path(words.__file__), Path(__file__))
+    return hashlib.sha256(b"".join(one.read_bytes() for one in sources)).hexdigest()[:16]
+
+
+def _with_year(said: Callable[..., str]) -> Callable[..., str]:
+    """The same words, with the year where it is not the one in which the page is read."""
+
+    @jinja2.pass_context
+    def filtered(context: jinja2.runtime.Context, *at: Any) -> str:
+        return said(*at, this_year=words.year(context["now"], context["zone"]))
+
+    return filtered
 
 
 def compile_templates(app: web.Application) -> None:

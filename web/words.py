@@ -113,16 +113,17 @@ def long_weekday(number: int) -> str:
     return _day_name(number, "wide")
 
 
-def iso_day(text: str) -> str:
+def iso_day(text: str, *, this_year: int | None = None) -> str:
     """Tue 3 Mar, of 2026-03-03"""
-    return day(date.fromisoformat(text))
+    return day(date.fromisoformat(text), this_year=this_year)
 
 
-def long_day(at: datetime | date, zone: str = "UTC") -> str:
-    """Tuesday, 3 March"""
+def long_day(at: datetime | date, zone: str = "UTC", *, this_year: int | None = None) -> str:
+    """Tuesday, 3 March; with the year when it is not `this_year`."""
     local = at.astimezone(ZoneInfo(zone)).date() if isinstance(at, datetime) else at
     named = {"weekday": long_weekday(local.weekday()), "day": local.day, "month": _month_name(local.month, "wide")}
-    return t("%(weekday)s, %(day)s %(month)s", **named)
+    text = t("%(weekday)s, %(day)s %(month)s", **named)
+    return text if this_year in (None, local.year) else f"{text} {local.year}"
 
 
 def month(of: date) -> str:
@@ -130,9 +131,13 @@ def month(of: date) -> str:
     return f"{_month_name(of.month, 'wide')} {of.year}"
 
 
-def when(at: datetime, zone: str) -> str:
+def when(at: datetime, zone: str, *, this_year: int | None = None) -> str:
     """Tue 3 Mar, 16:00"""
-    return f"{day(at, zone)}, {clock(at, zone)}"
+    return f"{day(at, zone, this_year=this_year)}, {clock(at, zone)}"
+
+
+def year(at: datetime, zone: str) -> int:
+    return at.astimezone(ZoneInfo(zone)).year
 
 
 def near_day(at: datetime, zone: str, now: datetime) -> str:

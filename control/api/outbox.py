@@ -29,7 +29,7 @@ async def outbox(request: web.Request) -> web.Response:
     db = request.app[DATABASE]
     async with db.transaction() as session:
         audit.record(session, actor, "outbox.viewed", "outbox:all", now=request.app[CLOCK]())
-    page = await page_of_outbox(db, wanted, state=query.state)
+    page = await page_of_outbox(db, actor, wanted, state=query.state)
     answer = web.json_response({"letters": [_as_json(one) for one in page.rows], "next_cursor": page.next_cursor})
     answer.headers["Cache-Control"] = "no-store"
     return answer

@@ -255,10 +255,11 @@ async def sign_out_person(request: web.Request) -> web.Response:
 
 @routes.get("/api/audit")
 async def audit_log(request: web.Request) -> web.Response:
-    require_actor(request, Role.ADMIN)
+    actor = require_actor(request, Role.ADMIN)
     query = read_query(request, AuditQuery)
     page = await audit.page_of_log(
         request.app[DATABASE],
+        actor,
         Wanted(query.limit, place_of(query.cursor)),
         action=query.action,
         subject=query.subject,

@@ -14,7 +14,8 @@ from control.api.shapes import ID_PATTERN, Text, iso, maybe_iso
 from control.help_numbers import Country, countries, help_for
 from control.keys import CLOCK, LIMITS, PROBLEMS
 from control.limits import Rule
-from control.problems import ProblemKind, ProblemView
+from control.models.problems import ProblemKind
+from control.problems import ProblemView
 
 routes = web.RouteTableDef()
 ONE = f"/api/problems/{{id:{ID_PATTERN}}}"
@@ -76,7 +77,7 @@ async def report(request: web.Request) -> web.Response:
         actor, request.match_info["id"], body.kind, body.text, body.country, now=now
     )
     help_ = None if made.help is None else country_json(made.help)
-    return web.json_response({"id": made.id, "kind": made.kind, "help": help_}, status=201)
+    return web.json_response({"id": made.id, "kind": made.kind, "help": help_, "told": made.is_told}, status=201)
 
 
 @routes.post(f"/api/appointments/{{id:{ID_PATTERN}}}/country")

@@ -15,7 +15,7 @@ class ChatMessage(WithId, Base):
     seq: Mapped[int]  # 1, 2, 3 … within the appointment
     author_id: Mapped[str] = mapped_column(ForeignKey("people.id"))
     key: Mapped[str] = mapped_column(String(200))  # the Idempotency-Key it was sent under
-    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)  # nothing: its writer was erased
     created_at: Mapped[datetime]
 
     __table_args__ = (

@@ -48,7 +48,7 @@ class Message(WithId, Base):
     conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
     seq: Mapped[int]  # 1, 2, 3 … in this conversation
     author_id: Mapped[str] = mapped_column(ForeignKey("people.id"))
-    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)  # nothing: its writer was erased
     monitored: Mapped[bool]  # what the writer was told: staff may read no other
     files: Mapped[int] = mapped_column(default=0, server_default="0")  # how many were sent with it
     created_at: Mapped[datetime]

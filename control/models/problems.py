@@ -1,11 +1,18 @@
 """What people reported from inside a session, who took it, and when it is told again. The words are sealed."""
 
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control.database import Base, WithId
+
+
+class ProblemKind(StrEnum):
+    TECHNICAL = "technical"
+    UNSAFE = "unsafe"
+    URGENT = "urgent"
 
 
 class ProblemReport(WithId, Base):

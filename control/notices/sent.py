@@ -3,15 +3,17 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 
 from control.accounts import Actor
 from control.audit import record
 from control.database import Database, publish
 from control.errors import Conflict, NotFound
 from control.models.outbox import OutboxChannel, OutboxRow, OutboxState
+from control.notices.kinds import NoticeKind
 from control.notices.outbox import OutboxFilled
 from control.paging import Page, Place, Wanted, after, cut
+from control.problem_secrecy import kept_from
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,11 @@ class SentMail:
     last_error: str | None
 
 
-async def page_of_outbox(db: Database, wanted: Wanted, *, state: OutboxState | None = None) -> Page[SentMail]:
+async def page_of_outbox(
+    db: Database, reader: Actor, wanted: Wanted, *, state: OutboxState | None = None
+) -> Page[SentMail]:
     """The newest rows first; only those of one state if it is named. What is planned for later is left out."""
-    query = select(OutboxRow).where(OutboxRow.channel != OutboxChannel.PLANNED)
+    query = select(OutboxRow).where(OutboxRow.channel != OutboxChannel.PLANNED, _may_be_read_by(reader))
     if state is not None:
         query = query.where(OutboxRow.state == state)
     async with db.reading() as session:
@@ -45,14 +49,9 @@ async def page_of_outbox(db: Database, wanted: Wanted, *, state: OutboxState | N
     return Page(tuple(_as_sent_mail(row) for row in page.rows), page.next_cursor)
 
 
-async def recent(db: Database, limit: int = 100) -> tuple[SentMail, ...]:
-    """The newest rows, newest first."""
-    return (await page_of_outbox(db, Wanted(limit))).rows
-
-
-async def one(db: Database, row_id: str) -> SentMail:
+async def one(db: Database, reader: Actor, row_id: str) -> SentMail:
     async with db.reading() as session:
-        row = await session.get(OutboxRow, row_id)
+        row = await session.scalar(select(OutboxRow).where(OutboxRow.id == row_id, _may_be_read_by(reader)))
     if row is None:
         raise NotFound
     return _as_sent_mail(row)
@@ -86,6 +85,11 @@ async def try_again(db: Database, actor: Actor, row_id: str, *, now: datetime) -
         publish(session, OutboxFilled())
         await session.refresh(row)
         return _as_sent_mail(row)
+
+
+def _may_be_read_by(reader: Actor) -> ColumnElement[bool]:
+    problem = OutboxRow.facts["problem_id"].as_string()
+    return or_(OutboxRow.kind != NoticeKind.PROBLEM_ALERT, problem.not_in(kept_from(reader)))
 
 
 def _as_sent_mail(row: OutboxRow) -> SentMail:

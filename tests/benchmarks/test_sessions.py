@@ -59,6 +59,13 @@ def test_where_the_machine_or_the_generator_gave_out_first_it_is_at_least() -> N
     assert not result(step(50), step(100, lost=1)).is_at_least
 
 
+def test_where_nobody_more_could_enter_it_is_the_server_that_gave_out() -> None:
+    found = replace(result(step(50), step(100)), unconnected=150)
+    assert not found.is_at_least
+    assert (found.as_json()["rooms"], found.as_json()["unconnected_at"]) == (100, 150)
+    assert ("rooms at which nobody more could enter", "150") in found.rows()
+
+
 def test_nothing_that_held_is_no_room() -> None:
     found = result(step(50, lost=1))
     assert (found.best, found.half, found.as_json()["rooms"]) == (None, None, 0)

@@ -1,5 +1,5 @@
-// Put into every page of the browser tests before its own scripts: keeps the page's RTCPeerConnections within reach
-// and reads what a person would see and hear. It changes nothing that the page does.
+// Put into every page of the browser tests before its own scripts: keeps the page's RTCPeerConnections and sockets within
+// reach and reads what a person would see and hear. It changes nothing that the page does.
 (() => {
   const connections = [];
   const Native = window.RTCPeerConnection;
@@ -7,6 +7,19 @@
     constructor(...args) {
       super(...args);
       connections.push(this);
+    }
+  };
+
+  const sockets = [];
+  const NativeSocket = window.WebSocket;
+  window.WebSocket = class extends NativeSocket {
+    constructor(...args) {
+      super(...args);
+      sockets.push(this);
+      this.addEventListener("message", ({ data }) => {
+        const message = JSON.parse(data);
+        if (message.type === "people") window.probe.people = message.people;
+      });
     }
   };
 
@@ -162,6 +175,11 @@
 
   window.probe = {
     connections,
+    /** As if the server had said it on the room's socket. */
+    hear: (message) => sockets.findLast((one) => one.url.endsWith("/signaling"))
+      .dispatchEvent(new MessageEvent("message", { data: JSON.stringify(message) })),
+    /** Who is in the room, as the server said last. */
+    people: [],
     remoteVideos,
     stats,
     sent,

@@ -4,6 +4,7 @@ Mina's camera shows a person (matplotlib's sample portrait, public domain) befor
 step between neighbouring pixels of the strip beside the person: over ten with the writing there, about nothing without.
 """
 
+import asyncio
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 from PIL import Image, ImageDraw, ImageFont
-from playwright.async_api import Page, Playwright, expect
+from playwright.async_api import Page, Playwright, Route, expect
 
 from benchmarks.practice import book_session
 from tests.browser import journey
@@ -184,7 +185,7 @@ async def test_others_see_no_picture_without_the_blur_that_was_asked_for(pair: P
     assert [words for words in pair.mina.errors if not re.match(r"INFO: |[IW]\d{4} ", words)] == []
 
 
-async def test_without_its_files_blur_says_so_and_the_camera_stays_off(pair: Pair) -> None:
+async def test_without_its_files_blur_says_so_and_until_they_come_the_camera_is_off(pair: Pair) -> None:
     await pair.mina.context.route("**/blur/**", lambda route: route.abort())
     page = await pair.waiting()
     await page.get_by_label("Background").select_option("light")
@@ -197,6 +198,30 @@ async def test_without_its_files_blur_says_so_and_the_camera_stays_off(pair: Pai
     await page.keyboard.press("d")
     await page.get_by_label("Background").select_option("off")
     await journey.until(pair.amara.page, f"seenEdges.at(-1) > {WRITTEN}")
+
+    arrive = await hold_back(pair.mina, "**/blur/**")
+    await page.get_by_label("Background").select_option("light")
+    await expect(page.locator("#background-words")).to_contain_text("may still see you as before")
+    await expect(pair.amara.page.get_by_text("camera is off")).to_be_visible(timeout=20_000)
+    await expect(page.locator("#background-words")).to_contain_text("Nobody sees you before it works")
+    await journey.until(pair.amara.page, "performance.now() - seenAt.at(-1) > 1000")
+    await pair.edges()
+    arrive.set()
+    await journey.until(pair.amara.page, "seenEdges.length > 20", 60)
+    assert max(await pair.edges()) < BLURRED
+
+
+async def hold_back(person: Person, what: str) -> asyncio.Event:
+    """A line so slow that nothing of it comes before the event is set."""
+    arrive = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await arrive.wait()
+        await route.continue_()
+
+    await person.context.unroute(what)
+    await person.context.route(what, late)
+    return arrive
 
 
 async def test_a_blur_that_dies_takes_the_picture_with_it(pair: Pair) -> None:

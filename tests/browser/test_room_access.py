@@ -30,6 +30,11 @@ async def test_axe_finds_nothing_with_anything_open(meeting: Meeting, width: int
             await expect(page.locator(f"#panel-{panel}")).to_be_visible()
             assert await violations(page) == [], panel
             await page.keyboard.press("Escape")
+        if who is meeting.amara:
+            await page.keyboard.press("n")
+            await expect(page.locator("#client-words")).to_contain_text("session")
+            assert await violations(page) == []
+            await page.keyboard.press("Escape")
         for key, dialog in (("h", "report"), ("d", "devices"), ("Shift+?", "keys")):
             await page.keyboard.press(key)
             await expect(page.locator(f"#{dialog}-dialog")).to_be_visible()
@@ -56,6 +61,8 @@ async def test_writing_reporting_and_leaving_need_no_pointer(meeting: Meeting) -
     await page.keyboard.press("Escape")
     await page.keyboard.press("m")
     await expect(page.locator("#mic")).to_have_class("ctl")
+    await meeting.amara.page.keyboard.press("r")
+    await expect(page.locator("#said")).to_have_text("Recording")
     await page.locator("#leave").press("Enter")
     await page.wait_for_url("**/dashboard")
 

@@ -89,6 +89,8 @@ async def test_restarted_server_is_said_and_everything_goes_on_with_the_right_ti
     await mina.locator("#chat-input").fill("before")
     await mina.locator("#chat-input").press("Enter")
     await expect(amara.locator("#chat-count")).to_be_visible()
+    await journey.press(amara, "#record")
+    await expect(mina.locator("#recording")).to_have_text("Recording")
     before = await seconds_elapsed(mina)
     await meeting.server.stop()
     await expect(mina.locator("#notice-words")).to_contain_text("We are getting it back")
@@ -98,6 +100,8 @@ async def test_restarted_server_is_said_and_everything_goes_on_with_the_right_ti
     await meeting.server.start()
     await asyncio.gather(*(until_pictures_move(who, 30) for who in (meeting.mina, meeting.amara)))
     await expect(mina.locator("#notice")).to_be_hidden()
+    for page in (mina, amara):
+        await expect(page.locator("#recording")).to_have_text("Recording")
     await until_both_say_the_same_time(meeting, after=before + 1)
     await journey.press(amara, "#chat")
     await expect(amara.locator("#chat-lines .msg__text")).to_have_text(["before", "while it was away"], timeout=10_000)
@@ -142,3 +146,18 @@ async def test_session_that_ended_meanwhile_leads_on(meeting: Meeting) -> None:
     await expect(mina.locator("#status")).to_have_text("Reconnecting")
     await mina.unroute("**/generate-call-link")
     await mina.wait_for_url(re.compile("/afterwards"), timeout=20_000)
+
+
+async def test_killed_tab_is_noticed_and_coming_back_asks_for_no_consent(meeting: Meeting) -> None:
+    """Its page says no goodbye. How soon a silent one is noticed: tests/signaling, by a clock of their own."""
+    amara = meeting.amara.page
+    crash = await meeting.mina.context.new_cdp_session(meeting.mina.page)
+    crashing = asyncio.create_task(crash.send("Page.crash"))
+    await expect(amara.locator("#status")).to_have_text("Reconnecting", timeout=20_000)
+    await expect(amara.locator(".picture__instead p")).to_have_text("Mina lost the connection and is coming back.")
+    back = await meeting.mina.context.new_page()
+    await back.goto(f"/sessions/{meeting.appointment}/room")
+    await expect(back.locator("#status")).to_have_text("Active", timeout=20_000)
+    await journey.wait_for_picture(meeting.amara)
+    crashing.cancel()
+    await asyncio.gather(crashing, return_exceptions=True)

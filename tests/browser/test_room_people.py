@@ -1,7 +1,7 @@
 """What the practitioner decides inside the room, as both sides see it: mute, waiting room, sharing; and the layouts."""
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from tests.browser import journey
 from tests.browser.rooms import Meeting
@@ -28,6 +28,7 @@ async def test_practitioner_mutes_sends_out_and_lets_in_again(meeting: Meeting) 
     await expect(row).to_contain_text("in the waiting room")
     await expect(mina.locator("#wait-title")).to_contain_text("is here and will let you in")
     await row.get_by_role("button", name="Admit").click()
+    await expect(amara.locator("#said")).to_have_text("Mina joined")
     await journey.wait_for_picture(meeting.mina)
     await journey.wait_for_picture(meeting.amara)
     await expect(mina.locator("#panel-people")).to_be_hidden()
@@ -55,6 +56,26 @@ async def test_client_shares_the_screen_only_while_the_practitioner_allows_it(me
     assert meeting.mina.errors == meeting.amara.errors == []
 
 
+async def expect_room_for_25(page: Page) -> None:
+    """Everybody's tile is on the screen whole, none over another. They are made up: there is no media."""
+    here = await page.evaluate("probe.people")
+    told = {"place": "admitted", "role": "guest", "connected": True, "media": "connected", "since": here[0]["since"]}
+    crowd = [{"id": f"{n:032x}", "name": f"Guest Number {n} of a Long Name", **told} for n in range(25 - len(here))]
+    await page.evaluate("(people) => probe.hear({ type: 'people', people })", [*here, *crowd])
+    tiles = page.locator("#stage > .picture")
+    await expect(tiles).to_have_count(24)
+    for width, height in ((1440, 900), (820, 1180), (390, 844)):
+        await page.set_viewport_size({"width": width, "height": height})
+        boxes = [box for tile in await tiles.all() if (box := await tile.bounding_box())]
+        assert all(box["x"] >= 0 and box["x"] + box["width"] <= width + 1 for box in boxes)
+        assert all(box["y"] >= 0 and box["y"] + box["height"] <= height + 1 for box in boxes)
+        assert min(box["width"] for box in boxes) >= 64
+        assert len({(round(box["x"]), round(box["y"])) for box in boxes}) == 24
+    await page.set_viewport_size({"width": 1280, "height": 720})
+    await page.evaluate("(people) => probe.hear({ type: 'people', people })", here)
+    await expect(tiles).to_have_count(1)
+
+
 async def test_layouts_sound_only_and_keys(meeting: Meeting) -> None:
     amara = meeting.amara.page
     stage, room = amara.locator("#stage"), amara.locator("#room")
@@ -72,6 +93,8 @@ async def test_layouts_sound_only_and_keys(meeting: Meeting) -> None:
         await amara.keyboard.press("g")
     await expect(room).not_to_have_class("room--even")
     await expect(amara.locator("#main > #self")).to_be_visible()
+
+    await expect_room_for_25(amara)
 
     await amara.keyboard.press("a")
     await expect(amara.locator(".picture__instead")).to_contain_text("Sound only")

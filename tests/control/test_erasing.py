@@ -14,12 +14,11 @@ from control.models.money import LedgerEntry
 from control.models.my_data import PersonErasure
 from control.models.outbox import OutboxRow
 from control.models.people import Person, WebSession
-from control.models.problems import ProblemReport
+from control.models.problems import ProblemKind, ProblemReport
 from control.models.purchases import Receipt
 from control.models.push import PushSubscription
 from control.models.ratings import Rating
 from control.paging import Wanted as PageWanted
-from control.problems import ProblemKind
 from control.ratings import NewRating
 from tests.control.test_files import picture
 from tests.helpers.books import take_place

@@ -22,8 +22,9 @@ from control.files import CHUNK_BYTES, Files, Wanted
 from control.keys import CHAT, CLIENT_FILES, EXPORTS, FILES, MESSAGES, PROBLEMS
 from control.models import testimonials
 from control.models.notices import NoticeRow
+from control.models.problems import ProblemKind
 from control.notices.kinds import NoticeKind
-from control.problems import ProblemKind, Problems
+from control.problems import Problems
 from tests.control.test_messages import RULES
 from tests.helpers.practice import Hand, Site, World
 

@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from control import audit
-from control.accounts import Actor
+from control import audit, people
+from control.accounts import OPERATOR, Actor
 from control.database import Database
 from control.errors import Conflict, Forbidden, NotFound
 from control.help_numbers import countries, help_for
 from control.models.notices import NoticeRow
 from control.models.outbox import OutboxRow, OutboxState
 from control.models.people import Person, Role
-from control.models.problems import ProblemReport
+from control.models.problems import ProblemKind, ProblemReport
 from control.notices.kinds import NoticeKind
 from control.notices.relevance import STILL_WANTED
-from control.problems import ALERT_AGAIN, ProblemKind, Problems
+from control.problems import ALERT_AGAIN, Problems
 from control.room_news import RoomNews
 from tests.helpers.practice import Site, World, add_person
 
@@ -88,6 +88,37 @@ async def test_unsafe_stays_unknown_to_the_practitioner_even_as_an_admin(world: 
     assert await problems.listed(also_admin) == ()
     assert heard == []
     assert "Alice Owner" not in await told(world.db)
+
+
+async def _become(world: World, who: Actor, *roles: Role) -> None:
+    await people.set_roles(world.db, OPERATOR, who.person_id, roles, now=world.clock())
+
+
+async def test_unsafe_leaves_no_trace_that_the_practitioner_can_read_as_an_admin(site: Site) -> None:
+    world = site.world
+    view = await world.started()
+    await _become(world, world.alice, Role.PRACTITIONER, Role.ADMIN)
+    bob = await site.hand_of(world.bob)
+    for kind in ("technical", "unsafe"):
+        assert (await bob.post(f"/api/appointments/{view.id}/problems", {"kind": kind}))[1]["told"] is True
+    alice, dana = await site.hand_of(world.alice), await site.hand_of(world.dana)
+    for who, steps, letters in ((dana, 2, 3), (alice, 1, 2)):
+        assert len((await who.get("/api/audit?action=problem"))[1]["entries"]) == steps
+        sent = (await who.get("/api/outbox"))[1]["letters"]
+        assert len([one for one in sent if one["kind"] == "problem_alert"]) == letters
+
+
+async def test_reporter_hears_when_nobody_could_be_told(site: Site) -> None:
+    """Whoever works alone is practitioner and admin in one."""
+    world = site.world
+    view = await world.started()
+    await _become(world, world.alice, Role.PRACTITIONER, Role.ADMIN)
+    await _become(world, world.dana, Role.CLIENT)
+    bob, alice = await site.hand_of(world.bob), await site.hand_of(world.alice)
+    path = f"/api/appointments/{view.id}/problems"
+    told = [(await bob.post(path, {"kind": kind}))[1]["told"] for kind in ("technical", "unsafe", "urgent")]
+    assert told == [True, False, True]
+    assert (await alice.post(path, {"kind": "technical"}))[1]["told"] is False
 
 
 async def test_untaken_alert_goes_again_to_everyone_next_in_line(world: World, problems: Problems) -> None:

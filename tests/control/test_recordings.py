@@ -390,6 +390,25 @@ async def test_what_could_not_be_finished_is_tried_again_at_the_next_start(studi
     assert (view.state, view.failure) == (RecordingState.READY, None)
 
 
+async def test_what_could_not_be_finished_is_tried_again_now_and_then(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recordings_module, "FINISH_AGAIN_S", 0.01)
+    studio.recorder.fails["finish"] = "finish_failed"
+    studio.admit(studio.world.alice)
+    await studio.press(Pressed.ON)
+    await studio.press(Pressed.OFF)
+    await studio.settled()
+    again = recordings_of(studio.world, studio.recorder, studio.hub, studio.archive)
+    await again.start()
+    await asyncio.gather(*again._tasks)
+    assert await studio.state() is not RecordingState.READY
+    studio.recorder.fails.clear()
+    while await studio.state() is not RecordingState.READY:  # noqa: ASYNC110 — it has no event of its own
+        await asyncio.sleep(0.01)
+    await again.close()
+
+
 async def test_only_the_practitioner_presses(studio: Studio) -> None:
     world = studio.world
     with pytest.raises(Forbidden):

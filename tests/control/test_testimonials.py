@@ -5,12 +5,13 @@ from datetime import timedelta
 
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from control import people, testimonials
 from control.config import NoticeSettings
 from control.errors import Conflict, Forbidden, NotFound
 from control.models.outbox import OutboxRow
+from control.models.testimonials import TestimonialInvitation as Invitation
 from control.notices.kinds import NoticeKind
 from control.people import Changes
 from tests.helpers.books import take_place
@@ -118,6 +119,18 @@ async def test_days_of_the_reminders_are_the_practices_setting(world: World) -> 
     for wrong in ((10, 3), (3, 3), (0,), (61,)):
         with pytest.raises(ValidationError):
             NoticeSettings(testimonial_days=wrong)
+
+
+async def test_declining_while_the_scheduler_invites_declines(world: World) -> None:
+    done = await completed(world)
+    for _ in range(10):
+        async with world.db.transaction() as session:
+            await session.execute(delete(Invitation))
+        declining = (testimonials.decline(world.db, world.bob, done, now=world.clock()) for _ in range(2))
+        await asyncio.gather(remind(world), *declining, remind(world))
+        assert (await testimonials.mine(world.db, world.bob, world.alice.person_id)).declined
+    await days(world, 12)
+    assert await reminders(world) == 0
 
 
 @pytest.mark.parametrize("how", ["answered", "declined", "switched off"])

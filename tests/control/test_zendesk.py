@@ -13,6 +13,7 @@ from control.config import Settings, ZendeskSettings
 from control.errors import NotFound
 from control.messages import MessageRules
 from control.models.messages import DeskJob
+from control.models.my_data import PersonErasure
 from control.models.outbox import OutboxRow
 from control.notices.kinds import NoticeKind
 from control.zendesk import NotReached, Zendesk, signature_fits
@@ -20,7 +21,7 @@ from control.zendesk_desk import FALL_BACK_AFTER, ZendeskDesk
 from tests.control.test_enquiries import RULES as MAIL_RULES
 from tests.control.test_enquiries import VISITOR, enquiry, token_of
 from tests.control.test_messages import MONITORED
-from tests.helpers.practice import Site, World
+from tests.helpers.practice import Site, World, find_by_email
 from tests.helpers.stand_in import serving
 from tests.helpers.zendesk_server import EMAIL, TOKEN, WEBHOOK_SECRET, Fault, ZendeskServer
 
@@ -197,6 +198,34 @@ async def test_what_nobody_takes_is_given_up_after_two_days(
     async with world.db.reading() as session:
         job = (await session.scalars(select(DeskJob))).one()
     assert (job.state, job.last_error) == ("dead", "status 503")
+
+
+async def test_nothing_waiting_of_somebody_erased_goes_there(
+    world: World, desk: ZendeskDesk, zendesk: ZendeskServer
+) -> None:
+    conversation_id = await enquired(world)
+    await answer(world, conversation_id)
+    person = await find_by_email(world.db, VISITOR)
+    assert person is not None
+    async with world.db.transaction() as session:
+        session.add(PersonErasure(person_id=person.person_id, name="V", email=VISITOR, asked_at=world.clock()))
+    await work(world, desk)
+    assert zendesk.tickets == {}
+    assert await mails(world) == 0
+    async with world.db.reading() as session:
+        jobs = await session.execute(select(DeskJob.state, DeskJob.last_error))
+    assert set(map(tuple, jobs)) == {("dead", "the person was erased")}
+
+
+async def test_answer_of_another_shape_is_one_that_did_not_come(zendesk: ZendeskServer) -> None:
+    client = Zendesk(zendesk.base, EMAIL, TOKEN, timeout_s=2)
+    for found in ({"id": 5, "requester_id": 6}, "words", 5, None, [None], ["words"], [{"id": "five"}]):
+        zendesk.found = found
+        with pytest.raises(NotReached):
+            await client.find_ticket("0")
+    zendesk.found = []
+    assert await client.find_ticket("0") is None
+    await client.close()
 
 
 async def test_members_conversations_stay_here(world: World, desk: ZendeskDesk, zendesk: ZendeskServer) -> None:

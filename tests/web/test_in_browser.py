@@ -250,7 +250,7 @@ async def test_weekly_hours_are_added_a_slot_taken_off_and_offered_again_by_keyb
         await slots.first.focus()
         await page.keyboard.press("Enter")
         question = page.get_by_role("dialog", name="Not on this day?")
-        await expect(question).to_contain_text("Mon 4 Jan, 09:00")
+        await expect(question).to_contain_text(re.compile(r"Mon 4 Jan( 2027)?, 09:00"))
         await question.get_by_role("button", name="Not on this day").focus()
         await page.keyboard.press("Enter")
         await expect(slots).to_have_count(3)

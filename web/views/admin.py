@@ -111,12 +111,12 @@ async def outbox(request: web.Request) -> web.StreamResponse:
         wanted = Wanted(_PAGE, place_of(request.query.get("cursor")))
     except Malformed:
         wanted = Wanted(_PAGE)
-    page = await sent.page_of_outbox(db, wanted, state=wanted_state)
+    page = await sent.page_of_outbox(db, actor, wanted, state=wanted_state)
     answer = render(
         request,
         "admin/outbox.html",
         rows=[_letter(one) for one in page.rows],
-        letter=await _chosen(request),
+        letter=await _chosen(request, actor),
         more=page.next_cursor,
         paged="cursor" in request.query,
         state=wanted_state or "",
@@ -128,10 +128,10 @@ async def outbox(request: web.Request) -> web.StreamResponse:
     return answer
 
 
-async def _chosen(request: web.Request) -> Letter | None:
+async def _chosen(request: web.Request, actor: Actor) -> Letter | None:
     wanted = request.query.get("id", "")
     try:
-        return _letter(await sent.one(request.app[DATABASE], wanted)) if _ID.fullmatch(wanted) else None
+        return _letter(await sent.one(request.app[DATABASE], actor, wanted)) if _ID.fullmatch(wanted) else None
     except NotFound:
         return None
 
@@ -141,7 +141,7 @@ async def letter_html(request: web.Request) -> web.StreamResponse:
     """One letter's HTML, for the frame on the outbox page only."""
     actor = require_actor(request, Role.ADMIN)
     await _note_look(request, actor)
-    letter = _letter(await sent.one(request.app[DATABASE], request.match_info["id"]))
+    letter = _letter(await sent.one(request.app[DATABASE], actor, request.match_info["id"]))
     if not letter.html:
         raise NotFound
     answer = web.Response(text=letter.html, content_type="text/html", charset="utf-8")

@@ -103,14 +103,14 @@ class _Rule:
 
 
 def _rule(one: RuleView, names: dict[str, str], services: list[ServiceView], today: date) -> _Rule:
-    notes = [names.get(one.service_id, "A service no longer offered")] if one.service_id else []
+    notes = [names.get(one.service_id, t("A service no longer offered"))] if one.service_id else []
     currency = next((service.currency for service in services if one.service_id in (None, service.id)), "")
     if one.price_minor is not None and currency:
         notes.append(words.price(one.price_minor, currency))
     if one.valid_from > today.isoformat():
-        notes.append(t("from %(iso_day)s", iso_day=words.iso_day(one.valid_from)))
+        notes.append(t("from %(iso_day)s", iso_day=words.iso_day(one.valid_from, this_year=today.year)))
     if one.valid_until:
-        notes.append(t("until %(iso_day)s", iso_day=words.iso_day(one.valid_until)))
+        notes.append(t("until %(iso_day)s", iso_day=words.iso_day(one.valid_until, this_year=today.year)))
     values = {
         "weekdays": json.dumps([WEEKDAYS[one.weekday]]),
         "startTime": one.local_start,

@@ -10,7 +10,7 @@ from control.help_numbers import countries, help_for
 from control.keys import DATABASE, PROBLEMS
 from control.language import N_, t
 from control.messages import STAFF
-from control.problems import ProblemKind
+from control.models.problems import ProblemKind
 from web.render import render
 
 routes = web.RouteTableDef()

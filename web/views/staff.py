@@ -11,7 +11,7 @@ from aiohttp import web
 
 from control import audit, people
 from control.accounts import require_actor
-from control.config_reading import keys
+from control.config_reading import Key, keys
 from control.errors import Malformed
 from control.keys import CLOCK, DATABASE, LIVE, LOOP_WATCH, MEDIA, OUTBOX, SCHEDULER, SETTINGS
 from control.language import t
@@ -20,6 +20,8 @@ from control.notices.kinds import NEVER_OFF, NoticeKind
 from control.paging import Wanted, place_of
 from web.log_words import done, done_to, more
 from web.render import render
+from web.setting_words import in_order, section_words, value_words
+from web.words import year
 
 routes = web.RouteTableDef()
 
@@ -72,11 +74,13 @@ async def everybody(request: web.Request) -> web.StreamResponse:
 async def audit_log(request: web.Request) -> web.StreamResponse:
     actor = require_actor(request, Role.ADMIN)
     action, subject = _text(request, "action"), _text(request, "subject")
-    page = await audit.page_of_log(request.app[DATABASE], wanted_page(request), action=action, subject=subject)
+    zone = actor.time_zone
+    this_year = year(request.app[CLOCK](), zone)
+    page = await audit.page_of_log(request.app[DATABASE], actor, wanted_page(request), action=action, subject=subject)
     return render(
         request,
         "admin/audit.html",
-        entries=[(entry, name, done(entry), done_to(entry), more(entry, actor.time_zone)) for entry, name in page.rows],
+        entries=[(entry, name, done(entry), done_to(entry), more(entry, zone, this_year)) for entry, name in page.rows],
         more=page.next_cursor,
         action=action,
         subject=subject,
@@ -90,27 +94,15 @@ async def settings(request: web.Request) -> web.StreamResponse:
     """What is in force. Secrets are only said to be set; all of it is changed in the settings file and by a restart."""
     require_actor(request, Role.ADMIN)
     in_force = request.app[SETTINGS]
-    sections: dict[str, list[tuple[str, str, str, bool]]] = {}
-    for key in keys():
+    sections: dict[str, list[tuple[Key, str, bool]]] = {}
+    for key in sorted(keys(), key=in_order):
         holder = getattr(in_force, key.section) if key.section else in_force
         value = getattr(holder, key.name)
-        shown = ("set" if value else t("not set")) if key.is_secret else _shown(value)
-        sections.setdefault(key.section or "practice", []).append((key.name, shown, key.sentence, value != key.default))
+        sections.setdefault(key.section, []).append((key, value_words(key, value), value != key.default))
     off = set(in_force.notices.off)
     kinds = [(str(kind), kind in off, kind in NEVER_OFF) for kind in NoticeKind]
-    return render(request, "admin/settings.html", sections=sections, kinds=kinds)
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if value is None or value == "":
-        return t("not set")
-    if isinstance(value, (tuple, list)):
-        return ", ".join(str(one) for one in value) or "none"
-    if isinstance(value, dict):
-        return ", ".join(f"{one} to {other}" for one, other in value.items()) or "none"
-    return str(value)
+    named = [(section_words(section), rows) for section, rows in sections.items()]
+    return render(request, "admin/settings.html", sections=named, kinds=kinds)
 
 
 @routes.get("/admin/status")

@@ -4,7 +4,7 @@
 import { startForms } from './forms.js';
 import { startCountdowns } from './countdown.js';
 import { startInstalled } from './installed.js';
-import { refreshRegions, showWaitingToast } from './page.js';
+import { refreshRegions, showCurrent, showWaitingToast } from './page.js';
 import { browserZone } from './time.js';
 import { onLive } from './live.js';
 import { startPull } from './pull.js';
@@ -28,6 +28,7 @@ startUnread();
 startBell();
 startCountdowns();
 showWaitingToast();
+showCurrent();
 
 // An element with data-poll: what the page waits for tells nobody when it is done, so the page asks.
 window.setInterval(() => {

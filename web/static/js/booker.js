@@ -64,8 +64,11 @@ function showMonth() {
   const focused = document.activeElement?.getAttribute('data-day');
   card.dataset.month = month.iso;
   byId('month-name').textContent = month.name;
-  /** @type {HTMLButtonElement} */ (byId('month-before')).disabled = !month.before;
-  /** @type {HTMLButtonElement} */ (byId('month-after')).disabled = !month.after;
+  const [back, on] = [/** @type {HTMLButtonElement} */ (byId('month-before')), /** @type {HTMLButtonElement} */ (byId('month-after'))];
+  const pressed = [back, on].find((one) => one === document.activeElement);
+  back.disabled = !month.before;
+  on.disabled = !month.after;
+  if (pressed?.disabled) (pressed === back ? on : back).focus(); // nothing further that way
   byId('zone-name').textContent = month.zoneWords;
   const days = month.weeks.flat().filter((one) => one !== null);
   if (!days.some((one) => one.iso === day && one.free)) day = days.find((one) => one.free)?.iso || '';
@@ -233,13 +236,16 @@ card.addEventListener('change', (event) => {
   if (!(event.target instanceof HTMLInputElement) || event.target.name !== 'service') return;
   service = event.target.value;
   if (!dayPressed) day = '';
-  card.querySelector('.booker__services')?.removeAttribute('data-open');
+  openServices(false);
   choose(null);
   void load(dayPressed ? card.dataset.month || '' : '');
 });
-byId('change-service').addEventListener('click', () => {
-  card.querySelector('.booker__services')?.toggleAttribute('data-open');
-});
+/** On phones only the chosen service is shown until somebody changes it. @param {boolean} open */
+function openServices(open) {
+  card.querySelector('.booker__services')?.toggleAttribute('data-open', open);
+  byId('change-service').setAttribute('aria-expanded', String(open));
+}
+byId('change-service').addEventListener('click', () => openServices(byId('change-service').getAttribute('aria-expanded') !== 'true'));
 dates.addEventListener('click', (event) => {
   const button = event.target instanceof Element ? event.target.closest('[data-day]') : null;
   if (!(button instanceof HTMLButtonElement) || button.disabled) return;

@@ -17,7 +17,7 @@
 
 import { ProblemError, newKey, request } from './api.js';
 import { when } from './time.js';
-import { refreshRegions, showError, toast, toastNext } from './page.js';
+import { nextTime, refreshRegions, showError, takeFromBefore, toast, toastNext } from './page.js';
 import { t } from './words.js';
 
 /** Key and content of the last attempt per form: the same content keeps its key, other content gets a new one. */
@@ -145,6 +145,28 @@ async function send(form, submitter) {
   }
 }
 
+const FOCUS = 'holdspace.focus';
+
+/**
+ * For who works by keyboard: the page is loaded anew and goes on at the same control, or at what opened its dialog.
+ * @param {HTMLFormElement} form @param {HTMLElement | null} submitter
+ */
+function keepFocus(form, submitter) {
+  if (!document.activeElement?.matches(':focus-visible')) return;
+  const dialog = form.closest('dialog');
+  const same = submitter?.id ? `#${CSS.escape(submitter.id)}` : `form[data-api="${CSS.escape(form.dataset.api || '')}"] [type="submit"]`;
+  nextTime(FOCUS, dialog ? `[data-opens="${CSS.escape(dialog.id)}"]` : same);
+}
+
+function giveFocusBack() {
+  const where = takeFromBefore(FOCUS);
+  if (!where) return;
+  const main = document.getElementById('main');
+  const control = /** @type {HTMLElement | null} */ (document.querySelector(where)) || main;
+  main?.setAttribute('tabindex', '-1');
+  control?.focus();
+}
+
 /** @param {HTMLFormElement} form */
 function stays(form) {
   return form.dataset.then === 'refresh' || form.dataset.then === 'stay';
@@ -167,11 +189,15 @@ function follow(form, submitter, answer) {
   }
   form.dataset.gone = 'true'; // The button stays busy until the next page is here.
   if (words) toastNext(words);
-  if (then === 'reload') location.reload();
+  if (then === 'reload') {
+    keepFocus(form, submitter);
+    location.reload();
+  }
   else location.assign(then.startsWith('answer:') ? String(answer?.[then.slice(7)] || '/') : then);
 }
 
 export function startForms() {
+  giveFocusBack();
   document.addEventListener('submit', (event) => {
     const form = event.target;
     if (!(form instanceof HTMLFormElement) || form.dataset.api === undefined) return;

@@ -59,20 +59,31 @@ const NEXT_TOAST = 'holdspace.toast';
 
 /** A toast for the page that is opened next. @param {string} words */
 export function toastNext(words) {
-  try {
-    sessionStorage.setItem(NEXT_TOAST, words);
-  } catch {
-    // Storage may be refused; the words are not essential.
-  }
+  nextTime(NEXT_TOAST, words);
 }
 
 export function showWaitingToast() {
+  const words = takeFromBefore(NEXT_TOAST);
+  if (words) toast(words);
+}
+
+/** Something the next page of this tab takes up. @param {string} name @param {string} text */
+export function nextTime(name, text) {
   try {
-    const words = sessionStorage.getItem(NEXT_TOAST);
-    sessionStorage.removeItem(NEXT_TOAST);
-    if (words) toast(words);
+    sessionStorage.setItem(name, text);
   } catch {
-    // As above.
+    // Storage may be refused; nothing that is kept so is essential.
+  }
+}
+
+/** What the page before has left, once. @param {string} name */
+export function takeFromBefore(name) {
+  try {
+    const left = sessionStorage.getItem(name);
+    sessionStorage.removeItem(name);
+    return left;
+  } catch {
+    return null;
   }
 }
 
@@ -82,6 +93,16 @@ export function showError(place, words) {
   const text = place.querySelector('span') || place;
   text.textContent = words;
   place.hidden = !words;
+}
+
+/** Where tabs or a calendar's days are wider than the screen, the current one is what stands there first. */
+export function showCurrent() {
+  for (const strip of document.querySelectorAll('.tabs, .scroll')) {
+    const current = strip.querySelector('[aria-current]');
+    if (!current || strip.scrollWidth <= strip.clientWidth) continue;
+    const from = current.getBoundingClientRect().left - strip.getBoundingClientRect().left;
+    strip.scrollLeft += from - (strip.clientWidth - current.clientWidth) / 2;
+  }
 }
 
 /** @type {Promise<void> | null} */
@@ -138,6 +159,16 @@ function sameIn(made, control) {
   return alike.find((one) => one.id === control.id && (one.id || (one.getAttribute('href') === control.getAttribute('href') && one.textContent === control.textContent)));
 }
 
+/**
+ * Where it was, or, when what was pressed is gone, in the part it stood in: Tab goes on from there.
+ * @param {HTMLElement} made @param {Element} before
+ */
+function focusIn(made, before) {
+  const same = sameIn(made, before);
+  if (!same) made.tabIndex = -1;
+  (same || made).focus({ preventScroll: true });
+}
+
 async function swap() {
   let response;
   try {
@@ -160,8 +191,10 @@ async function swap() {
     if (made) keepErrors(old, made);
     if (!made || made.isEqualNode(old) || isInUse(old)) continue;
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
+    const scrolled = [...old.querySelectorAll('.scroll')].map((one) => one.scrollLeft);
     old.replaceWith(document.adoptNode(made));
-    if (focused) sameIn(made, focused)?.focus();
+    [...made.querySelectorAll('.scroll')].forEach((one, at) => { one.scrollLeft = scrolled[at] || 0; });
+    if (focused) focusIn(made, focused);
   }
   document.dispatchEvent(new CustomEvent('page:refreshed'));
 }

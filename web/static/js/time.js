@@ -75,9 +75,13 @@ export function clock(at, zone = pageZone()) {
     .format(new Date(at));
 }
 
-/** "Tue 3 Mar" @param {string | number | Date} at @param {string} [zone] */
+/** @param {string | number | Date} at @param {string} zone */
+const yearOf = (at, zone) => new Intl.DateTimeFormat('en-GB', { year: 'numeric', timeZone: zone }).format(new Date(at));
+
+/** "Tue 3 Mar"; with the year when it is another one @param {string | number | Date} at @param {string} [zone] */
 export function day(at, zone = pageZone()) {
-  const said = new Intl.DateTimeFormat(language, { weekday: 'short', day: 'numeric', month: 'short', timeZone: zone })
+  const year = yearOf(at, zone) === yearOf(serverNow(), zone) ? undefined : 'numeric';
+  const said = new Intl.DateTimeFormat(language, { weekday: 'short', day: 'numeric', month: 'short', year, timeZone: zone })
     .format(new Date(at));
   return language === 'en-GB' ? said.replace(',', '').replace('Sept', 'Sep') : said;
 }

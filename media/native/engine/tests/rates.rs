@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Call, Faults, World};
-use holdspace_engine::{Command, Event, Kind};
+use holdspace_engine::{Command, Event, Kind, STREAM};
 use proptest::prelude::*;
 
 const DELAY: Faults = Faults { loss: 0, duplicate: 0, delay_ms: 20, jitter_ms: 0 };
@@ -70,6 +70,43 @@ fn random_loss_costs_neither_rate_nor_picture() {
             "{loss}: {freeze}"
         );
     }
+}
+
+#[test]
+fn after_heavy_loss_has_ended_the_full_rate_is_back_within_seconds() {
+    let mut call = Call::new(27, 1_500_000);
+    call.line(10_000_000, 300);
+    call.run(5_000);
+    call.world.link.down = Faults { loss: 400, ..DELAY };
+    call.run(10_000);
+    assert!(call.estimate() < 700_000, "{}", call.estimate());
+    call.world.link.down = DELAY;
+    let at = call.world.now;
+    while call.video_bps(1_000) < 1_200_000 && call.world.now.since_ms(at) < 60_000 {
+        call.run(100);
+    }
+    let took = call.world.now.since_ms(at);
+    println!("recovery took {took} ms, {:?}", call.estimates.last());
+    assert!(took < 8_000, "{took}");
+}
+
+/// What a slow reader's queue lets go never met the path.
+#[test]
+fn packets_missing_from_a_stream_lower_nothing_and_from_datagrams_they_do() {
+    let estimate_at_the_end = |socket: u32| {
+        let mut call = Call::new(28, 1_200_000);
+        call.world.browsers[call.subscriber].socket = socket;
+        call.world.check(call.subscriber, true);
+        call.run(5_000);
+        call.world.link.down = Faults { loss: 400, ..DELAY };
+        call.run(10_000);
+        let lowered = call.estimates.iter().any(|(_, _, is_limit)| *is_limit);
+        (call.estimate(), lowered)
+    };
+    let (by_stream, lowered) = estimate_at_the_end(STREAM | 5);
+    assert!(by_stream > 1_200_000 && !lowered, "{by_stream}");
+    let (by_datagrams, lowered) = estimate_at_the_end(0);
+    assert!(by_datagrams < 1_000_000 && lowered, "{by_datagrams}");
 }
 
 #[test]

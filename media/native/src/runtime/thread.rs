@@ -8,6 +8,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::mpsc::Receiver;
 use std::sync::Arc;
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use holdspace_engine::{Command, EngineConfig, Local, Outputs, Path, TapId, Time, TransportId};
@@ -41,6 +42,10 @@ const LONGEST_SPAN_US: u64 = 50_000;
 /// A room whose deadline has not moved on after its tick is looked at again after this long: a bound on wasted
 /// turns, far under every timer of the engine.
 const SHORTEST_TIMER_US: u64 = 200;
+
+/// While datagrams come thicker than this they are left to gather for as long, so that one waking serves many (what
+/// network cards call interrupt moderation). A thread that has rested longer is woken by the first at once.
+const GATHER_US: u64 = 200;
 
 pub(super) struct Worker {
     pub(super) index: usize,
@@ -118,8 +123,11 @@ impl Worker {
         let descriptors = std::iter::once(self.shared.wake.raw()).chain(sockets);
         let mut poller = Poller::new(descriptors.chain([self.streams.raw(), self.ports.raw()]));
         let mut batch = ReceiveBatch::new(DATAGRAM_BYTES, BATCH_DATAGRAMS);
+        let mut woken = now();
         'work: loop {
+            self.let_gather(woken);
             poller.wait(self.idle_ns());
+            woken = now();
             if poller.is_readable(0) {
                 self.shared.wake.clear();
                 if !self.take_commands() {
@@ -152,6 +160,15 @@ impl Worker {
         self.flush_touched();
         self.sink.flush(u64::MAX);
         self.publish(now().0);
+    }
+
+    /// Sleeps out what is left of `GATHER_US` since the thread was woken last, unless something is due earlier.
+    fn let_gather(&self, woken: Time) {
+        let left_us = GATHER_US.saturating_sub(now().since_us(woken));
+        let idle_ns = self.idle_ns().unwrap_or(u64::MAX);
+        if left_us > 0 {
+            std::thread::sleep(Duration::from_nanos(idle_ns.min(left_us * 1_000)));
+        }
     }
 
     /// How long poll may sleep; None: until something comes.

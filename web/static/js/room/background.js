@@ -48,10 +48,10 @@ export function drawBackground(state) {
 /** @param {RoomState} state */
 function wordsFor({ background, camera, place }) {
   if (background.chosen === 'off') return '';
+  if (background.starting) return t('Starting. For two seconds the others may still see you as before.');
   if (background.by === 'server') return serverWords(background, place === 'admitted');
   if (camera.problem === 'blur') return t('Not available on this device.');
   if (background.slowFps !== null) return t('This device manages only %(slowFps)s pictures a second with it. Your picture may stutter.', { slowFps: background.slowFps });
-  if (background.starting) return t('Starting. Until it works the others see you as before.');
   if (camera.on && !camera.ready) return t('Starting. Nobody sees you before it works.');
   return t('Your background never leaves this device.');
 }

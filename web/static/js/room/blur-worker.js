@@ -2,8 +2,10 @@
 // The blur's own thread: camera pictures in, pictures with the background blurred out. Started by blur.js.
 // The person is found by MediaPipe's selfie segmenter, served from here; nothing leaves the device.
 //
-// In: {effect} · {picture} · {readable, writable} once · or {frame} for each picture where streams can't be handed over.
-// Out: {ready} · {failed} · {begun} at the first picture · {pace: {fps, busy}} every second · {drawn} for each {frame}.
+// In: {effect} · {picture} · {turn, readable, writable} for a camera · or {turn, frame} for each picture where streams
+// can't be handed over · {rest} until another turn. One camera at a time: a new turn ends the one before.
+// Out: {ready} · {failed} · {pace: {fps, busy}} every second · with the turn: {begun} at its first picture, {failed},
+// {drawn} for each {frame}.
 
 import { Painter } from './blur-gl.js';
 
@@ -33,6 +35,8 @@ let mask = null;
 let skipped = false;
 let averageMs = 0;
 let lastAt = 0;
+/** Whose pictures are drawn; 0: nobody's. */
+let turn = 0;
 let begun = false;
 const pace = { since: performance.now(), pictures: 0, busyMs: 0 };
 
@@ -63,42 +67,58 @@ addEventListener('message', (event) => {
   const message = event.data;
   if (message.effect) effect = message.effect;
   if (message.picture) void ready.then(() => painter.setPicture(message.picture));
-  if (message.readable) void ready.then(() => pump(message.readable, message.writable)).catch(lost);
-  if (message.frame) void ready.then(() => {
-    drawOne(message.frame, message.frame.width, message.frame.height);
-    message.frame.close();
-    const drawn = canvas.transferToImageBitmap();
-    postMessage({ drawn }, { transfer: [drawn] });
-    begin();
-  }).catch(lost);
+  if (message.rest) take(0);
+  if (!message.turn) return;
+  if (message.turn !== turn) take(message.turn);
+  const work = message.readable ? () => pump(message.readable, message.writable, message.turn) : () => answer(message.frame, message.turn);
+  void ready.then(work).catch((error) => postMessage({ failed: String(error), turn: message.turn }));
 });
 
-/** @param {unknown} error */
-function lost(error) {
-  postMessage({ failed: String(error) });
+/** Nothing of the camera before is left, its mask neither. @param {number} next */
+function take(next) {
+  turn = next;
+  mask = null;
+  begun = false;
 }
 
-function begin() {
-  if (!begun) postMessage({ begun: true });
+/** @param {number} mine */
+function begin(mine) {
+  if (mine !== turn || begun) return;
   begun = true;
+  postMessage({ begun, turn });
 }
 
-/** @param {ReadableStream<VideoFrame>} readable @param {WritableStream<VideoFrame>} writable */
-async function pump(readable, writable) {
+/** @param {ImageBitmap} frame @param {number} mine */
+function answer(frame, mine) {
+  if (mine === turn) drawOne(frame, frame.width, frame.height);
+  frame.close();
+  if (mine !== turn) return;
+  const drawn = canvas.transferToImageBitmap();
+  postMessage({ drawn, turn: mine }, { transfer: [drawn] });
+  begin(mine);
+}
+
+/** @param {ReadableStream<VideoFrame>} readable @param {WritableStream<VideoFrame>} writable @param {number} mine */
+async function pump(readable, writable, mine) {
   const reader = readable.getReader();
   const writer = writable.getWriter();
-  for (;;) {
-    const { value: frame, done } = await reader.read();
-    if (done) break;
-    try {
-      drawOne(frame, frame.displayWidth, frame.displayHeight);
-      await writer.write(new VideoFrame(canvas, { timestamp: frame.timestamp, alpha: 'discard' }));
-      begin();
-    } finally {
-      frame.close();
+  try {
+    for (;;) {
+      const { value: frame, done } = await reader.read();
+      if (done) break;
+      try {
+        if (mine !== turn) break;
+        drawOne(frame, frame.displayWidth, frame.displayHeight);
+        await writer.write(new VideoFrame(canvas, { timestamp: frame.timestamp, alpha: 'discard' }));
+        begin(mine);
+      } finally {
+        frame.close();
+      }
     }
+    await writer.close();
+  } finally {
+    await reader.cancel();
   }
-  await writer.close();
 }
 
 /** @param {VideoFrame|ImageBitmap} frame @param {number} width @param {number} height */

@@ -24,6 +24,10 @@ const START_MS = 30_000;
 /** A camera that gives no picture is not waited for longer. */
 const BEGIN_MS = 5000;
 
+/** It has loaded the segmenter and rests: with it the next blur begins at once. @type {Worker|null} */
+let spare = null;
+let turns = 0;
+
 /** @returns {Background} what was chosen on this device */
 export function chosenBackground() {
   try {
@@ -59,8 +63,12 @@ export class Blur {
     this._stopped = false;
     this._stopFeeding = () => {};
     this._begun = () => {};
-    this._worker = new Worker(new URL('./blur-worker.js', import.meta.url), { type: 'module' });
-    this._worker.addEventListener('message', (event) => this._heard(event.data));
+    this._turn = turns += 1;
+    this._listening = new AbortController();
+    this._isLoaded = spare !== null;
+    this._worker = spare || new Worker(new URL('./blur-worker.js', import.meta.url), { type: 'module' });
+    spare = null;
+    this._hear((message) => this._heard(message));
     this.setEffect(effect);
   }
 
@@ -72,8 +80,9 @@ export class Blur {
 
   /** The blurred track, once it has a picture; the first one is blurred. Rejects where blur isn't possible. @returns {Promise<MediaStreamTrack>} */
   async start() {
-    await this._ready();
-    this._worker.addEventListener('error', () => this._lost());
+    if (!this._isLoaded) await this._ready();
+    this._isLoaded = true;
+    this._worker.addEventListener('error', () => this._lost(), { signal: this._listening.signal });
     this._camera.addEventListener('ended', () => this.stop());
     this._watching = window.setInterval(() => this._watch(), 1000);
     const begun = new Promise((resolve) => {
@@ -86,15 +95,32 @@ export class Blur {
     return this._output;
   }
 
-  /** Ends the output and the worker, not the camera. */
+  /** Ends the output, not the camera; the worker rests until it is wanted again. */
   stop() {
     if (this._stopped) return;
+    const rests = this._isLoaded && spare === null;
+    this._end();
+    if (!rests) this._worker.terminate();
+    else {
+      spare = this._worker;
+      spare.postMessage({ rest: true });
+    }
+  }
+
+  _end() {
     this._stopped = true;
+    this._listening.abort();
     window.clearInterval(this._watching);
     this._stopFeeding();
     this._begun();
-    this._worker.terminate();
     this._output?.stop();
+  }
+
+  /** What the worker says of this turn. @param {(message: any) => void} listener */
+  _hear(listener) {
+    this._worker.addEventListener('message', ({ data }) => {
+      if (data.turn === undefined || data.turn === this._turn) listener(data);
+    }, { signal: this._listening.signal });
   }
 
   /** @returns {Promise<void>} */
@@ -122,7 +148,7 @@ export class Blur {
     if (!Processor || !Generator) return null;
     const { readable } = new Processor({ track: this._camera, maxBufferSize: 1 });
     const output = new Generator({ kind: 'video' });
-    this._worker.postMessage({ readable, writable: output.writable }, [readable, output.writable]);
+    this._worker.postMessage({ turn: this._turn, readable, writable: output.writable }, [readable, output.writable]);
     return output;
   }
 
@@ -138,15 +164,15 @@ export class Blur {
       if (!isFree) return;
       isFree = false;
       const frame = await createImageBitmap(video);
-      this._worker.postMessage({ frame }, [frame]);
+      this._worker.postMessage({ turn: this._turn, frame }, [frame]);
     };
-    this._worker.addEventListener('message', ({ data }) => {
-      if (!data.drawn) return;
+    this._hear(({ drawn }) => {
+      if (!drawn) return;
       isFree = true;
-      if (canvas.width !== data.drawn.width || canvas.height !== data.drawn.height) {
-        Object.assign(canvas, { width: data.drawn.width, height: data.drawn.height });
+      if (canvas.width !== drawn.width || canvas.height !== drawn.height) {
+        Object.assign(canvas, { width: drawn.width, height: drawn.height });
       }
-      context.transferFromImageBitmap(data.drawn);
+      context.transferFromImageBitmap(drawn);
     });
     video.requestVideoFrameCallback(() => void feed());
     void video.play();
@@ -173,6 +199,7 @@ export class Blur {
 
   _lost() {
     if (this._stopped) return;
+    this._isLoaded = false;
     this.stop();
     this.onLost();
   }

@@ -20,6 +20,9 @@ import { causeOf, chooseDevice, chosenDevices, listDevices, openDevices, openOne
  * @property {(effect: ServerEffect) => Promise<void>} hide have the server treat the camera so; kept once nobody can see it otherwise
  */
 
+/** Somebody who is seen without the blur that is asked for is seen so no longer than this; then not, until it works. */
+const BARE_MS = 2000;
+
 export const KINDS = /** @type {DeviceKind[]} */ (['microphone', 'camera']);
 
 export class OwnDevices {
@@ -32,6 +35,7 @@ export class OwnDevices {
     this._opened = { microphone: null, camera: null };
     /** @type {Blur|null} */
     this._blur = null;
+    this._bareTimer = 0;
     /** Another device took over from one that is gone. @type {(kind: DeviceKind) => void} */
     this.onReplaced = () => {};
   }
@@ -146,7 +150,10 @@ export class OwnDevices {
   /** @param {DeviceKind} kind @param {MediaStreamTrack} track */
   _show(kind, track) {
     this.shown[kind] = track;
-    if (kind === 'camera') track.contentHint = 'motion';
+    if (kind === 'camera') {
+      track.contentHint = 'motion';
+      this._endBare();
+    }
     this._around.show(kind, track);
     this._change(kind, { ready: true, problem: null });
     this._around.tellMuted(kind);
@@ -155,6 +162,7 @@ export class OwnDevices {
   /** @param {DeviceKind} kind */
   _hide(kind) {
     this.shown[kind] = null;
+    if (kind === 'camera') this._endBare();
     this._around.show(kind, null);
     this._change(kind, { ready: false });
     this._around.tellMuted(kind);
@@ -171,7 +179,10 @@ export class OwnDevices {
     const track = this._opened[kind];
     this._opened[kind] = null;
     this.shown[kind] = null;
-    if (kind === 'camera') this._endBlur();
+    if (kind === 'camera') {
+      this._endBare();
+      this._endBlur();
+    }
     return track;
   }
 
@@ -217,10 +228,8 @@ export class OwnDevices {
       this._blur.setEffect(chosen);
       return;
     }
-    // Who is seen already stays so until the blur works, which takes a second or two: others would see a gap, and
-    // know the room already. Who is not, is not before.
     const { place, media } = this._around.state();
-    if (this.shown.camera === camera && place === 'admitted' && media === 'connected') this._noteBackground({ starting: true });
+    if (this.shown.camera === camera && place === 'admitted' && media === 'connected') this._allowBare();
     else this._hide('camera');
     const blur = new Blur(camera, chosen);
     this._blur = blur;
@@ -232,7 +241,6 @@ export class OwnDevices {
     try {
       const blurred = await blur.start();
       if (blur !== this._blur) return;
-      this._noteBackground({ starting: false });
       this._show('camera', blurred);
     } catch {
       this._lostBlur(blur);
@@ -242,11 +250,25 @@ export class OwnDevices {
   /** The camera leaves this device as it is, but not before the server keeps it from the others. @param {MediaStreamTrack} camera @param {import('./blur-gl.js').Effect} chosen */
   async _dressByServer(camera, chosen) {
     if (!this._blur && this.shown.camera !== camera) this._hide('camera');
+    if (this.shown.camera === camera && this._around.state().background.server === 'off') this._allowBare();
     await this._around.hide(chosen === 'picture' ? 'colour' : chosen);
     const now = this._around.state().background;
     if (this._opened.camera !== camera || now.chosen === 'off' || now.by !== 'server') return;
     this._show('camera', camera);
     this._endBlur();
+  }
+
+  /** Who is seen already stays so for the second it takes: others would see a gap, and know the room already. */
+  _allowBare() {
+    if (this._bareTimer) return;
+    this._noteBackground({ starting: true });
+    this._bareTimer = window.setTimeout(() => this._hide('camera'), BARE_MS);
+  }
+
+  _endBare() {
+    window.clearTimeout(this._bareTimer);
+    this._bareTimer = 0;
+    if (this._around.state().background.starting) this._noteBackground({ starting: false });
   }
 
   /** @param {Blur} blur */
@@ -265,6 +287,5 @@ export class OwnDevices {
   _endBlur() {
     this._blur?.stop();
     this._blur = null;
-    if (this._around.state().background.starting) this._noteBackground({ starting: false });
   }
 }

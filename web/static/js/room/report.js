@@ -14,6 +14,11 @@ const SENT = {
   unsafe: t('Sent, to our support and the practice only. This line says when somebody has seen it.'),
   urgent: t('We have told everybody who can help. Please call a number above as well.'),
 };
+const UNTOLD = {
+  technical: t('Kept, but nobody else works at this practice who could be told.'),
+  unsafe: t('Nobody could be told: only your practitioner works at this practice, and they are not told. You may leave at any time. The numbers above reach people outside of it.'),
+  urgent: t('Nobody else works at this practice who could be told. Please call a number above.'),
+};
 const TAKEN = t('Somebody has seen it and takes care of it.');
 
 export class Report {
@@ -77,7 +82,10 @@ export class Report {
       this._id = made.id;
       byId('report-field').hidden = true;
       byId('report-send').hidden = true;
-      this._say(SENT[this._kind]);
+      this._say((made.told ? SENT : UNTOLD)[this._kind]);
+      byId('report-done').classList.toggle('banner--ok', made.told);
+      byId('report-done').classList.toggle('banner--warn', !made.told);
+      if (!made.told && this._kind === 'unsafe') byId('report-help').hidden = false;
       return true;
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error;

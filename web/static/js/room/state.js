@@ -37,7 +37,7 @@ import { t } from '../words.js';
 /**
  * @typedef {object} Backdrop what is done to the background of the own camera
  * @property {import('./blur.js').Background} chosen
- * @property {boolean} starting it was switched on while others saw the camera: they see it as it was until it works
+ * @property {boolean} starting it was switched on while others saw the camera: for two seconds at most they see it as it was
  * @property {number|null} slowFps all the pictures a second this device manages with it
  * @property {'browser'|'server'} by
  * @property {boolean} serverMay the server can do it too

@@ -176,6 +176,7 @@ impl Estimator {
     pub(crate) fn on_probe(&mut self, bps: f64) {
         self.is_known = true;
         self.aimd.raise(bps);
+        self.loss.on_probe(bps);
     }
 
     fn settle(&mut self, lowered: bool, sent_bps: f64, now: Time) {

@@ -50,6 +50,13 @@ impl LossControl {
         self.average.unwrap_or(0.0)
     }
 
+    /// A burst of padding came through at this rate: loss that has ended holds nobody down any longer.
+    pub(crate) fn on_probe(&mut self, bps: f64) {
+        if self.episode.is_none() && self.average() - self.inherent < LOW {
+            self.bps = self.bps.map(|present| present.max(bps));
+        }
+    }
+
     /// `present_bps`: the rate in force, where a decrease begins; `acked_bps`: what arrives. True: it was lowered.
     pub(crate) fn on_packets(&mut self, lost: u64, packets: u64, present_bps: f64, now: Time) -> bool {
         self.lost += lost.min(packets);

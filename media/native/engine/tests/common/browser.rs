@@ -89,6 +89,8 @@ pub struct Browser {
     pub transport: TransportId,
     pub participant: String,
     pub address: SocketAddr,
+    /// Of the server, where the browser's datagrams come in.
+    pub socket: u32,
     pub server_ufrag: String,
     pub server_pwd: String,
     pub profile: Profile,
@@ -137,6 +139,7 @@ impl Browser {
             transport: TransportId(100 + index as u64),
             participant: format!("person{index}"),
             address: SocketAddr::from(([10, 0, 0, 1 + index as u8], 4_000)),
+            socket: 0,
             server_ufrag: format!("ufrag{index:04}"),
             server_pwd: format!("password-of-participant-{index:04}"),
             profile,

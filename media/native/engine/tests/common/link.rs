@@ -2,7 +2,7 @@
 //! line of some rate with a queue before it that drops what finds no room.
 
 use holdspace_engine::Time;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Faults {
@@ -41,6 +41,10 @@ impl Line {
 pub struct Link {
     /// Towards browsers by index; none: as fast as light.
     pub lines: HashMap<usize, Line>,
+    /// Browsers whom nothing reaches and from whom nothing comes.
+    pub cut_off: HashSet<usize>,
+    /// Of 1,000 datagrams towards the engine, so many with one bit turned or their end missing.
+    pub damaged: u64,
     pub up: Faults,
     pub down: Faults,
     state: u64,
@@ -53,6 +57,8 @@ impl Link {
         let state = seed.wrapping_mul(2).wrapping_add(0x1234_5678_9abc_def1);
         Link {
             lines: HashMap::new(),
+            cut_off: HashSet::new(),
+            damaged: 0,
             up: Faults::default(),
             down: Faults::default(),
             state,
@@ -72,7 +78,13 @@ impl Link {
         self.state % below.max(1)
     }
 
-    pub fn send(&mut self, now: Time, browser: usize, to_engine: bool, datagram: Vec<u8>) {
+    pub fn send(&mut self, now: Time, browser: usize, to_engine: bool, mut datagram: Vec<u8>) {
+        if self.cut_off.contains(&browser) {
+            return;
+        }
+        if to_engine && self.damaged > 0 && self.random(1_000) < self.damaged {
+            self.damage(&mut datagram);
+        }
         let faults = if to_engine { self.up } else { self.down };
         let copies = 1 + usize::from(self.random(1_000) < faults.duplicate);
         for _ in 0..copies {
@@ -85,6 +97,14 @@ impl Link {
             self.number += 1;
             let at = left.plus_ms(delay_ms).0;
             self.flying.insert((at, self.number), (browser, to_engine, datagram.clone()));
+        }
+    }
+
+    fn damage(&mut self, datagram: &mut Vec<u8>) {
+        let at = self.random(datagram.len() as u64) as usize;
+        match self.random(9) {
+            8 => datagram.truncate(at.max(1)),
+            bit => datagram[at] ^= 1 << bit,
         }
     }
 

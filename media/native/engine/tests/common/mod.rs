@@ -4,6 +4,7 @@
 
 pub mod browser;
 pub mod call;
+mod forget;
 pub mod link;
 pub mod worker;
 
@@ -58,7 +59,11 @@ pub struct World {
 }
 
 pub fn path_of(remote: SocketAddr) -> Path {
-    Path { local: Local { socket: 0, ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED) }, remote }
+    path_by(0, remote)
+}
+
+fn path_by(socket: u32, remote: SocketAddr) -> Path {
+    Path { local: Local { socket, ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED) }, remote }
 }
 
 impl World {
@@ -212,7 +217,7 @@ impl World {
 
     pub fn deliver_to_engine(&mut self, index: usize, mut datagram: Vec<u8>) {
         let browser = &self.browsers[index];
-        let (transport, path) = (browser.transport, path_of(browser.address));
+        let (transport, path) = (browser.transport, path_by(browser.socket, browser.address));
         self.engine.receive(transport, path, &mut datagram, self.now, &mut self.out);
     }
 
