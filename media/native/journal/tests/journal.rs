@@ -38,7 +38,7 @@ impl Bench {
 
     fn wait_for(&self, wanted: impl Fn(&JournalNotice) -> bool) -> JournalNotice {
         loop {
-            let notice = self.notices.recv_timeout(Duration::from_secs(10)).expect("no notice");
+            let notice = self.notices.recv_timeout(Duration::from_secs(60)).expect("no notice");
             if wanted(&notice) {
                 return notice;
             }

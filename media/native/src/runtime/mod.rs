@@ -12,6 +12,7 @@ mod demux;
 mod orders;
 mod outbox;
 mod ports;
+mod reports;
 mod room;
 mod streams;
 mod thread;
@@ -38,6 +39,7 @@ use counters::{Published, ThreadCounts};
 use events::{EventQueue, Notice};
 use outbox::Outbox;
 use ports::Ports;
+use reports::Reports;
 use streams::Streams;
 use thread::{Worker, WorkerParts};
 
@@ -51,6 +53,12 @@ pub struct RuntimeOptions {
     pub gso: bool,
     pub socket_buffer_bytes: usize,
     pub engine: EngineConfig,
+}
+
+/// Of one thread.
+struct Sockets {
+    outboxes: Vec<Outbox>,
+    reports: Reports,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,8 +138,8 @@ impl Runtime {
             sockets.push(runtime.bind(&options, index)?);
         }
         let listeners = runtime.listen(&options)?;
-        for (index, outboxes) in sockets.into_iter().enumerate() {
-            let handle = runtime.spawn(&options, index, outboxes)?;
+        for (index, sockets) in sockets.into_iter().enumerate() {
+            let handle = runtime.spawn(&options, index, sockets)?;
             runtime.threads.push(handle);
         }
         if !listeners.is_empty() {
@@ -162,13 +170,13 @@ impl Runtime {
         Ok(listeners)
     }
 
-    fn bind(&mut self, options: &RuntimeOptions, index: usize) -> Result<Vec<Outbox>, CoreError> {
+    fn bind(&mut self, options: &RuntimeOptions, index: usize) -> Result<Sockets, CoreError> {
         let port = match options.udp_port {
             0 => 0,
             first => u16::try_from(usize::from(first) + index)
                 .map_err(|_| CoreError::BadArgument("udp_port + threads exceeds 65535".to_owned()))?,
         };
-        let mut outboxes = Vec::new();
+        let (mut outboxes, mut reports) = (Vec::new(), Vec::new());
         for ip in &options.bind {
             let address = SocketAddr::new(*ip, port);
             let socket = match UdpSocket::open(address, options.socket_buffer_bytes) {
@@ -181,15 +189,17 @@ impl Runtime {
                 address: socket.local(),
                 receive_buffer_bytes: socket.receive_buffer_bytes(),
             });
+            // Where the kernel can't sort, RTCP comes by the same socket as everything else.
+            reports.extend(socket.split_rtcp(options.socket_buffer_bytes).map(|second| (outboxes.len(), second)));
             outboxes.push(Outbox::new(socket, options.gso));
         }
         if outboxes.is_empty() {
             return Err(CoreError::Failed("no address could be bound".to_owned()));
         }
-        Ok(outboxes)
+        Ok(Sockets { outboxes, reports: Reports::new(reports) })
     }
 
-    fn spawn(&self, options: &RuntimeOptions, index: usize, outboxes: Vec<Outbox>) -> Result<ThreadHandle, CoreError> {
+    fn spawn(&self, options: &RuntimeOptions, index: usize, sockets: Sockets) -> Result<ThreadHandle, CoreError> {
         let (commands, receiver) = mpsc::channel();
         let shared = Arc::new(ThreadShared {
             wake: Wake::new().map_err(|error| CoreError::Failed(format!("eventfd: {error}")))?,
@@ -206,7 +216,8 @@ impl Runtime {
             shared: shared.clone(),
             commands: receiver,
             config: options.engine.clone(),
-            outboxes,
+            outboxes: sockets.outboxes,
+            reports: sockets.reports,
             sink: self.journals.sink(),
         };
         let events = shared.clone();

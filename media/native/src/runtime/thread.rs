@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::os::fd::RawFd;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::mpsc::Receiver;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use super::demux::{Demux, Owner, Unclaimed};
 use super::events::Notice;
 use super::outbox::Outbox;
 use super::ports::Ports;
+use super::reports::Reports;
 use super::room::Room;
 use super::streams::Streams;
 use super::ThreadShared;
@@ -44,7 +46,8 @@ const LONGEST_SPAN_US: u64 = 50_000;
 const SHORTEST_TIMER_US: u64 = 200;
 
 /// While datagrams come thicker than this they are left to gather for as long, so that one waking serves many (what
-/// network cards call interrupt moderation). A thread that has rested longer is woken by the first at once.
+/// network cards call interrupt moderation). A thread that rests longer is woken by the first at once, and rests again
+/// without this pause, which would cost a waking more.
 const GATHER_US: u64 = 200;
 
 pub(super) struct Worker {
@@ -55,7 +58,9 @@ pub(super) struct Worker {
     pub(super) outboxes: Vec<Outbox>,
     pub(super) streams: Streams,
     pub(super) ports: Ports,
-    pub(super) overflow: Vec<u32>,
+    pub(super) reports: Reports,
+    /// Per socket: of its own, and of the one that takes its RTCP.
+    pub(super) overflow: Vec<[u32; 2]>,
     pub(super) rooms: HashMap<u64, Room, RandomState>,
     pub(super) demux: Demux,
     pub(super) timers: BinaryHeap<Reverse<(Time, u64)>>,
@@ -79,6 +84,7 @@ pub(super) struct WorkerParts {
     pub(super) outboxes: Vec<Outbox>,
     pub(super) streams: Streams,
     pub(super) ports: Ports,
+    pub(super) reports: Reports,
     pub(super) sink: JournalSink,
 }
 
@@ -98,10 +104,11 @@ impl Worker {
             shared: parts.shared,
             commands: parts.commands,
             config: parts.config,
-            overflow: vec![0; parts.outboxes.len()],
+            overflow: vec![[0; 2]; parts.outboxes.len()],
             outboxes: parts.outboxes,
             streams: parts.streams,
             ports: parts.ports,
+            reports: parts.reports,
             rooms: HashMap::default(),
             demux: Demux::default(),
             timers: BinaryHeap::new(),
@@ -121,13 +128,17 @@ impl Worker {
     pub(super) fn run(&mut self) {
         let sockets = self.outboxes.iter().map(|outbox| outbox.socket.raw());
         let descriptors = std::iter::once(self.shared.wake.raw()).chain(sockets);
-        let mut poller = Poller::new(descriptors.chain([self.streams.raw(), self.ports.raw()]));
+        let descriptors = descriptors.chain([self.streams.raw(), self.ports.raw()]);
+        let mut poller = Poller::new(descriptors.chain(self.reports.descriptors()));
+        let first_report = self.outboxes.len() + 3;
         let mut batch = ReceiveBatch::new(DATAGRAM_BYTES, BATCH_DATAGRAMS);
-        let mut woken = now();
+        let (mut woken, mut rested_us) = (now(), u64::MAX);
         'work: loop {
-            self.let_gather(woken);
+            self.let_gather(woken, rested_us);
+            let resting = now();
             poller.wait(self.idle_ns());
             woken = now();
+            rested_us = woken.since_us(resting);
             if poller.is_readable(0) {
                 self.shared.wake.clear();
                 if !self.take_commands() {
@@ -139,9 +150,13 @@ impl Worker {
                 if poller.is_writable(socket + 1) {
                     self.outboxes[socket].send_waiting();
                 }
-                if poller.is_readable(socket + 1) && !self.receive_batch(&mut batch, socket) {
+                let raw = self.outboxes[socket].socket.raw();
+                if poller.is_readable(socket + 1) && self.receive_batch(&mut batch, socket, raw).is_none() {
                     break 'work;
                 }
+            }
+            if !self.receive_reports(&mut batch, &mut poller, first_report, woken) {
+                break 'work;
             }
             if poller.is_readable(self.outboxes.len() + 1) {
                 self.serve_streams();
@@ -163,7 +178,10 @@ impl Worker {
     }
 
     /// Sleeps out what is left of `GATHER_US` since the thread was woken last, unless something is due earlier.
-    fn let_gather(&self, woken: Time) {
+    fn let_gather(&self, woken: Time, rested_us: u64) {
+        if rested_us >= GATHER_US {
+            return;
+        }
         let left_us = GATHER_US.saturating_sub(now().since_us(woken));
         let idle_ns = self.idle_ns().unwrap_or(u64::MAX);
         if left_us > 0 {
@@ -187,14 +205,19 @@ impl Worker {
         if self.has_taps {
             at_latest(self.sink_flushed_us + SINK_FLUSH_US);
         }
+        if let Some(us) = self.reports.look_at_us() {
+            at_latest(us);
+        }
         deadline.map(|us| us.saturating_sub(now().0) * 1_000)
     }
 
-    fn receive_batch(&mut self, batch: &mut ReceiveBatch, socket: usize) -> bool {
-        let count = match batch.receive(self.outboxes[socket].socket.raw()) {
+    /// What waits on a socket, or on the one that takes its RTCP: how many datagrams; None: the thread cannot go on.
+    pub(super) fn receive_batch(&mut self, batch: &mut ReceiveBatch, socket: usize, raw: RawFd) -> Option<usize> {
+        let count = match batch.receive(raw) {
             Ok(count) => count,
-            Err(error) => return self.survives(&error),
+            Err(error) => return self.survives(&error).then_some(0),
         };
+        let is_second = usize::from(raw != self.outboxes[socket].socket.raw());
         let bridge = ClockBridge::read();
         let unspecified = self.outboxes[socket].socket.unspecified_ip();
         let mut unflushed_since: Option<Time> = None;
@@ -203,7 +226,7 @@ impl Worker {
                 continue;
             };
             if let Some(dropped) = arrival.overflow {
-                let more = dropped.wrapping_sub(std::mem::replace(&mut self.overflow[socket], dropped));
+                let more = dropped.wrapping_sub(std::mem::replace(&mut self.overflow[socket][is_second], dropped));
                 self.counts.socket_overflow += u64::from(more);
             }
             if arrival.truncated {
@@ -222,7 +245,7 @@ impl Worker {
         }
         self.is_dirty |= count > 0;
         self.flush_touched();
-        true
+        Some(count)
     }
 
     /// Whether the thread can go on after a failed receive; tells Python when it cannot.

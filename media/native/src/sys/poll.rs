@@ -19,6 +19,11 @@ impl Poller {
         self.entries[index].events = if wanted { libc::POLLIN | libc::POLLOUT } else { libc::POLLIN };
     }
 
+    /// Wait until entry `index` can be read, or leave it alone until then.
+    pub fn watch_readable(&mut self, index: usize, wanted: bool) {
+        self.entries[index].events = if wanted { libc::POLLIN } else { 0 };
+    }
+
     /// Returns when something is ready or `timeout_ns` has passed (None: without end). Interruptions by signals
     /// count as an empty return: the caller's loop comes back by itself.
     pub fn wait(&mut self, timeout_ns: Option<u64>) {
