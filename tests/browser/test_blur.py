@@ -177,10 +177,8 @@ async def test_others_see_no_picture_without_the_blur_that_was_asked_for(pair: P
 
     await pair.start()
     await journey.wait_for_picture(pair.amara)
-    await pair.amara.page.wait_for_timeout(3000)
-    seen = await pair.edges()
-    assert len(seen) > 20
-    assert max(seen) < BLURRED, "from the first picture on"
+    await journey.until(pair.amara.page, "seenEdges.length > 40", 60)
+    assert max(await pair.edges()) < BLURRED, "from the first picture on"
 
     await pair.switch_off_and_on(hidden_after_s=2)
 
@@ -249,10 +247,8 @@ async def test_browsers_without_track_streams_blur_through_a_canvas(pair: Pair) 
     await own_picture(page, "#own", f"({EDGES})(document.querySelector('#own')) < {BLURRED}")
     await pair.start()
     await journey.wait_for_picture(pair.amara)
-    await pair.amara.page.wait_for_timeout(2000)
-    seen = await pair.edges()
-    assert len(seen) > 10
-    assert max(seen) < BLURRED
+    await journey.until(pair.amara.page, "seenEdges.length > 20", 60)
+    assert max(await pair.edges()) < BLURRED
 
 
 SERVER = pytest.mark.parametrize("pair", [{"MEDIA__BLUR_PATH": "server"}], indirect=True)
