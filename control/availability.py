@@ -1,8 +1,8 @@
-"""Availability: a practitioner's windows, and the slots they leave free. Reads for pages, two actions for windows.
+"""Availability: the slots that a practitioner's open time leaves free.
 
 The arithmetic is control/slots.py; here rows become its arguments. `windows_between` is the one place where weekly
 rules, one-off windows, exceptions and busy times meet: whoever asks it, booking's own transaction included, offers
-the same. Rules and exceptions are changed by control/availability_rules.py.
+the same. Windows are changed by control/availability_windows.py, rules and exceptions by availability_rules.py.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,8 +17,6 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
-    delete,
-    func,
     literal,
     null,
     or_,
@@ -28,15 +26,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control.accounts import Actor
 from control.appointment_states import SLOT_HOLDING, State
-from control.audit import record
-from control.database import Base, Database, UtcDateTime, new_id
-from control.errors import Conflict, Forbidden, Invalid, NotFound
+from control.database import Base, Database, UtcDateTime
+from control.errors import Conflict, Invalid, NotFound
 from control.language import t
 from control.models.appointments import Appointment
 from control.models.calendars import BusyTime
-from control.models.people import Person, Role
+from control.models.people import Person
 from control.models.practice import (
     AvailabilityException,
     AvailabilityRule,
@@ -44,13 +40,11 @@ from control.models.practice import (
     PractitionerProfile,
     Service,
 )
-from control.money.policy import price_allowed
 from control.slots import (
     Slot,
     SlotRules,
     Span,
     Window,
-    all_slots,
     day_in,
     first_free,
     free_slots,
@@ -58,7 +52,7 @@ from control.slots import (
     nearest,
     touching,
 )
-from control.weekly import Rule, span_on, windows_of_rule
+from control.weekly import Rule, windows_of_rule
 
 NEAREST_COUNT = 5
 NEAREST_WITHIN = timedelta(days=21)  # how far from a lost slot others are looked for
@@ -77,32 +71,6 @@ class Offer:
     service: Service
     profile: PractitionerProfile
     rules: SlotRules
-
-
-@dataclass(frozen=True, slots=True)
-class WindowView:
-    id: str
-    service_id: str | None
-    local_date: str
-    local_start: str
-    local_end: str
-    time_zone: str
-    starts_at: datetime
-    ends_at: datetime
-    price_minor: int | None
-    slots: tuple["SlotView", ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SlotView:
-    """A slot as a practitioner sees it: with what became of it."""
-
-    service_id: str
-    start: datetime
-    end: datetime
-    price_minor: int
-    currency: str
-    free: bool
 
 
 def rules_of(service: Service) -> SlotRules:
@@ -169,14 +137,14 @@ async def windows_of_all(session: AsyncSession, practitioner_ids: Sequence[str],
     off_of, busy_of = _merged_of_all(practitioner_ids, off), _merged_of_all(practitioner_ids, busy)
     return {
         who: sorted(
-            (_without(window, off_of[who], busy_of[who]) for window in found),
+            (without(window, off_of[who], busy_of[who]) for window in found),
             key=lambda window: (window.span, window.id),
         )
         for who, found in windows.items()
     }
 
 
-def _without(window: Window, off: Sequence[Span], busy: Sequence[Span]) -> Window:
+def without(window: Window, off: Sequence[Span], busy: Sequence[Span]) -> Window:
     """`off` and `busy` are merged. Buffers reach out of a window, so do the busy times they may meet."""
     wide = Span(window.span.start - LONGEST_SERVICE, window.span.end + LONGEST_SERVICE)
     return replace(window, off=touching(off, window.span), busy=touching(busy, wide))
@@ -393,94 +361,6 @@ async def day_of_practitioner(
     return zone_name, offered
 
 
-# -- windows of a practitioner -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class NewWindow:
-    day: date
-    start: time
-    end: time
-    service_id: str | None = None
-    price_minor: int | None = None
-
-
-async def add_window(db: Database, actor: Actor, wanted: NewWindow, *, now: datetime) -> WindowView:
-    """A one-off window in the practitioner's zone. An end of 00:00 is the midnight that ends the day."""
-    if not actor.is_any(Role.PRACTITIONER):
-        raise Forbidden("not_practitioner", "Only a practitioner offers time.")
-    zone = ZoneInfo(actor.time_zone)
-    if wanted.day >= date.max:
-        raise Invalid("date_out_of_range", "This date is too far away.")
-    span = span_on(wanted.day, wanted.start, wanted.end, zone)
-    if span.end <= span.start:
-        raise Invalid("window_empty", "The end must be after the start.")
-    if span.end <= now:
-        raise Invalid("window_past", "This time has passed.")
-    if span.start > now + FARTHEST_WINDOW:
-        raise Invalid("date_out_of_range", "This date is too far away.")
-    async with db.transaction() as session:
-        services = await services_of(session, actor.person_id)
-        check_offer(services, wanted.service_id, wanted.price_minor, span.end - span.start)
-        row = AvailabilityWindow(
-            id=new_id(),
-            practitioner_id=actor.person_id,
-            service_id=wanted.service_id,
-            local_date=wanted.day.isoformat(),
-            local_start=f"{wanted.start:%H:%M}",
-            local_end=f"{wanted.end:%H:%M}",
-            time_zone=actor.time_zone,
-            starts_at=span.start,
-            ends_at=span.end,
-            price_minor=wanted.price_minor,
-            created_at=now,
-        )
-        await require_profile(session, actor.person_id)
-        session.add(row)
-        record(session, actor, "availability.added", f"window:{row.id}", now=now)
-        await session.flush()
-        return (await _window_views(session, actor.person_id, [row], services, now))[0]
-
-
-async def my_windows(db: Database, actor: Actor, *, now: datetime) -> tuple[WindowView, ...]:
-    """The practitioner's windows that are not over, with their slots and whether those are free."""
-    async with db.reading() as session:
-        rows = (
-            await session.scalars(
-                select(AvailabilityWindow)
-                .where(AvailabilityWindow.practitioner_id == actor.person_id, AvailabilityWindow.ends_at > now)
-                .order_by(AvailabilityWindow.starts_at, AvailabilityWindow.id)
-                .limit(500)
-            )
-        ).all()
-        services = await services_of(session, actor.person_id)
-        return tuple(await _window_views(session, actor.person_id, rows, services, now))
-
-
-async def delete_window(db: Database, actor: Actor, window_id: str, *, now: datetime) -> None:
-    """Take a window back. Conflict("window_booked") if anything in it is booked; NotFound if it is not theirs."""
-    async with db.transaction() as session:
-        await lock_calendar(session, actor.person_id)
-        row = await session.get(AvailabilityWindow, window_id)
-        if row is None or row.practitioner_id != actor.person_id:
-            raise NotFound
-        booked = await session.scalar(
-            select(func.count())
-            .select_from(Appointment)
-            .where(
-                Appointment.practitioner_id == actor.person_id,
-                Appointment.state.in_(SLOT_HOLDING),
-                or_(Appointment.state != State.PENDING, Appointment.hold_expires_at > now),
-                Appointment.starts_at < row.ends_at,
-                Appointment.ends_at > row.starts_at,
-            )
-        )
-        if booked:
-            raise Conflict("window_booked", "Something in this window is booked. Cancel that first.")
-        await session.execute(delete(AvailabilityWindow).where(AvailabilityWindow.id == window_id))
-        record(session, actor, "availability.deleted", f"window:{window_id}", now=now)
-
-
 async def lock_calendar(session: AsyncSession, practitioner_id: str) -> None:
     """One change of a practitioner's time after the other, until the commit.
 
@@ -494,84 +374,6 @@ async def lock_calendar(session: AsyncSession, practitioner_id: str) -> None:
     )
 
 
-def check_offer(
-    services: Sequence[Service], service_id: str | None, price_minor: int | None, length: timedelta
-) -> None:
-    """That open time of this length is worth something: a service that is theirs, a price allowed, room for one."""
-    concerned = [one for one in services if service_id in (None, one.id)]
-    if service_id is not None and not concerned:
-        raise NotFound("service_not_found", "You offer no such service.")
-    if price_minor is not None and not all(price_allowed(price_minor, one.currency) for one in concerned):
-        raise Invalid("price_out_of_range", "This price is outside of what can be charged.", pointer="/price")
-    shortest = min((one.length_minutes for one in concerned), default=0)
-    if length < timedelta(minutes=shortest):
-        words = f"Too short for one session of {shortest} min. Nothing was saved."
-        raise Invalid("window_too_short", words, pointer="/endTime")
-
-
 async def require_profile(session: AsyncSession, practitioner_id: str) -> None:
     if await session.get(PractitionerProfile, practitioner_id) is None:
         raise Conflict("profile_missing", "Fill in your profile first.")
-
-
-async def services_of(session: AsyncSession, practitioner_id: str) -> Sequence[Service]:
-    rows = await session.scalars(
-        select(Service)
-        .where(Service.practitioner_id == practitioner_id, Service.active.is_(True))
-        .order_by(Service.name)
-    )
-    return rows.all()
-
-
-async def _window_views(
-    session: AsyncSession,
-    practitioner_id: str,
-    rows: Sequence[AvailabilityWindow],
-    services: Sequence[Service],
-    now: datetime,
-) -> list[WindowView]:
-    if not rows:
-        return []
-    span = Span(min(row.starts_at for row in rows), max(row.ends_at for row in rows))
-    wide = Span(span.start - LONGEST_SERVICE, span.end + LONGEST_SERVICE)
-    taken = await taken_between(session, practitioner_id, wide, now)
-    off = await off_between(session, practitioner_id, wide)
-    busy = await busy_between(session, practitioner_id, wide)
-    views = []
-    for row in rows:
-        window = Window(row.id, Span(row.starts_at, row.ends_at), row.service_id, row.price_minor)
-        slots = slots_for(_without(window, off, busy), services, taken)
-        views.append(
-            WindowView(
-                row.id,
-                row.service_id,
-                row.local_date,
-                row.local_start,
-                row.local_end,
-                row.time_zone,
-                row.starts_at,
-                row.ends_at,
-                row.price_minor,
-                slots,
-            )
-        )
-    return views
-
-
-def slots_for(window: Window, services: Sequence[Service], taken: Sequence[Span]) -> tuple[SlotView, ...]:
-    """What a window offers of each service. `taken` is merged."""
-    views: list[SlotView] = []
-    for service in services:
-        rules = rules_of(service)
-        views += (
-            SlotView(
-                service.id,
-                slot.start,
-                slot.end,
-                slot.price_minor,
-                slot.currency,
-                free=not touching(taken, rules.busy(slot.start)),
-            )
-            for slot in all_slots([window], rules)
-        )
-    return tuple(views)

@@ -18,18 +18,15 @@ from control.availability import (
     LONGEST_SERVICE,
     LONGEST_WINDOW,
     MOST_DAYS_OFF,
-    SlotView,
     busy_between,
-    check_offer,
     exceptions_touching,
     lock_calendar,
     require_profile,
-    services_of,
-    slots_for,
     taken_between,
     taken_over,
     windows_between,
 )
+from control.availability_windows import SlotView, check_offer, services_of, slots_for
 from control.database import Database, new_id
 from control.errors import Conflict, Forbidden, Invalid, NotFound
 from control.language import t

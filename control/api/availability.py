@@ -7,13 +7,13 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import Field
 
-from control import availability
+from control import availability, availability_windows
 from control.accounts import require_actor
 from control.api.bodies import Body, read
 from control.api.idempotency import idempotent
 from control.api.prices import window_price
 from control.api.shapes import ID_PATTERN, Clock, Id, iso, slot_json
-from control.availability import NewWindow, WindowView
+from control.availability_windows import NewWindow, WindowView
 from control.errors import Malformed
 from control.keys import CLOCK, DATABASE
 from control.models.people import Role
@@ -42,21 +42,23 @@ async def add_window(request: web.Request) -> web.Response:
         service_id=body.serviceId,
         price_minor=await window_price(db, actor, body.price, body.serviceId),
     )
-    window = await availability.add_window(db, actor, wanted, now=request.app[CLOCK]())
+    window = await availability_windows.add_window(db, actor, wanted, now=request.app[CLOCK]())
     return web.json_response(_window_json(window), status=201)
 
 
 @routes.get("/professional/sessions/availability")
 async def my_windows(request: web.Request) -> web.Response:
     actor = require_actor(request, Role.PRACTITIONER)
-    windows = await availability.my_windows(request.app[DATABASE], actor, now=request.app[CLOCK]())
+    windows = await availability_windows.my_windows(request.app[DATABASE], actor, now=request.app[CLOCK]())
     return web.json_response({"windows": [_window_json(window) for window in windows]})
 
 
 @routes.delete(f"/professional/sessions/availability/{{id:{ID_PATTERN}}}")
 async def delete_window(request: web.Request) -> web.Response:
     actor = require_actor(request, Role.PRACTITIONER)
-    await availability.delete_window(request.app[DATABASE], actor, request.match_info["id"], now=request.app[CLOCK]())
+    await availability_windows.delete_window(
+        request.app[DATABASE], actor, request.match_info["id"], now=request.app[CLOCK]()
+    )
     return web.Response(status=204)
 
 

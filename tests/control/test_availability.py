@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from control import availability
-from control.availability import NewWindow
+from control import availability, availability_windows
+from control.availability_windows import NewWindow
 from control.errors import Conflict, Forbidden, Invalid, NotFound
 from tests.helpers.practice import MONDAY, World
 from tests.helpers.queries import counted
@@ -14,9 +14,9 @@ from tests.helpers.queries import counted
 DAY = MONDAY.date()
 
 
-async def add(world: World, start: time, end: time, **more: object) -> availability.WindowView:
+async def add(world: World, start: time, end: time, **more: object) -> availability_windows.WindowView:
     wanted = NewWindow(more.pop("day", date(2026, 3, 5)), start, end, **more)  # type: ignore[arg-type]
-    return await availability.add_window(world.db, world.alice, wanted, now=world.clock())
+    return await availability_windows.add_window(world.db, world.alice, wanted, now=world.clock())
 
 
 async def test_window_is_in_the_practitioners_own_time(world: World) -> None:
@@ -60,28 +60,28 @@ async def test_window_in_a_skipped_hour_is_empty(world: World) -> None:
 async def test_window_for_somebody_elses_service_is_not_found(world: World) -> None:
     wanted = NewWindow(date(2026, 3, 5), time(9), time(10), world.service_id)
     with pytest.raises(NotFound):
-        await availability.add_window(world.db, world.erin, wanted, now=world.clock())
+        await availability_windows.add_window(world.db, world.erin, wanted, now=world.clock())
     with pytest.raises(Forbidden):
-        await availability.add_window(world.db, world.bob, wanted, now=world.clock())
+        await availability_windows.add_window(world.db, world.bob, wanted, now=world.clock())
 
 
 async def test_window_with_a_booking_in_it_stays(world: World) -> None:
     booked = await world.book()
-    windows = await availability.my_windows(world.db, world.alice, now=world.clock())
+    windows = await availability_windows.my_windows(world.db, world.alice, now=world.clock())
     assert next(slot.free for slot in windows[0].slots if slot.service_id == world.service_id) is False
     with pytest.raises(Conflict) as refused:
-        await availability.delete_window(world.db, world.alice, windows[0].id, now=world.clock())
+        await availability_windows.delete_window(world.db, world.alice, windows[0].id, now=world.clock())
     assert refused.value.code == "window_booked"
     world.clock.now = booked.hold_expires_at or MONDAY
-    await availability.delete_window(world.db, world.alice, windows[0].id, now=world.clock())
-    assert len(await availability.my_windows(world.db, world.alice, now=world.clock())) == 1
+    await availability_windows.delete_window(world.db, world.alice, windows[0].id, now=world.clock())
+    assert len(await availability_windows.my_windows(world.db, world.alice, now=world.clock())) == 1
 
 
 async def test_nobody_deletes_somebody_elses_window(world: World) -> None:
-    window = (await availability.my_windows(world.db, world.alice, now=world.clock()))[0]
+    window = (await availability_windows.my_windows(world.db, world.alice, now=world.clock()))[0]
     for who in (world.erin, world.bob, world.dana):
         with pytest.raises(NotFound):
-            await availability.delete_window(world.db, who, window.id, now=world.clock())
+            await availability_windows.delete_window(world.db, who, window.id, now=world.clock())
 
 
 async def test_month_shows_free_slots_by_the_readers_days(world: World) -> None:

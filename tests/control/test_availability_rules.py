@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import event
 
-from control import availability, availability_rules
+from control import availability, availability_rules, availability_windows
 from control.availability_rules import NewException, NewRule
 from control.errors import Conflict, Forbidden, Invalid, NotFound
 from control.slots import Slot, Span
@@ -72,8 +72,8 @@ async def test_slot_of_a_rule_is_booked_like_any_other_and_stays_when_the_rule_g
 
 async def test_day_off_is_off_for_rules_and_windows_alike_until_it_is_taken_back(world: World) -> None:
     await add(world)
-    await availability.add_window(
-        world.db, world.alice, availability.NewWindow(WEDNESDAY, time(15), time(16)), now=world.clock()
+    await availability_windows.add_window(
+        world.db, world.alice, availability_windows.NewWindow(WEDNESDAY, time(15), time(16)), now=world.clock()
     )
     exception = await off(world)
     assert await hours(world) == []

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from control import appointments, reschedules
 from control.appointment_queries import SessionView
 from control.appointment_states import State
-from control.availability import NewWindow, add_window
+from control.availability_windows import NewWindow, add_window
 from control.errors import Conflict, Problem
 from control.models.outbox import OutboxRow
 from control.money import credits, ledger, purchases
