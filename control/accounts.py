@@ -18,7 +18,7 @@ from zoneinfo import available_timezones
 from aiohttp import web
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.database import Database
@@ -172,6 +172,14 @@ def token_hash(token: str) -> str:
 # -- people ------------------------------------------------------------------------------------------------------
 
 
+async def find_person(session: AsyncSession, email: str) -> Person | None:
+    """Who has this address; until the commit nobody else looks, so of two at once the second finds the first's."""
+    if session.get_bind().dialect.name == "postgresql":  # SQLite has one writer anyway
+        await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(email, 0))))
+    found: Person | None = await session.scalar(select(Person).where(Person.email == email))
+    return found
+
+
 async def add_person(
     session: AsyncSession,
     *,
@@ -187,7 +195,7 @@ async def add_person(
 ) -> Person:
     """A new person inside the caller's transaction. Conflict if the address is taken: for operators only."""
     email = normalised_email(email)
-    if await session.scalar(select(Person.id).where(Person.email == email)) is not None:
+    if await find_person(session, email) is not None:
         raise Conflict("email_taken", "Somebody with this e-mail address is here already.")
     person = Person(
         email=email,
@@ -260,16 +268,15 @@ async def sign_up(
     """A new client, unproven until the link is used; for a known address just another link, and nothing changes."""
     email, name, time_zone = normalised_email(email), checked_name(name), checked_zone(time_zone)
     async with db.transaction() as session:
-        person_id = await session.scalar(select(Person.id).where(Person.email == email))
-        purpose = LinkPurpose.SIGN_IN
-        if person_id is None:
+        person, purpose = await find_person(session, email), LinkPurpose.SIGN_IN
+        if person is None:
+            purpose = LinkPurpose.SIGN_UP
             person = await add_person(
                 session, email=email, name=name, roles=[Role.CLIENT], time_zone=time_zone, now=now
             )
-            person_id, purpose = person.id, LinkPurpose.SIGN_UP
-        elif await session.scalar(select(PersonRole.role).where(PersonRole.person_id == person_id).limit(1)) is None:
-            session.add(PersonRole(person_id=person_id, role=Role.CLIENT))  # known as a guest, or by an enquiry
-        await _owe_link(session, person_id, purpose, return_path=return_path, now=now)
+        elif await session.scalar(select(PersonRole.role).where(PersonRole.person_id == person.id).limit(1)) is None:
+            session.add(PersonRole(person_id=person.id, role=Role.CLIENT))  # known as a guest, or by an enquiry
+        await _owe_link(session, person.id, purpose, return_path=return_path, now=now)
 
 
 async def issue_link(

@@ -304,20 +304,24 @@ async def publish_text(
     video_url: str | None = None,
     now: datetime,
 ) -> Text:
-    """A new version. By the owning practitioner, an admin, or the system (demo, set-up)."""
+    """A new version. By the owning practitioner, an admin, or the system (demo, set-up).
+
+    The same words again are refused: everybody would be asked anew for nothing.
+    """
     if actor is not None and not actor.is_any(Role.ADMIN) and actor.person_id != owner:
         raise Forbidden("not_yours", "This text is not yours.")
     async with db.transaction() as session:
         if owner != PRACTICE and await session.get(Person, owner) is None:
             raise NotFound
-        last = await session.scalar(
-            select(func.max(ConsentText.version)).where(ConsentText.purpose == purpose, ConsentText.owner == owner)
-        )
+        own = select(ConsentText).where(ConsentText.purpose == purpose, ConsentText.owner == owner)
+        last = await session.scalar(own.order_by(ConsentText.version.desc()).limit(1))
+        if last is not None and (last.title, last.body, last.video_url) == (title, body, video_url):
+            raise Invalid("text_unchanged", "This is word for word the text that is in force: change it first.")
         row = ConsentText(
             id=new_id(),
             purpose=purpose,
             owner=owner,
-            version=(last or 0) + 1,
+            version=(last.version if last else 0) + 1,
             title=title,
             body=body,
             video_url=video_url,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
 
-from sqlalchemy import JSON, DateTime, MetaData, String, event, make_url
+from sqlalchemy import JSON, CursorResult, DateTime, MetaData, String, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -107,6 +107,12 @@ def insert_into(session: AsyncSession, table: type[Base]) -> postgresql.Insert:
     """An INSERT that may say ON CONFLICT: the two dialects' own classes write it alike."""
     own = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     return cast("postgresql.Insert", own(table))
+
+
+async def insert_once(session: AsyncSession, table: type[Base], values: Mapping[str, Any]) -> bool:
+    """False if the row was there; a parallel insert of the same key is waited for."""
+    done = await session.execute(insert_into(session, table).values(**values).on_conflict_do_nothing())
+    return cast(CursorResult[Any], done).rowcount == 1
 
 
 class Database:

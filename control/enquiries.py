@@ -87,7 +87,7 @@ async def send(db: Database, rules: MessageRules, wanted: NewEnquiry, *, now: da
     token = secrets.token_urlsafe(32)
     async with db.transaction() as session:
         practitioner_id, practitioner_name = await _addressee(session, wanted.practitioner_id)
-        person = await session.scalar(select(Person).where(Person.email == email))
+        person = await accounts.find_person(session, email)
         if person is None:
             person = await accounts.add_person(session, email=email, name=name, roles=(), now=now)
         if person.id == practitioner_id:

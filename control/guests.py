@@ -103,7 +103,7 @@ async def invite(
 
 
 async def _person(session: AsyncSession, address: str, name: str, now: datetime) -> Person:
-    known: Person | None = await session.scalar(select(Person).where(Person.email == address))
+    known = await accounts.find_person(session, address)
     return known or await accounts.add_person(session, email=address, name=name, roles=(), now=now)
 
 

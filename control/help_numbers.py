@@ -1,6 +1,7 @@
 """Whom to call for urgent help, by country: control/data/help_numbers.json, each number with the page it is from.
 
-Read once and checked then. A country that is not listed gets what works in most, and where to look.
+Read once for each language. A country that is not listed gets what works in most, and where to look. What a line is
+is translated; the names of services are their own.
 """
 
 import json
@@ -9,6 +10,9 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from control.countries import country_name, in_order
+from control.language import N_, look_up, spoken
 
 FILE = Path(__file__).parent / "data" / "help_numbers.json"
 ELSEWHERE = ""
@@ -37,27 +41,47 @@ class Country:
     numbers: tuple[HelpNumber, ...]
 
 
+LINES = (
+    N_("Ambulance, fire brigade, police"),
+    N_("Ambulance, fire brigade, police, in many countries"),
+    N_("Ambulance, fire brigade, police, from a mobile"),
+    N_("Ambulance, fire brigade"),
+    N_("Ambulance"),
+    N_("Police"),
+    N_("Find a helpline"),
+    N_("Find a helpline in your country"),
+    N_("Mental health line"),
+    N_("Psychological support line"),
+    N_("Suicide prevention line"),
+)
+_ELSEWHERE_NAME = N_("Another country")
+
+
 @cache
-def _read() -> dict[str, Country]:
+def _read(language: str) -> dict[str, Country]:
+    """`language` is the one that is spoken."""
     data = json.loads(FILE.read_text(encoding="utf-8"))
-    found = {code: _country(code, each) for code, each in data["countries"].items()}
-    return {**found, ELSEWHERE: _country(ELSEWHERE, data["elsewhere"])}
+    listed = {code: _country(code, each, country_name(code, each["name"])) for code, each in data["countries"].items()}
+    return {**listed, ELSEWHERE: _country(ELSEWHERE, data["elsewhere"], look_up(_ELSEWHERE_NAME))}
 
 
-def _country(code: str, each: dict[str, Any]) -> Country:
+def _country(code: str, each: dict[str, Any], name: str) -> Country:
     numbers = tuple(
-        HelpNumber(one["name"], one.get("number", ""), one.get("url", ""), one["source"]) for one in each["numbers"]
+        HelpNumber(look_up(one["name"]), one.get("number", ""), one.get("url", ""), one["source"])
+        for one in each["numbers"]
     )
     verified_on = each["verified_on"]
-    return Country(code, each["name"], date.fromisoformat(verified_on) if verified_on else None, numbers)
+    return Country(code, name, date.fromisoformat(verified_on) if verified_on else None, numbers)
 
 
 def help_for(code: str | None) -> Country:
     """The country's numbers, or those for elsewhere."""
-    return _read().get((code or "").upper(), _read()[ELSEWHERE])
+    known = _read(spoken())
+    return known.get((code or "").upper(), known[ELSEWHERE])
 
 
 def countries() -> tuple[Country, ...]:
     """By name, "Another country" last."""
-    listed = (one for one in _read().values() if one.code != ELSEWHERE)
-    return (*sorted(listed, key=lambda one: one.name), _read()[ELSEWHERE])
+    known = _read(spoken())
+    listed = (one for one in known.values() if one.code != ELSEWHERE)
+    return (*sorted(listed, key=lambda one: in_order(one.name)), known[ELSEWHERE])

@@ -3,6 +3,7 @@
 It comes raw (RFC 5322) from the webhook or from a mailbox (mailbox.py). Only a reply to an address we made is taken
 (reply_addresses.py), and only from the address of the person the conversation is with. Everything else is refused
 with a reason that is counted and logged, never answered: answers to forged senders are how servers send spam.
+Files that came with it are not taken; the message names them, so that nobody waits for what never came.
 """
 
 import email
@@ -23,13 +24,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control.accounts import Actor
 from control.audit import record
 from control.database import Database, insert_into
+from control.language import speaking, t
 from control.messages import MOST_TEXT_LENGTH, MessageRules, add_message
 from control.models.messages import Conversation, InboundMail
 from control.models.people import Person
 
 log = logging.getLogger(__name__)
 
-MOST_MAIL_BYTES = 1_000_000  # with the attachments that are not taken; larger ones are refused unread
+MOST_MAIL_BYTES = 1_000_000  # read of one; words come first in it, the files behind them are not taken
+MOST_NAMED = 10
 MOST_PARTS = 50
 REMEMBERED = timedelta(days=30)  # how long the same e-mail is known again
 
@@ -46,7 +49,7 @@ class Outcome(StrEnum):
 
 async def take(db: Database, rules: MessageRules, raw_untrusted: bytes, *, now: datetime) -> Outcome:
     """Safe to repeat: the same e-mail is taken once."""
-    mail = parse_untrusted_mail(raw_untrusted)
+    mail = parse_untrusted_mail(raw_untrusted[:MOST_MAIL_BYTES])
     if mail is None or rules.replies is None:
         return Outcome.UNREADABLE
     if _is_automatic(mail):
@@ -54,8 +57,9 @@ async def take(db: Database, rules: MessageRules, raw_untrusted: bytes, *, now: 
     conversation_id = rules.replies.conversation_in(_recipients(mail))
     if conversation_id is None:
         return Outcome.NO_CONVERSATION
-    text = own_words(_text_of(mail))
-    if not text:
+    text, names = own_words(_text_of(mail)), _names_of_files(mail)
+    is_cut = len(raw_untrusted) > MOST_MAIL_BYTES or len(text) > MOST_TEXT_LENGTH
+    if not (text or names):
         return Outcome.EMPTY
     async with db.transaction() as session:
         row = await session.get(Conversation, conversation_id, with_for_update=True)
@@ -66,15 +70,17 @@ async def take(db: Database, rules: MessageRules, raw_untrusted: bytes, *, now: 
             return Outcome.WRONG_SENDER
         if not await _is_new(session, mail, raw_untrusted, now):
             return Outcome.KNOWN
+        reader = await session.get(Person, row.practitioner_id or person.id)
+        with speaking((reader or person).language):
+            missing = _words_for_missing(names, is_cut=is_cut)
         writer = Actor(person.id, person.role_names, person.name, person.time_zone)
-        written = await add_message(session, rules, writer, row, text[:MOST_TEXT_LENGTH], now=now)
+        text = text[: MOST_TEXT_LENGTH - len(missing)] + missing
+        written = await add_message(session, rules, writer, row, text, now=now)
         record(session, writer, "message.by_mail", f"conversation:{row.id}", {"seq": written.seq}, now=now)
     return Outcome.TAKEN
 
 
 def parse_untrusted_mail(raw: bytes) -> EmailMessage | None:
-    if len(raw) > MOST_MAIL_BYTES:
-        return None
     try:
         mail = email.message_from_bytes(raw, policy=email.policy.default)
         if sum(1 for _ in mail.walk()) > MOST_PARTS:
@@ -112,6 +118,30 @@ def _text_of(mail: EmailMessage) -> str:
     if part.get_content_type() == "text/html":
         text = re.sub(r"(?is)<(script|style|blockquote)\b.*?(</\1>|$)|<[^>]*>?", " ", text)
     return "".join(one for one in text if one in "\n\t" or one.isprintable())
+
+
+def _names_of_files(mail: EmailMessage) -> list[str]:
+    """Pictures among the HTML, such as a signature's, are no files."""
+    if mail.get_content_type() == "multipart/related":
+        return []
+    try:
+        names = [part.get_filename() for part in mail.iter_attachments()]
+    except (LookupError, ValueError, AttributeError, TypeError):
+        return []
+    return ["".join(one for one in name if one.isprintable())[:100] for name in names if name]
+
+
+def _words_for_missing(names: list[str], *, is_cut: bool) -> str:
+    if names:
+        listed = ", ".join(names[:MOST_NAMED])
+        said = t(
+            "(Files of this e-mail that were not taken: %(names)s. They can be sent from an account.)", names=listed
+        )
+    elif is_cut:
+        said = t("(This e-mail was too long; its end is missing.)")
+    else:
+        return ""
+    return f"\n\n{said}"
 
 
 _QUOTE_BEGINS = re.compile(

@@ -63,7 +63,7 @@ class Mailbox:
             yield client
 
     def _fetch(self) -> list[tuple[str, bytes | None]]:
-        """(uid, the e-mail) of what is unread; None for one too large to be read."""
+        """(uid, the e-mail) of what is unread; None for one that the server didn't give."""
         with self._opened() as client:
             return list(self._unread(client))
 
@@ -71,10 +71,10 @@ class Mailbox:
         _, found = client.uid("SEARCH", "UNSEEN")
         for uid in (found[0] or b"").split()[:MOST_AT_ONCE]:
             number = uid.decode("ascii", "replace")
-            # One byte more than is taken: what fills it is too large.
+            # One byte more than is taken says that there is more.
             _, answer = client.uid("FETCH", number, f"(BODY.PEEK[]<0.{MOST_MAIL_BYTES + 1}>)")
             raw = next((part[1] for part in answer if isinstance(part, tuple)), None)
-            yield number, raw if raw is not None and len(raw) <= MOST_MAIL_BYTES else None
+            yield number, raw
 
     def _mark_read(self, numbers: list[str]) -> None:
         if not numbers:

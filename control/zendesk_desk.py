@@ -18,7 +18,7 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control.accounts import Actor, add_person
+from control.accounts import Actor, add_person, find_person
 from control.config import ZendeskSettings
 from control.database import Database, insert_into
 from control.errors import NotFound
@@ -215,7 +215,7 @@ async def _settle(session: AsyncSession, job_id: str, **values: Any) -> bool:
 
 
 async def _desk_person(session: AsyncSession, now: datetime) -> Person:
-    found = await session.scalar(select(Person).where(Person.email == DESK_EMAIL))
+    found = await find_person(session, DESK_EMAIL)
     return found or await add_person(session, email=DESK_EMAIL, name=SUPPORT_NAME, roles=(), now=now)
 
 

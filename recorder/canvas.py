@@ -41,7 +41,7 @@ class Canvas:
     def put(self, picture: av.VideoFrame, box: Box) -> None:
         """Scaled to fit into the box; what stood around it in the box before is cleared."""
         place = fit(picture.width, picture.height, box)
-        scaled = picture.reformat(width=place.width, height=place.height, format="yuv420p")
+        scaled = picture.reformat(width=place.width, height=place.height, format="yuv420p", threads=1)
         self.blank(box)
         for canvas, plane, shift in zip((self._luma, self._blue, self._red), scaled.planes, (0, 1, 1), strict=True):
             rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)

@@ -231,10 +231,6 @@ def role_words(roles: Iterable[str]) -> str:
     return ", ".join(look_up(_ROLES.get(role, role)) for role in sorted(roles)).capitalize()
 
 
-def country_name(code: str, english: str) -> str:
-    return english if spoken() == ENGLISH else str(locale().territories.get(code, english))
-
-
 def mode_icon(mode: str) -> str:
     return _MODE_ICONS.get(mode, "camera")
 

@@ -19,14 +19,14 @@ from control.accounts import Actor
 from control.appointment_moves import party_of, session_facts
 from control.appointment_queries import SessionView, view
 from control.appointment_states import SLOT_HOLDING, State
-from control.database import Database, new_id
+from control.database import Database, insert_once, new_id
 from control.errors import Conflict, Forbidden, Invalid, NotFound, Problem, Unavailable
 from control.lifecycle import Party
 from control.models.appointments import Appointment
 from control.models.money import GatewayCall, GatewayEvent, Payment
 from control.money import cards, payments, purchases, refund_records
 from control.money.calls import Calls
-from control.money.gateway_work import CallKind, insert_once, plan_abandonment, plan_call
+from control.money.gateway_work import CallKind, plan_abandonment, plan_call
 from control.money.gateways import Event, Gateway, Refused, Seen, SeenRefund, Unreachable
 from control.money.gateways.demo import DemoGateway
 from control.money.payments import OPEN, Method, PaymentState

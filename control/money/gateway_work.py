@@ -7,13 +7,12 @@ is cashier.py, afterwards, as often as it takes. Each function may run again and
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import CursorResult, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control.database import new_id
+from control.database import insert_once, new_id
 from control.models.money import GatewayCall, Payment, Refund
 
 
@@ -172,10 +171,3 @@ async def _insert_call(
 
 def new_key() -> str:
     return f"holdspace-{new_id()}"
-
-
-async def insert_once(session: AsyncSession, table: type[Any], values: Mapping[str, Any]) -> bool:
-    """INSERT … ON CONFLICT DO NOTHING; False if the row was there."""
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    done = await session.execute(insert(table).values(**values).on_conflict_do_nothing())
-    return cast(CursorResult[Any], done).rowcount == 1

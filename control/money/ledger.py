@@ -23,10 +23,9 @@ from enum import StrEnum
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control.database import Database, new_id
+from control.database import Database, insert_once, new_id
 from control.errors import Conflict
 from control.language import t
 from control.models.money import LedgerAccount, LedgerEntry, LedgerTransaction
@@ -141,7 +140,7 @@ async def post(
     if not entries:
         return False
     transaction_id = new_id()
-    if not await _insert_once(
+    if not await insert_once(
         session,
         LedgerTransaction,
         {"id": transaction_id, "key": key, "appointment_id": appointment_id, "created_at": now},
@@ -186,16 +185,7 @@ async def _open_accounts(session: AsyncSession, accounts: Iterable[Account]) -> 
             "currency": account.currency,
             "balance_minor": 0,
         }
-        await _insert_once(session, LedgerAccount, values)
-
-
-async def _insert_once(
-    session: AsyncSession, table: type[LedgerAccount] | type[LedgerTransaction], values: Mapping[str, Any]
-) -> bool:
-    """INSERT … ON CONFLICT DO NOTHING; a parallel insert of the same key is waited for."""
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    done = await session.execute(insert(table).values(**values).on_conflict_do_nothing())
-    return cast(CursorResult[Any], done).rowcount == 1
+        await insert_once(session, LedgerAccount, values)
 
 
 async def balance_of(session: AsyncSession, account: Account) -> int:

@@ -5,8 +5,9 @@ callers run it in a thread.
 import font_roboto
 from fpdf import FPDF, XPos, YPos
 
+from control.language import t
 from control.money.receipts import Paper
-from control.money.words import money_words
+from control.money.words import spoken_money
 from control.notices.letters import written_time
 
 _INK, _MUTED, _LINE = (30, 42, 46), (86, 101, 106), (228, 225, 217)  # the tokens' ink, muted and line
@@ -31,21 +32,21 @@ def receipt_pdf(paper: Paper) -> bytes:
         _sum(page, label, amount, strong=strong)
     if paper.is_demo:
         page.ln(6)
-        _text(page, "Test payment: no real money moved.", muted=True)
+        _text(page, t("Test payment: no real money moved."), muted=True)
     return bytes(page.output())
 
 
 def paper_rows(paper: Paper) -> tuple[tuple[str, str], ...]:
     """What stands on it besides the amounts, label and value; empty ones left out."""
     rows = (
-        ("Number", paper.number),
-        ("Date", written_time(paper.issued_at, paper.time_zone)),
-        ("For", f"{paper.payer_name}, {paper.payer_email}"),
-        ("What", paper.what),
-        ("When", paper.when),
-        ("Paid by", paper.method),
-        ("Transaction", paper.transaction),
-        ("State", paper.status),
+        (t("Number"), paper.number),
+        (t("Date"), written_time(paper.issued_at, paper.time_zone)),
+        (t("For"), f"{paper.payer_name}, {paper.payer_email}"),
+        (t("What"), paper.what),
+        (t("When"), paper.when),
+        (t("Paid by"), paper.method),
+        (t("Transaction"), paper.transaction),
+        (t("State"), paper.status),
     )
     return tuple((label, value) for label, value in rows if value)
 
@@ -54,17 +55,18 @@ def paper_sums(paper: Paper) -> tuple[tuple[str, str, bool], ...]:
     """The amounts from the price to the total: label, amount, whether it stands out."""
 
     def money(amount_minor: int) -> str:
-        return money_words(amount_minor, paper.currency)
+        return spoken_money(amount_minor, paper.currency)
 
-    rows = [("Amount", money(paper.amount_minor), False)]
+    rows = [(t("Amount"), money(paper.amount_minor), False)]
     rows += [
         (f"{one.words}, {written_time(one.at, paper.time_zone)}", money(-one.amount_minor), False)
         for one in paper.refunds
     ]
-    rows.append(("Total", money(paper.total_minor), True))
+    rows.append((t("Total"), money(paper.total_minor), True))
     if paper.is_invoice:
         rate = f"{paper.vat_bp / 100:g} %"
-        rows.append((f"Contains {rate} VAT" if paper.vat_bp else "Free of VAT", money(paper.vat_minor), False))
+        words = t("Contains %(rate)s VAT", rate=rate) if paper.vat_bp else t("Free of VAT")
+        rows.append((words, money(paper.vat_minor), False))
     return tuple(rows)
 
 
@@ -78,7 +80,7 @@ def _head(page: FPDF, paper: Paper) -> None:
         if line:
             _text(page, line, muted=True)
     if paper.issuer_tax_number:
-        _text(page, f"Tax number {paper.issuer_tax_number}", muted=True)
+        _text(page, t("Tax number %(issuer_tax_number)s", issuer_tax_number=paper.issuer_tax_number), muted=True)
     page.ln(8)
 
 

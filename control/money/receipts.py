@@ -16,6 +16,7 @@ from control.accounts import Actor
 from control.config import PracticeSettings
 from control.database import Database, before_commit, new_id
 from control.errors import NotFound
+from control.language import N_, look_up, t
 from control.models.appointments import Appointment
 from control.models.money import Payment, Refund
 from control.models.my_data import PersonErasure
@@ -95,7 +96,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """A receipt with everything that stands on it; pages and PDF write the same."""
+    """A receipt with everything that stands on it, in the reader's language; pages and PDF write the same."""
 
     id: str
     number: str
@@ -124,11 +125,11 @@ class Paper:
 
     @property
     def title(self) -> str:
-        return "Invoice" if self.is_invoice else "Receipt"
+        return t("Invoice") if self.is_invoice else t("Receipt")
 
     @property
     def file_name(self) -> str:
-        return f"{self.title.lower()}-{self.number}.pdf"
+        return f"{'invoice' if self.is_invoice else 'receipt'}-{self.number}.pdf"
 
 
 async def paper_for(db: Database, actor: Actor | None, receipt_id: str, practice: PracticeSettings) -> Paper:
@@ -146,7 +147,7 @@ async def paper_for(db: Database, actor: Actor | None, receipt_id: str, practice
         erased = await session.get(PersonErasure, receipt.person_id)
         what, when = await _what(session, payment, payer.time_zone)
         refunds = tuple(
-            Line(row.changed_at, _REFUND_WORDS.get(row.state, "Refunded"), row.amount_minor)
+            Line(row.changed_at, look_up(_REFUND_WORDS.get(row.state, N_("Refunded"))), row.amount_minor)
             for row in await session.scalars(
                 select(Refund)
                 .where(Refund.payment_id == payment.id, Refund.state != RefundState.REPLACED)
@@ -158,14 +159,18 @@ async def paper_for(db: Database, actor: Actor | None, receipt_id: str, practice
     return paper if erased is None else replace(paper, payer_name=erased.name, payer_email=erased.email)
 
 
-_REFUND_WORDS = {"waiting": "Refund on its way", "sent": "Refund on its way", "failed": "Refund being looked into"}
+_REFUND_WORDS = {
+    "waiting": N_("Refund on its way"),
+    "sent": N_("Refund on its way"),
+    "failed": N_("Refund being looked into"),
+}
 _METHOD_WORDS = {
-    "wallet": "Wallet",
-    "credits": "Credit of a package",
-    "stripe": "Card (Stripe)",
+    "wallet": N_("Wallet"),
+    "credits": N_("Credit of a package"),
+    "stripe": N_("Card (Stripe)"),
     "razorpay": "Razorpay",
-    "demo": "Test gateway: no real money",
-    "free": "Free",
+    "demo": N_("Test gateway: no real money"),
+    "free": N_("Free"),
 }
 
 
@@ -192,13 +197,16 @@ async def _what(session: AsyncSession, payment: Payment, zone: str) -> tuple[str
         row = await session.get_one(Appointment, payment.appointment_id)
         practitioner = await session.get_one(Person, row.practitioner_id)
         minutes = round((row.ends_at - row.starts_at) / timedelta(minutes=1))
-        return f"{row.service_name} with {practitioner.name}, {minutes} minutes", written_time(row.starts_at, zone)
+        bought = N_("%(service)s with %(practitioner)s, %(minutes)s minutes")
+        names = {"service": row.service_name, "practitioner": practitioner.name, "minutes": minutes}
+        return t(bought, **names), written_time(row.starts_at, zone)
     purchase = await session.get_one(Purchase, payment.purchase_id)
     if purchase.kind == "top_up":
-        return "Money for your wallet", ""
+        return t("Money for your wallet"), ""
     service = await session.get_one(Service, purchase.service_id)
     practitioner = await session.get_one(Person, service.practitioner_id)
-    return f"{purchase.credits} sessions: {service.name} with {practitioner.name}", ""
+    names = {"credits": purchase.credits, "service": service.name, "practitioner": practitioner.name}
+    return t("%(credits)s sessions: %(service)s with %(practitioner)s", **names), ""
 
 
 def _paper(
@@ -213,7 +221,7 @@ def _paper(
     total = payment.amount_minor if payment.kept_minor is None else payment.kept_minor
     let_go = payment.amount_minor - total - sum(one.amount_minor for one in refunds)
     if let_go > 0:  # released from a hold: it never left the payer, or went back into the wallet
-        words = "Released to your wallet" if payment.method == "wallet" else "Released, never taken"
+        words = t("Released to your wallet") if payment.method == "wallet" else t("Released, never taken")
         refunds = (*refunds, Line(payment.changed_at, words, let_go))
     vat_bp = int(issuer.get("vat_bp") or 0)
     is_invoice = bool(issuer.get("address") and issuer.get("tax_number") and issuer.get("vat_bp") is not None)
@@ -231,9 +239,9 @@ def _paper(
         issued_at=receipt.issued_at,
         what=what,
         when=when,
-        method=_METHOD_WORDS.get(payment.method, payment.method),
+        method=look_up(_METHOD_WORDS.get(payment.method, payment.method)),
         transaction=payment.gateway_ref or payment.id,
-        status="Held until the session has taken place" if payment.state == "held" else "Paid",
+        status=t("Held until the session has taken place") if payment.state == "held" else t("Paid"),
         currency=payment.currency,
         amount_minor=payment.amount_minor,
         refunds=refunds,

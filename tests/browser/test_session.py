@@ -9,7 +9,7 @@ import itertools
 import re
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -116,6 +116,15 @@ async def assert_sees(person: Person, seconds: float = 5) -> None:
     steps = [(b - a) % recorded.LOOP for a, b in itertools.pairwise(numbers)]
     assert median(steps) == 1
     assert max(steps) < 24
+
+
+async def until_sees(person: Person, seconds: float = 3) -> None:
+    """`assert_sees` as soon as it holds: what has just come back begins slowly, and slower on a busy machine."""
+    for _ in range(4):
+        with suppress(AssertionError):
+            await assert_sees(person, seconds)
+            return
+    await assert_sees(person, seconds)
 
 
 async def assert_hears(person: Person, other: FakePerson) -> None:
@@ -271,14 +280,13 @@ async def test_reloading_leaving_and_a_second_device_all_come_back(
     await agreed.start()
     await agreed.mina.page.reload()
     await journey.wait_for_picture(agreed.mina)
-    await asyncio.sleep(2)
-    await assert_sees(agreed.amara, 3)
+    await until_sees(agreed.amara)
     async with person_in_browser(playwright, MINA, media_dir, agreed.server.url) as second:
         await journey.sign_in(second.page, "mina@example.com")
         await second.page.goto(f"/sessions/{agreed.appointment}/room")
         await journey.wait_for_picture(second)
         await expect(agreed.mina.page.locator("#over")).to_be_visible()
-        await assert_sees(agreed.amara, 3)
+        await until_sees(agreed.amara)
         await assert_hears(second, AMARA)
 
 

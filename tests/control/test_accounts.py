@@ -155,6 +155,14 @@ async def test_signing_up_makes_a_client_who_is_proven_by_the_link(db: Database,
     assert sorted(await _mails(db)) == ["sign_in_link", "welcome"]
 
 
+async def test_ten_who_sign_up_under_one_address_at_once_are_one_client(db: Database, clock: ManualClock) -> None:
+    again = {"email": "nell@example.org", "name": "Nell", "time_zone": "UTC", "return_path": None, "now": clock()}
+    await asyncio.gather(*(accounts.sign_up(db, **again) for _ in range(10)))  # type: ignore[arg-type]
+    async with db.reading() as session:
+        assert (await session.scalars(select(Person.name))).all() == ["Nell"]
+    assert await _mails(db) == ["sign_in_link"] * 10
+
+
 async def test_signing_up_again_changes_nothing_but_sends_a_link(
     db: Database, add_someone: AddSomeone, clock: ManualClock
 ) -> None:

@@ -47,6 +47,18 @@ async def test_new_version_of_a_text_has_been_agreed_to_by_nobody(world: World) 
     assert (refused.value.code, refused.value.extra["text_id"]) == ("text_changed", newer.id)
 
 
+async def test_same_words_are_no_new_version(world: World) -> None:
+    async def publish(body: str) -> consents.Text:
+        owner, now = world.alice.person_id, world.clock()
+        return await consents.publish_text(world.db, world.alice, Purpose.CARE, owner, title="New", body=body, now=now)
+
+    assert (await publish("New")).version == 2
+    with pytest.raises(Invalid) as refused:
+        await publish("New")
+    assert refused.value.code == "text_unchanged"
+    assert (await publish("Newer")).version == 3
+
+
 async def test_same_answer_twice_is_one_receipt(world: World) -> None:
     view = await world.scheduled()
     first = await world.consent(world.bob, view.id, Purpose.RECORDING)

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Iterator
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 from functools import partial
 
 import pytest
@@ -62,13 +64,23 @@ async def test_unread_reply_is_taken_once_and_marked_as_read(world: World, imap:
     assert await asyncio.to_thread(imap.unread) == 0
 
 
-async def test_mail_too_large_is_passed_over_and_the_next_is_taken(world: World, imap: ImapServer) -> None:
+async def test_words_of_a_mail_with_a_large_picture_are_taken_and_the_picture_is_named(
+    world: World, imap: ImapServer
+) -> None:
     _, letter = await answered(world)
+    mail = message_from_bytes(reply(letter.reply_to or "", "This is my son."), policy=policy.default)
+    assert isinstance(mail, EmailMessage)
+    mail.add_attachment(bytes(MOST_MAIL_BYTES), maintype="image", subtype="jpeg", filename="son.jpg")
+    await asyncio.to_thread(imap.deliver, mail.as_bytes())
     line = "A line of a very long letter\n"
-    await asyncio.to_thread(imap.deliver, reply(letter.reply_to or "", line * (MOST_MAIL_BYTES // len(line) + 1)))
-    await asyncio.to_thread(imap.deliver, reply(letter.reply_to or "", "In short: yes.", name="<2@visitors.example>"))
+    long = reply(letter.reply_to or "", line * (MOST_MAIL_BYTES // len(line) + 1), name="<2@visitors.example>")
+    await asyncio.to_thread(imap.deliver, long)
     assert await mailbox(world, imap).look(world.clock()) == 2
-    assert (await texts(world))[2:] == ["In short: yes."]
+    first, second = (await texts(world))[2:]
+    named = "(Files of this e-mail that were not taken: son.jpg. They can be sent from an account.)"
+    assert first == f"This is my son.\n\n{named}"
+    assert second.startswith(line)
+    assert second.endswith("(This e-mail was too long; its end is missing.)")
     assert await asyncio.to_thread(imap.unread) == 0
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from control import audit, people
+from control import audit, help_numbers, people
 from control.accounts import OPERATOR, Actor
 from control.database import Database
 from control.errors import Conflict, Forbidden, NotFound
 from control.help_numbers import countries, help_for
+from control.language import speaking
 from control.models.notices import NoticeRow
 from control.models.outbox import OutboxRow, OutboxState
 from control.models.people import Person, Role
@@ -254,6 +255,18 @@ def test_every_number_has_a_source_and_every_country_one_that_sends_somebody() -
             assert one.number or one.url
         assert country.numbers[0].number
     assert help_for(None).code == help_for("zz").code == ""
+
+
+def test_numbers_are_named_in_the_language_that_is_spoken_and_services_by_their_own_names() -> None:
+    english = {one.name for country in countries() for one in country.numbers}
+    assert set(help_numbers.LINES) <= english
+    with speaking("de"):
+        austria, brazil = help_for("AT"), help_for("BR")
+        names = [one.name for one in countries()]
+    assert [one.name for one in austria.numbers] == ["Rettungsdienst, Feuerwehr, Polizei", "Telefonseelsorge"]
+    assert (austria.name, brazil.name, names[-1]) == ("Österreich", "Brasilien", "Anderes Land")
+    assert names.index("Österreich") < names.index("Peru")
+    assert help_for("AT").name == "Austria"
 
 
 def test_numbers_nobody_verified_are_marked_as_such() -> None:

@@ -148,6 +148,31 @@ def test_day_off_covers_every_window_of_its_day_and_none_of_another(day: date, z
             assert inside or not off.overlaps(window.span)
 
 
+def days_of_change(zone: ZoneInfo) -> list[date]:
+    """Those of 2026 that are shorter or longer than others."""
+    year = [date(2026, 1, 1) + timedelta(days=n) for n in range(365)]
+    offsets = [datetime(day.year, day.month, day.day, tzinfo=zone).utcoffset() for day in year]
+    return [day for day, (one, other) in zip(year, pairwise(offsets), strict=False) if one != other]
+
+
+def test_hours_of_each_day_that_changes_the_clock_fill_it_exactly_in_every_zone() -> None:
+    changes = [(zone, day) for zone in map(ZoneInfo, ZONES) for day in days_of_change(zone)]
+    assert len({zone.key for zone, _ in changes}) > 100
+    for zone, day in {(day, day_in(day, zone)): (zone, day) for zone, day in changes}.values():  # aliases once
+        edges = [*(time(hour) for hour in range(24)), MIDNIGHT]
+        hours = [
+            one.span
+            for start, end in pairwise(edges)
+            for one in windows_of_rule(rule(day, start, end, zone), around(day, zone, 0, 0))
+        ]
+        whole = day_in(day, zone)
+        assert merged(hours) == [whole], (zone.key, day)
+        assert all(one.end == other.start for one, other in pairwise(hours)), (zone.key, day)
+        slots = all_slots([Window("w", whole)], service(50, 10))
+        assert len(slots) == (whole.end - whole.start + timedelta(minutes=10)) // timedelta(hours=1), (zone.key, day)
+        assert len(hours) in (22, 23, 24), "an hour that is skipped is missing, one that is repeated is one long one"
+
+
 # -- time that is not offered ------------------------------------------------------------------------------------
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

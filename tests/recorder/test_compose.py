@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from typing import Any
 
 import av
@@ -128,6 +129,18 @@ def test_a_recording_without_files_cannot_be_composed(shelf: Shelf) -> None:
     shelf.write_manifest({"files": [], "duration_ms": 0}, KEYS[0])
     with pytest.raises(WrongState):
         composed(shelf)
+
+
+def test_painting_and_encoding_take_no_second_thread(shelf: Shelf) -> None:
+    def threads() -> int:
+        return len(os.listdir("/proc/self/task"))
+
+    recorded(shelf, (AMARA, "camera"), (MINA, "camera"))
+    before, meanwhile = threads(), dict[float, int]()
+    compose(shelf.path.parent, "r", KEYS, lambda share: meanwhile.setdefault(share, threads()))
+    painting = [count for share, count in meanwhile.items() if share < 1 - composing.SOUND_SHARE]
+    assert len(painting) > 2
+    assert max(painting) <= before
 
 
 def test_composing_leaves_the_processor_to_everything_else(

@@ -1,10 +1,16 @@
 """The pages about money: whole for those they belong to, and closed to everybody else."""
 
+import re
+
 import pytest
 from sqlalchemy import select
 
+from control.keys import SETTINGS
+from control.language import speaking
 from control.models.purchases import Receipt
 from control.money import credits, purchases
+from control.money.receipt_pdf import paper_rows, paper_sums, receipt_pdf
+from control.money.receipts import paper_for
 from tests.helpers.practice import Site, World
 from tests.web.conftest import OpenAll
 from tests.web.test_pages import completed, flaws_of
@@ -78,6 +84,17 @@ async def test_receipt_is_a_pdf_too_for_its_payer_and_for_nobody_else(
     assert b"Receipt 2026-000001" in content or "Receipt 2026-000001".encode("utf-16-be") in content
     for stranger in (site.world.charlie, site.world.alice):
         assert (await open_pages(stranger, [path]))[path].status == 404
+
+
+async def test_receipt_is_written_in_its_readers_language(site: Site, ids: dict[str, str]) -> None:
+    with speaking("de"):
+        paper = await paper_for(site.world.db, site.world.bob, ids["receipt"], site.app[SETTINGS].practice)
+        rows, sums = dict(paper_rows(paper)), paper_sums(paper)
+        title, made = paper.title, receipt_pdf(paper)
+    assert (title, rows["Bezahlt mit"]) == ("Beleg", "Guthaben")
+    assert sums[0][0] == "Betrag"
+    assert re.fullmatch(r"[\d.]+,\d\d\s€", sums[0][1])
+    assert made.startswith(b"%PDF-")
 
 
 async def test_pay_page_offers_what_can_pay_and_says_that_the_test_gateway_is_one(

@@ -213,3 +213,11 @@ async def test_account_lists_the_files_of_ones_sessions(site: Site, open_page: O
         assert len(page.all("a", href=f"/api/files/{begun.id}/content")) == shown
         assert "<i>notes" not in page.html
     assert (await open_page(None, "/files")).headers["Location"].startswith("/sign-in")
+
+
+async def test_missed_session_is_told_of_on_its_own_page(site: Site, open_page: Open) -> None:
+    world = site.world
+    view = await world.started()
+    now = world.clock.forward(minutes=16)
+    await appointments.complete(world.db, world.alice, view.id, is_no_show=True, now=now)
+    assert await leads(open_page, world.bob, f"/sessions/{view.id}/afterwards") == f"/sessions/{view.id}"

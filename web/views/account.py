@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from control import people, second_factor, web_sessions
+from control import countries, people, second_factor, web_sessions
 from control.accounts import home_path, local_path, require_actor
-from control.countries import COUNTRIES
 from control.keys import CLOCK, DATABASE, HALF, PUSH_SENDER, SESSION_ID, SETTINGS
 from control.models.people import SessionKind
 from control.notices.outbox import newest_notices, unread_count
 from web.render import known_zones, render
-from web.words import country_name, device_words
+from web.words import device_words
 
 routes = web.RouteTableDef()
 
@@ -26,7 +25,7 @@ async def account(request: web.Request) -> web.StreamResponse:
         "account.html",
         me=await people.get_person(request.app[DATABASE], actor.person_id),
         zones=sorted(known_zones()),
-        countries={code: country_name(code, english) for code, english in COUNTRIES.items()},
+        countries=countries.named(),
         push_on=request.app[PUSH_SENDER] is not None,
         sms_leave=request.app[SETTINGS].sms.gateway != "none",
     )

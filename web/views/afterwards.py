@@ -27,10 +27,10 @@ _OFFERED = 6
 async def afterwards(request: web.Request) -> web.StreamResponse:
     view = await session_for(request, Party.CLIENT)
     db, shown = request.app[DATABASE], session_of(view)
-    if shown.state in {"pending", "scheduled", "confirmed"}:
-        raise web.HTTPSeeOther(f"/sessions/{shown.id}")
     if shown.state == "no_show_practitioner":
         raise web.HTTPSeeOther(f"/sessions/{shown.id}/missed")
+    if shown.state not in {"in_progress", "completed"}:
+        raise web.HTTPSeeOther(f"/sessions/{shown.id}")
     free = await free_after(request, shown)
     return render(
         request,

@@ -15,7 +15,7 @@ from web.render import render
 routes = web.RouteTableDef()
 
 _PAGE = 30
-_SHOWS = {"open": N_("Open"), "mine": N_("Mine"), "closed": N_("Closed")}
+_SHOWS = {"open": N_("Still open"), "mine": N_("Mine"), "closed": N_("Closed")}
 
 
 @routes.get("/admin/help-desk")

@@ -28,7 +28,7 @@ function show(id, how, words, ...acts) {
   }
   const place = line.querySelector('[data-words]');
   if (place) place.textContent = words;
-  line.querySelector('.checks__act')?.replaceChildren(...acts, ...(how === 'done' ? [element('span', { class: 'vh' }, 'done')] : []));
+  line.querySelector('.checks__act')?.replaceChildren(...acts, ...(how === 'done' ? [element('span', { class: 'vh' }, t('done'))] : []));
 }
 
 // -------------------------------------------------------------------- camera

@@ -32,7 +32,7 @@ const startsAt = Date.parse(root.dataset.starts || '');
 const hasVideo = root.dataset.mode === 'video';
 const own = /** @type {HTMLVideoElement} */ (byId('own'));
 /** @type {DeviceKind[]} */
-const kinds = hasVideo ? ['microphone', 'camera'] : ['microphone'];
+const kinds = hasVideo ? ['microphone', 'camera'] : root.dataset.mode === 'audio' ? ['microphone'] : [];
 
 const lacks = lacking();
 let call = new Call(session, root.dataset.mode || 'video', root.dataset.blur || 'browser');
@@ -218,7 +218,7 @@ async function fillDevices() {
     }
     const used = kind === 'speaker' ? chosen.speaker : call.devices.idOf(kind) || chosen[kind];
     picker(kind).replaceChildren(...all[kind].map((device, at) => element('option', {
-      value: device.deviceId, selected: device.deviceId === used }, device.label || `${kind} ${at + 1}`)));
+      value: device.deviceId, selected: device.deviceId === used }, device.label || `${t(kind)} ${at + 1}`)));
   }
 }
 
@@ -239,7 +239,7 @@ function becomeRoom() {
   document.documentElement.dataset.theme = 'dark';
   document.body.replaceChildren(document.importNode(template.content, true), toasts);
   history.replaceState(null, '', `/sessions/${session}/room`);
-  document.title = document.title.replace(/^Waiting room, [^ ]+ with/, 'Session with');
+  document.title = root.dataset.title || '';
   enterRoom(call);
   byId('main').focus();
 }

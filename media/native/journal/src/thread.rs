@@ -12,9 +12,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Everything that waits is sealed, written and synced this often. Shorter loses less when the power fails and costs
-/// a `fdatasync` per journal each time; a killed process loses only what was not yet written.
+/// Everything that waits is sealed and written this often, from beginning to beginning: with the sinks' 100 ms, what a
+/// killed process loses.
 const TURN: Duration = Duration::from_millis(200);
+
+/// After so many turns what was written is synced: with a disk that takes 300 ms for a hundred syncs, 0.8 s are lost
+/// when the power fails. Fewer lose less and cost a `fdatasync` per journal each time, 0.12 ms of CPU.
+const TURNS_TO_SYNC: u64 = 2;
 
 /// How long a closing journal still takes what sinks held: they flush every 100 ms.
 const LINGER: Duration = Duration::from_millis(300);
@@ -113,6 +117,7 @@ impl<N: Fn(JournalNotice)> WriterThread<N> {
 
     pub(crate) fn run(mut self) {
         let mut next_turn = Instant::now() + TURN;
+        let mut turns = 0_u64;
         loop {
             let wait = next_turn.saturating_duration_since(Instant::now());
             match self.messages.recv_timeout(wait) {
@@ -120,9 +125,15 @@ impl<N: Fn(JournalNotice)> WriterThread<N> {
                 Ok(message) => self.take(message),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if Instant::now() >= next_turn {
-                self.turn();
-                next_turn = Instant::now() + TURN;
+            let now = Instant::now();
+            if now >= next_turn {
+                turns += 1;
+                self.write_all();
+                if turns % TURNS_TO_SYNC == 0 {
+                    self.sync_all();
+                }
+                // A disk slower than that must not keep what waits from being taken.
+                next_turn = (now + TURN).max(Instant::now() + TURN / 2);
             }
         }
         let journals: Vec<u64> = self.journals.keys().copied().collect();
@@ -158,26 +169,38 @@ impl<N: Fn(JournalNotice)> WriterThread<N> {
         }
     }
 
-    fn turn(&mut self) {
+    fn write_all(&mut self) {
         let journals: Vec<u64> = self.journals.keys().copied().collect();
-        for journal in journals {
-            let Some(open) = self.journals.get_mut(&journal) else {
-                continue;
-            };
-            let overflowed = open.gate.take_overflowed();
-            if overflowed > 0 {
-                (self.notify)(JournalNotice::Overflowed { journal, records: overflowed });
-            }
-            if open.closing_since.is_some_and(|since| since.elapsed() >= LINGER) {
-                self.close(journal);
-                continue;
-            }
-            let synced = open.write_pending(&mut self.scratch).and_then(|()| open.sync());
-            if let Ok(true) = synced {
-                (self.notify)(JournalNotice::Synced { journal, bytes: open.synced });
-            }
-            self.end_on_error(journal, synced.map(|_| ()));
+        journals.into_iter().for_each(|journal| self.write(journal));
+    }
+
+    /// After all have been written: one commit of the file system then serves several syncs.
+    fn sync_all(&mut self) {
+        let journals: Vec<u64> = self.journals.keys().copied().collect();
+        journals.into_iter().for_each(|journal| self.sync(journal));
+    }
+
+    fn write(&mut self, journal: u64) {
+        let Some(open) = self.journals.get_mut(&journal) else { return };
+        let overflowed = open.gate.take_overflowed();
+        if overflowed > 0 {
+            (self.notify)(JournalNotice::Overflowed { journal, records: overflowed });
         }
+        if open.closing_since.is_some_and(|since| since.elapsed() >= LINGER) {
+            self.close(journal);
+            return;
+        }
+        let written = open.write_pending(&mut self.scratch);
+        self.end_on_error(journal, written);
+    }
+
+    fn sync(&mut self, journal: u64) {
+        let Some(open) = self.journals.get_mut(&journal) else { return };
+        let synced = open.sync();
+        if let Ok(true) = synced {
+            (self.notify)(JournalNotice::Synced { journal, bytes: open.synced });
+        }
+        self.end_on_error(journal, synced.map(|_| ()));
     }
 
     fn close(&mut self, journal: u64) {
@@ -253,7 +276,7 @@ mod tests {
         for journal in [1, 2] {
             thread.take(Message::Records { journal, key_id: EVENT_KEY, plain: vec![0; 100] });
         }
-        thread.turn();
+        thread.write_all();
         assert!(full.is_closed());
         assert!(!thread.shared.registry().contains_key(&1));
         assert!(!other.is_closed());
@@ -273,7 +296,7 @@ mod tests {
         let gate = open(&mut thread, 1, "/dev/null");
         thread.shared.hand_over(1, 5, &gate, vec![0; 10], 3);
         thread.shared.hand_over(1, 5, &gate, vec![0; 10], 4);
-        thread.turn();
+        thread.write_all();
         let overflowed = JournalNotice::Overflowed { journal: 1, records: 4 };
         assert!(notices.borrow().contains(&overflowed));
     }
