@@ -77,9 +77,9 @@ web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 	cd web && npm ci --silent --no-audit --no-fund
 
 check-rust:
-	cargo fmt --manifest-path $(CARGO_MANIFEST) --all --check
-	cargo clippy --manifest-path $(CARGO_MANIFEST) --workspace --all-targets --features python --quiet -- -D warnings
-	cargo test --manifest-path $(CARGO_MANIFEST) --workspace --quiet
+	+cargo fmt --manifest-path $(CARGO_MANIFEST) --all --check
+	+cargo clippy --manifest-path $(CARGO_MANIFEST) --workspace --all-targets --features python --quiet -- -D warnings
+	+cargo test --manifest-path $(CARGO_MANIFEST) --workspace --quiet
 
 check-python: $(VENV)/.installed-test
 	$(BIN)/ruff check .

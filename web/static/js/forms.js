@@ -17,7 +17,7 @@
 
 import { ProblemError, newKey, request } from './api.js';
 import { when } from './time.js';
-import { nextTime, refreshRegions, showError, takeFromBefore, toast, toastNext } from './page.js';
+import { leaveFor, nextTime, refreshRegions, showError, takeFromBefore, toast, toastNext } from './page.js';
 import { t } from './words.js';
 
 /** Key and content of the last attempt per form: the same content keeps its key, other content gets a new one. */
@@ -193,7 +193,7 @@ function follow(form, submitter, answer) {
     keepFocus(form, submitter);
     location.reload();
   }
-  else location.assign(then.startsWith('answer:') ? String(answer?.[then.slice(7)] || '/') : then);
+  else leaveFor(then.startsWith('answer:') ? String(answer?.[then.slice(7)] || '/') : then);
 }
 
 export function startForms() {

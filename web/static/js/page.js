@@ -169,6 +169,18 @@ function focusIn(made, before) {
   (same || made).focus({ preventScroll: true });
 }
 
+/** Where this page already goes. */
+let leavingFor = '';
+window.addEventListener('pageshow', () => { leavingFor = ''; });
+
+/** A form's answer and a live refresh may both lead to the same place; the second would end the first half way. @param {string} path */
+export function leaveFor(path) {
+  const { href } = new URL(path, location.href);
+  if (href === leavingFor) return;
+  leavingFor = href;
+  location.assign(href);
+}
+
 async function swap() {
   let response;
   try {
@@ -177,7 +189,7 @@ async function swap() {
     return; // The next live event or the reconnect tries again.
   }
   if (response.redirected) {
-    location.assign(response.url);
+    leaveFor(response.url);
     return;
   }
   if (!response.ok) return;
