@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Plain records waiting for the writer thread, in bytes. At 1.2 Mbit/s each, 100 recorded people fill it in 4 s: a
+/// Plain records waiting for the writer thread, in bytes. At 1.2 Mbit/s each, 200 recorded people fill it in 6 s: a
 /// disk that stalls longer loses records and says so. More costs memory only while the disk stalls.
-const MAX_QUEUED_BYTES: usize = 64 << 20;
+const MAX_QUEUED_BYTES: usize = 256 << 20;
 
-/// Hand-overs that may wait; at ten per second and (journal, key), 800 of them for a second.
-pub(crate) const QUEUE_LENGTH: usize = 8192;
+/// Hand-overs that may wait; at ten per second and (journal, key), 200 of them for 16 s.
+pub(crate) const QUEUE_LENGTH: usize = 32_768;
 
 const BEHIND: &str = "the journal's queue is full because the disk does not keep up; try again later";
 
