@@ -136,6 +136,17 @@
     return { number, framesSent: (await stats()).framesSent };
   }
 
+  /** By how much the pictures being shown are ahead of the sound being played, by the sender's clock; NaN until known. */
+  async function playoutGapMs() {
+    const at = {};
+    for (const pc of connections.filter((one) => one.connectionState === "connected")) {
+      for (const report of (await pc.getStats()).values()) {
+        if (report.type === "inbound-rtp" && report.estimatedPlayoutTimestamp) at[report.kind] = report.estimatedPlayoutTimestamp;
+      }
+    }
+    return at.video - at.audio;
+  }
+
   /** How long after the mark appears in the camera's picture the beep begins in the microphone: ms by picture number. */
   async function sentOffsets(seconds, pitch) {
     const end = performance.now() + seconds * 1000;
@@ -187,6 +198,7 @@
       async (pc) => [...(await pc.getStats()).values()].filter((one) => one.type === "inbound-rtp" && one.kind === kind)
         .reduce((sum, one) => sum + one.bytesReceived, 0)))).reduce((sum, bytes) => sum + bytes, 0),
     sentOffsets,
+    playoutGapMs,
     watchRemote: (seconds) => {
       const video = remoteVideos().find((each) => each.videoWidth > 0);
       if (!video) throw new Error("no <video> of the page shows somebody else");

@@ -17,6 +17,9 @@ const CHOSEN = 'holdspace.background';
 /** Pictures a second below which blur is called too slow, and how many seconds in a row it must be. */
 const LEAST_FPS = 20;
 const SLOW_SECONDS = 3;
+/** The worker can't follow if it is at work so much of the time, or when so many pictures in a second come to it. */
+const BUSY = 0.8;
+const MISSED = 4;
 /** Seconds without a word from the worker after which it is taken for dead. */
 const SILENT_SECONDS = 5;
 /** The segmenter is 11 MB; a slow line may take its time. */
@@ -58,6 +61,7 @@ export class Blur {
     /** This device can't keep up. @type {(fps: number) => void} */
     this.onSlow = () => {};
     this._slowSeconds = 0;
+    this._missed = 0;
     this._silentSeconds = 0;
     this._watching = 0;
     this._stopped = false;
@@ -161,7 +165,10 @@ export class Blur {
     const feed = async () => {
       if (this._stopped) return;
       video.requestVideoFrameCallback(() => void feed());
-      if (!isFree) return;
+      if (!isFree) {
+        this._missed += 1;
+        return;
+      }
       isFree = false;
       const frame = await createImageBitmap(video);
       this._worker.postMessage({ turn: this._turn, frame }, [frame]);
@@ -186,7 +193,8 @@ export class Blur {
     if (message.begun) this._begun();
     if (!message.pace) return;
     this._silentSeconds = 0;
-    const isSlow = message.pace.fps < LEAST_FPS && message.pace.busy > 0.8;
+    const isSlow = message.pace.fps < LEAST_FPS && (message.pace.busy > BUSY || this._missed >= MISSED);
+    this._missed = 0;
     this._slowSeconds = isSlow ? this._slowSeconds + 1 : 0;
     if (this._slowSeconds === SLOW_SECONDS) this.onSlow(Math.round(message.pace.fps));
   }
