@@ -11,12 +11,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
-from playwright.async_api import Browser, Page, async_playwright
-
-from tests.browser.people import CHROMIUM, QUIET
-
-# One browser for the file: it, and the tests that use it, live on one loop.
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+from playwright.async_api import Browser, Page
 
 STATIC = Path(__file__).parents[2] / "web" / "static"
 
@@ -91,15 +86,7 @@ def script() -> Script:
     return Script()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as driver:
-        opened = await driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield opened
-        await opened.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture
 async def page(browser: Browser, script: Script) -> AsyncIterator[Page]:
     async def blank(request: web.Request) -> web.Response:
         return web.Response(text="<!doctype html><title>Harness</title>", content_type="text/html")

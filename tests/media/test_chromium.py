@@ -1,14 +1,18 @@
 """Two real browsers through the real core: the proof of this package.
 
-One headless Chromium, two contexts, a tiny server that hands their offers to a `MediaNode`. Cameras show noise, so that
-the encoder has use for every bit it is allowed.
+One headless Chromium, a context for each person, a tiny server that hands their offers to a `MediaNode`. Cameras show
+noise, so that the encoder has use for every bit it is allowed.
 """
 
 import asyncio
+import atexit
 import json
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page, Playwright
 
 from benchmarks.practice import free_ports
 from media.config import MediaSettings
@@ -35,23 +39,18 @@ from media.types import (
     TrackSource,
 )
 from tests.helpers.bad_link import BadLink
+from tests.helpers.chromium import QUIET, launched
 
 pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.timeout(120)]
 
 ROOM = RoomId("room")
 ROOM_SCRIPTS = Path(__file__).parents[2] / "web" / "static" / "js" / "room"
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",
+FLAGS = (
     "--use-fake-device-for-media-stream=fps=24",
     "--use-fake-ui-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
     "--allow-loopback-in-peer-connection",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
+)
 
 Numbers = dict[str, Any]
 
@@ -85,7 +84,12 @@ async def until(page: Page, fits: Callable[[Numbers], bool], *, seconds: float) 
     return found
 
 
-def write_noise(path: Path) -> None:
+@cache
+def camera() -> str:
+    """The flag that makes a film of noise everybody's camera."""
+    folder = tempfile.mkdtemp(prefix="holdspace-noise-")
+    atexit.register(shutil.rmtree, folder)
+    path = Path(folder) / "noise.y4m"
     random = np.random.default_rng(1)
     with path.open("wb") as file:
         file.write(b"YUV4MPEG2 W640 H480 F24:1 Ip A1:1 C420jpeg\n")
@@ -93,6 +97,7 @@ def write_noise(path: Path) -> None:
         for _ in range(24):
             small = random.integers(90, 150, (30, 40), dtype=np.uint8)
             file.write(b"FRAME\n" + small.repeat(16, 0).repeat(16, 1).tobytes() + chroma)
+    return f"--use-file-for-fake-video-capture={path}"
 
 
 def make_server(node: MediaNode) -> web.Application:
@@ -137,46 +142,50 @@ def make_server(node: MediaNode) -> web.Application:
 
 @asynccontextmanager
 async def open_stage(
-    folder: Path, settings: MediaSettings, link: BadLink, *, host: str = "127.0.0.1", chromium: str = CHROMIUM
+    playwright: Playwright, settings: MediaSettings, link: BadLink, *, host: str = "127.0.0.1", chromium: str = ""
 ) -> AsyncIterator[Stage]:
-    """`host`: where the page is served; a page may use cameras there although it is not HTTPS."""
-    write_noise(folder / "noise.y4m")
+    """`host`: where the page is served; a page may use cameras there although it is not HTTPS. `chromium`: another
+    program than the one all tests share."""
     node = MediaNode(settings)
     events: list[MediaEvent] = []
     node.add_listener(events.append)
     await node.start()
     server = TestServer(make_server(node), host=host)
     await server.start_server()
-    secure = f"--unsafely-treat-insecure-origin-as-secure={str(server.make_url('/')).rstrip('/')}"
-    flags = [*FLAGS, secure, f"--use-file-for-fake-video-capture={folder / 'noise.y4m'}"]
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=flags)
+    async with AsyncExitStack() as stack:
+        if chromium:
+            secure = f"--unsafely-treat-insecure-origin-as-secure={str(server.make_url('/')).rstrip('/')}"
+            flags = [*QUIET, *FLAGS, camera(), secure]
+            browser = await playwright.chromium.launch(executable_path=chromium, args=flags)
+            stack.push_async_callback(browser.close)
+        else:
+            browser = await launched(playwright, *FLAGS, camera())
 
         async def new_page() -> Page:
             context = await browser.new_context(permissions=["camera", "microphone"])
+            stack.push_async_callback(context.close)
             return await context.new_page()
 
         yield Stage(node, str(server.make_url("/")), new_page, events, link)
-        await browser.close()
     await server.close()
     await node.close()
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+async def stage(playwright: Playwright) -> AsyncIterator[Stage]:
     settings = MediaSettings(threads=2, bind=("127.0.0.1",), udp_port=0, development=True)
-    async with open_stage(tmp_path, settings, BadLink(("127.0.0.1", 0))) as stage:
+    async with open_stage(playwright, settings, BadLink(("127.0.0.1", 0))) as stage:
         yield stage
 
 
 @pytest.fixture
-async def far_stage(tmp_path: Path) -> AsyncIterator[Stage]:
+async def far_stage(playwright: Playwright) -> AsyncIterator[Stage]:
     """Behind a relay that can lose, delay and cut."""
     port = free_ports(1)
     settings = MediaSettings(threads=1, bind=("127.0.0.1",), udp_port=port, advertise={"127.0.0.1": "127.0.0.2"})
     with closing(BadLink(("127.0.0.1", port))) as link:
         await link.open("127.0.0.2")
-        async with open_stage(tmp_path, settings, link) as stage:
+        async with open_stage(playwright, settings, link) as stage:
             yield stage
 
 

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Page, Playwright
 
 from control import turn
 from control.config import TurnSettings
@@ -31,7 +31,7 @@ def net() -> Iterator[Network]:
 
 
 @pytest.fixture
-def opened(net: Network, tmp_path: Path) -> Open:
+def opened(net: Network, playwright: Playwright, tmp_path: Path) -> Open:
     """A stage whose browsers live in `net`; `settings` as MediaSettings has them."""
 
     @asynccontextmanager
@@ -39,7 +39,7 @@ def opened(net: Network, tmp_path: Path) -> Open:
         host = net.links[0].server
         wanted = MediaSettings(**{"threads": 2, "bind": (host,), "udp_port": 0, **settings})
         link, chromium = BadLink(("127.0.0.1", 0)), net.chromium(tmp_path)
-        async with open_stage(tmp_path, wanted, link, host=host, chromium=chromium) as ready:
+        async with open_stage(playwright, wanted, link, host=host, chromium=chromium) as ready:
             yield ready
 
     return stage
