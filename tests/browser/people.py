@@ -23,7 +23,7 @@ import aiohttp
 from playwright.async_api import Browser, BrowserContext, Page, Playwright, expect
 
 from benchmarks.practice import MEDIA_PORTS, free_ports
-from tests.helpers.chromium import CHROMIUM, QUIET, launched
+from tests.helpers.chromium import CHROMIUM, QUIET, close_pages, launched
 from tests.helpers.fake_media import FakePerson
 from tests.helpers.forking import Fork, serve_demo
 
@@ -106,6 +106,7 @@ async def running_server(data_dir: Path, **settings: str) -> AsyncIterator[Serve
         await server.start()
         yield server
     finally:
+        await close_pages()  # a server lets what pages have open end in peace, which takes its time
         await server.stop()
 
 

@@ -39,12 +39,16 @@ async def driver() -> AsyncIterator[Playwright]:
     _open.clear()
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def playwright(driver: Playwright) -> AsyncIterator[Playwright]:
-    yield driver
+async def close_pages() -> None:
     for browser in _open.values():
         for context in browser.contexts:
             await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def playwright(driver: Playwright) -> AsyncIterator[Playwright]:
+    yield driver
+    await close_pages()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
