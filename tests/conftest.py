@@ -18,12 +18,21 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("any machine")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    words = "how often a browser test that failed is tried again"
+    parser.addoption("--browser-reruns", type=int, default=0, metavar="N", help=words)
+
+
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Chromium stays open between tests, so these and their fixtures share the loop it was opened on."""
+    reruns = config.getoption("browser_reruns")
     for item in items:
-        if item.get_closest_marker("browser") and is_async_test(item):
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+        if item.get_closest_marker("browser"):
+            if reruns:
+                item.add_marker(pytest.mark.flaky(reruns=reruns))
+            if is_async_test(item):
+                item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -41,7 +41,7 @@ from media.types import (
 from tests.helpers.bad_link import BadLink
 from tests.helpers.chromium import QUIET, launched
 
-pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 ROOM = RoomId("room")
 ROOM_SCRIPTS = Path(__file__).parents[2] / "web" / "static" / "js" / "room"
@@ -189,6 +189,7 @@ async def far_stage(playwright: Playwright) -> AsyncIterator[Stage]:
             yield stage
 
 
+@pytest.mark.alone
 async def test_two_people_see_and_hear_each_other_and_the_rate_ramps_up(stage: Stage) -> None:
     ann = await stage.enter("ann")
     bob = await stage.enter("bob")
@@ -208,6 +209,7 @@ async def test_two_people_see_and_hear_each_other_and_the_rate_ramps_up(stage: S
         assert size[2] > 0
 
 
+@pytest.mark.alone
 async def test_a_second_person_fills_the_firsts_slots_within_a_second(stage: Stage) -> None:
     """Within three tries: a machine that is busy with something else holds up any one of them."""
     loop, took = asyncio.get_running_loop(), []
@@ -231,7 +233,7 @@ async def test_reloading_the_page_comes_back(stage: Stage) -> None:
     before = (await numbers(ann))["decoded"]["3"]
     await bob.evaluate("person.enter(false)")
     await until(bob, lambda found: found["decoded"].get("3", 0) > 0, seconds=20)
-    await until(ann, lambda found: found["decoded"]["3"] > before + 10, seconds=5)
+    await until(ann, lambda found: found["decoded"]["3"] > before + 10, seconds=20)
 
 
 async def test_an_ice_restart_keeps_pictures_coming(stage: Stage) -> None:
@@ -240,8 +242,8 @@ async def test_an_ice_restart_keeps_pictures_coming(stage: Stage) -> None:
     await until(bob, lambda found: found["decoded"].get("3", 0) > 0, seconds=20)
     await ann.evaluate("person.restart()")
     before = (await numbers(bob))["decoded"]["3"]
-    await until(bob, lambda found: found["decoded"]["3"] > before + 24, seconds=5)
-    assert (await numbers(ann))["state"] == "connected"
+    await until(bob, lambda found: found["decoded"]["3"] > before + 24, seconds=20)
+    await until(ann, lambda found: found["state"] == "connected", seconds=20)
 
 
 async def test_a_screen_arrives_in_a_slot_of_its_own(stage: Stage) -> None:
@@ -250,7 +252,7 @@ async def test_a_screen_arrives_in_a_slot_of_its_own(stage: Stage) -> None:
     await until(ann, lambda found: found["decoded"].get("3", 0) > 0, seconds=20)
     await bob.evaluate("person.share()")
     await ann.evaluate("person.addSlots('video')")
-    await until(ann, lambda found: found["decoded"].get("4", 0) > 0, seconds=5)
+    await until(ann, lambda found: found["decoded"].get("4", 0) > 0, seconds=20)
     views = [event.slots for event in stage.events if isinstance(event, SlotsChanged) and event.participant == "ann"][
         -1
     ]
@@ -263,7 +265,7 @@ async def test_three_people_see_each_other(stage: Stage) -> None:
     for page in pages:
         await page.evaluate("person.addSlots('audio', 'video')")
     for page in pages:
-        await until(page, lambda found: min(found["decoded"].get(mid, 0) for mid in ("3", "5")) > 24, seconds=15)
+        await until(page, lambda found: min(found["decoded"].get(mid, 0) for mid in ("3", "5")) > 24, seconds=60)
     assert stage.node.stats()["repeat_refused"] == 0
 
 
@@ -271,7 +273,7 @@ async def test_audio_goes_as_red_from_browser_to_browser(stage: Stage) -> None:
     ann = await stage.enter("ann")
     bob = await stage.enter("bob")
     for page in (ann, bob):
-        await until(page, lambda found: found["energy"] > 0, seconds=8)
+        await until(page, lambda found: found["energy"] > 0, seconds=30)
     dump = await stage.node.dump(ROOM)
     audio = [track for track in dump["tracks"] if track["codec"] == "opus"]
     assert [track["red"] for track in audio] == [True, True]
@@ -296,18 +298,19 @@ async def test_the_rooms_page_sends_sizes_from_the_third_person_on_and_pictures_
     bob = await stage.new_page()
     await bob.goto(f"{stage.url}?name=bob")
     await bob.evaluate("person.enterAsPage()")
-    before = await until(ann, lambda found: found["decoded"].get("3", 0) > 24, seconds=15)
+    before = await until(ann, lambda found: found["decoded"].get("3", 0) > 24, seconds=30)
     assert before["width"] == 640
     assert list((await numbers(bob))["sent"]) == [""], "between two people there is one encoding"
     await bob.evaluate("person.peer.sendSizes()")
-    await until(bob, lambda found: found["sent"].get("f", 0) > 24, seconds=15)
+    await until(bob, lambda found: found["sent"].get("f", 0) > 24, seconds=30)
     shown = (await numbers(ann))["decoded"]["3"]
-    await until(ann, lambda found: found["decoded"]["3"] > shown + 24, seconds=10)
+    await until(ann, lambda found: found["decoded"]["3"] > shown + 24, seconds=30)
     await bob.evaluate("person.peer.sendSizes()")
     infos = [info for info in await stage.node.tracks(ROOM) if info.participant == "bob" and info.source == "camera"]
     assert len(infos) == 1
 
 
+@pytest.mark.alone
 async def test_of_several_sizes_one_is_sent_while_the_room_has_two(stage: Stage) -> None:
     ann = await stage.enter("ann")
     bob = await stage.enter("bob", simulcast=True)
@@ -319,6 +322,7 @@ async def test_of_several_sizes_one_is_sent_while_the_room_has_two(stage: Stage)
     assert not [event for event in stage.events if isinstance(event, EncodingsWanted)]
 
 
+@pytest.mark.alone
 async def test_in_a_group_everybody_gets_the_encoding_of_the_size_it_shows(stage: Stage) -> None:
     pages = {name: await stage.enter(name, simulcast=True) for name in ("ann", "bob", "cem", "dan")}
     keeping = asyncio.create_task(keep_encodings(stage, pages))
@@ -347,6 +351,7 @@ async def test_in_a_group_everybody_gets_the_encoding_of_the_size_it_shows(stage
     assert stage.node.stats()["repeat_refused"] == 0
 
 
+@pytest.mark.alone
 async def test_leaving_is_noticed_at_once(stage: Stage) -> None:
     ann = await stage.enter("ann")
     bob = await stage.enter("bob")
@@ -360,6 +365,7 @@ async def test_leaving_is_noticed_at_once(stage: Stage) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.alone
 async def test_loss_both_ways_is_repaired_by_retransmission(far_stage: Stage) -> None:
     far_stage.link.delay_s = 0.02
     ann = await far_stage.enter("ann")
@@ -386,11 +392,11 @@ async def test_a_cut_is_told_and_healed(far_stage: Stage) -> None:
         await until(page, lambda found: found["decoded"].get("3", 0) > 0, seconds=20)
     far_stage.link.cut = True
     disconnected = ConnectionChanged(ROOM, ParticipantId("ann"), ConnectionState.disconnected)
-    async with asyncio.timeout(12):
+    async with asyncio.timeout(30):
         while disconnected not in far_stage.events:  # noqa: ASYNC110  (the wait is 8 s, the polling costs nothing)
             await asyncio.sleep(0.1)
     far_stage.link.cut = False
     before = [(await numbers(page))["decoded"]["3"] for page in (ann, bob)]
     for page, earlier in zip((ann, bob), before, strict=True):
         await page.evaluate("person.restart()")
-        await until(page, lambda found, earlier=earlier: found["decoded"]["3"] > earlier + 24, seconds=5)
+        await until(page, lambda found, earlier=earlier: found["decoded"]["3"] > earlier + 24, seconds=30)
