@@ -1,5 +1,6 @@
 """For all tests: one loop for what drives Chromium, and word of every test that passed only when run again."""
 
+import gc
 from collections.abc import Generator
 from typing import Any
 
@@ -21,6 +22,17 @@ hypothesis.settings.load_profile("any machine")
 def pytest_addoption(parser: pytest.Parser) -> None:
     words = "how often a browser test that failed is tried again"
     parser.addoption("--browser-reruns", type=int, default=0, metavar="N", help=words)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported and collected stays: the garbage collector needs not walk it again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)
