@@ -60,6 +60,18 @@ fn rooms_made_in_one_go_spread_over_the_threads() {
 }
 
 #[test]
+fn new_rooms_go_to_the_thread_with_fewer_people() {
+    let node = node(2);
+    let crowded = node.add_room(ROOM).unwrap();
+    add_transport(&node, 1, "anna").unwrap();
+    add_transport(&node, 2, "bert").unwrap();
+    let threads: Vec<usize> = (2..=5).map(|room| node.add_room(room).unwrap()).collect();
+    assert!(threads.iter().all(|thread| *thread != crowded), "{threads:?}");
+    node.remove_room(ROOM).unwrap();
+    assert_eq!(node.add_room(6).unwrap(), crowded, "once they have gone");
+}
+
+#[test]
 fn a_transport_is_made_once_and_with_one_set_of_arguments() {
     let node = node(1);
     assert!(is_unknown(add_transport(&node, 1, "anna")));
