@@ -20,7 +20,8 @@ ABOUT = SessionFacts(
     client_name="Mina Halvorsen",
     starts_at=START + timedelta(hours=1),
     ends_at=START + timedelta(hours=1, minutes=50),
-    amount="€65.00",
+    amount_minor=6_500,
+    currency="EUR",
     reason="ill",
 )
 """The session of the notices in these tests."""
@@ -33,8 +34,9 @@ FACTS: Mapping[str, Any] = {
     "version": 4,
     "from_name": "Elio",
     "number": "2026-7",
-    "rows": [["Session", "€65.00"], ["VAT", "€0.00"]],
-    "amount": "€65.00",
+    "transaction": "pi_1",
+    "amount_minor": 6_500,
+    "currency": "EUR",
     "path": "/receipts/1",
     "count": 2,
     "days": 7,

@@ -40,7 +40,8 @@ PAGES = {
         *("/admin/appointments", "/admin/appointments?id={id}", "/admin/outbox", "/admin/people", "/admin/audit"),
         *("/admin/settings", "/admin/status", "/account/security", "/admin/help-desk", "/admin/monitoring"),
         *("/admin/payouts", "/admin/problems", "/admin/testimonials", "/admin/refunds", "/admin/refunds?q=mina"),
-        *("/admin/refunds?payment={payment}", "/sessions/{late}"),
+        *("/admin/refunds?payment={payment}", "/sessions/{late}", "/problems/{problem}", "/admin/help-numbers"),
+        *("/admin/monitoring/{talk}", "/admin/audit?subject=person:"),
     ),
 }
 
@@ -60,13 +61,16 @@ async def opened(browser: Browser, server: Server, **options: Any) -> AsyncItera
 
 
 async def each_page(
-    stack: AsyncExitStack, browser: Browser, server: Server, ids: dict[str, str], **options: Any
+    stack: AsyncExitStack, browser: Browser, server: Server, ids: dict[str, str], language: str = "en-GB", **options: Any
 ) -> AsyncIterator[tuple[str, Page]]:
-    """Every page once, opened by somebody who may."""
+    """Every page once, opened by somebody who may and who reads that language."""
     for email, paths in {"": PUBLIC, **PAGES}.items():
         page = await stack.enter_async_context(opened(browser, server, **options))
         if email:
             await sign_in(page, email)
+            await _post(page, "/api/language", language=language)
+        else:
+            await page.set_extra_http_headers({"Accept-Language": language})
         for path in paths:
             await page.goto(path.format(**ids))
             yield f"{email} {path}", page
