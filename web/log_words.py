@@ -10,7 +10,7 @@ from control.language import N_, look_up, t
 from web.words import money, state_words, when
 
 #: Every action that control records: tests/web/test_words.py compares.
-_DONE = {
+DONE = {
     "account.passkey_added": N_("Passkey added"),
     "account.passkey_removed": N_("Passkey removed"),
     "account.password_set": N_("Password changed"),
@@ -210,7 +210,7 @@ def done(entry: Entry) -> str:
             str(entry.detail.get("purpose")), ""
         )
         return f"{purpose or t('Consent')}: {_plain(str(entry.detail.get('answer')))}"
-    return look_up(_DONE.get(entry.action, entry.action.replace(".", " ").replace("_", " ").capitalize()))
+    return look_up(DONE.get(entry.action, entry.action.replace(".", " ").replace("_", " ").capitalize()))
 
 
 def done_to(entry: Entry) -> str:
