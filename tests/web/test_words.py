@@ -183,7 +183,7 @@ def test_the_audit_log_is_read_in_the_readers_language() -> None:
     entry = Entry(AT, None, "appointment.expire", "appointment:" + "a" * 32, detail)
     assert log_words.more(entry, LISBON, 2026) == "from On hold, into Expired, by operator"
     with speaking("de"):
-        assert log_words.done(entry) == "Die Reservierung ist abgelaufen"
+        assert log_words.done(entry) == "Die Reservierung lief ab"
         assert log_words.done_to(entry) == "Termin aaaaaaaa"
         assert log_words.more(entry, LISBON, 2026) == "von Reserviert, zu Abgelaufen, von Betrieb"
 
