@@ -35,7 +35,7 @@ from control.booking import Wanted, book, pay
 from control.database import Database, publish
 from control.errors import Conflict, Forbidden, NotFound
 from control.language import t
-from control.lifecycle import Party, can_cancel, client_missed_at, due_since, ending, opens_at, start_missed_at
+from control.lifecycle import Party, can_cancel, due_since, ending, no_show_from, opens_at
 from control.models.appointments import Appointment
 from control.models.people import Person
 from control.money import refunds
@@ -183,8 +183,8 @@ async def complete(
             if is_no_show and waive_fee and row.state == State.NO_SHOW_CLIENT:
                 await _waive(session, actor, row, now)
             return await view(session, actor, row.id)
-        until = client_missed_at(facts) if row.state == State.IN_PROGRESS else start_missed_at(facts)
-        if event is Event.MISS_BY_CLIENT and now < until:
+        until = no_show_from(facts)
+        if event is Event.MISS_BY_CLIENT and until is not None and now < until:
             raise Conflict(
                 "client_may_still_come",
                 "Your client has not been here and still has time to come.",

@@ -72,6 +72,19 @@ def client_missed_at(facts: Facts) -> datetime:
     return max(facts.starts_at, facts.started_at or facts.starts_at) + facts.bounds.no_show_after
 
 
+def no_show_from(facts: Facts) -> datetime | None:
+    """From when on the practitioner may say that nobody came; None where somebody did, and where it can't be said."""
+    if facts.client_admitted:
+        return None
+    match facts.state:
+        case State.CONFIRMED:
+            return start_missed_at(facts)
+        case State.IN_PROGRESS:
+            return client_missed_at(facts)
+        case _:
+            return None
+
+
 def ends_by_itself_at(facts: Facts) -> datetime:
     """The end of the grace, or earlier once everybody has been gone long enough after the booked end."""
     grace = facts.ends_at + facts.bounds.grace

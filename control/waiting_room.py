@@ -21,7 +21,7 @@ from control.consents import Purpose, standing_in
 from control.database import Database, publish
 from control.errors import Conflict, Forbidden, NotFound
 from control.joining import Explanation, Seat, explain_seat, may_publish, may_share, place_of
-from control.lifecycle import Party, due_since
+from control.lifecycle import Party, due_since, no_show_from
 from control.models.appointments import Appointment, Guest, JoinToken, Presence
 from control.models.consents import ConsentText
 from control.models.people import Person
@@ -276,6 +276,7 @@ class WaitingRoom:
             about = await session_facts(session, row)
         shown = await self._recording_state(appointment_id)
         leads = seat.party is Party.PRACTITIONER
+        missed_from = no_show_from(seat.facts) if leads else None
         people = [
             {"id": row.practitioner_id, "name": about.practitioner_name, "role": Role.practitioner},
             {"id": row.client_id, "name": about.client_name, "role": Role.client},
@@ -291,6 +292,7 @@ class WaitingRoom:
             "practitioner": {"id": row.practitioner_id, "name": about.practitioner_name},
             "people": people,
             "visitors_may_share": row.visitors_may_share,
+            "no_show_from": None if missed_from is None else _iso(missed_from),
             "recording": {
                 "offered": row.recording_offered,
                 "state": shown.state,

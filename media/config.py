@@ -37,7 +37,7 @@ class MediaSettings:
     advertise: Mapping[str, str] = field(default_factory=dict)
     """Bound address → the public address behind which it is reached."""
     gso: bool = True
-    """Hand the kernel several packets at once (UDP GSO); where it can't, that is noticed and it is switched off."""
+    """Hand the kernel several packets at once (UDP GSO) and take them so (UDP GRO); noticed where it can't."""
     cache_ms: int = 1000
     """How long packets are kept for retransmission; memory grows with it."""
     socket_buffer_bytes: int = 8 * MEBIBYTE

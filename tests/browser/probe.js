@@ -19,6 +19,7 @@
       this.addEventListener("message", ({ data }) => {
         const message = JSON.parse(data);
         if (message.type === "people") window.probe.people = message.people;
+        if (message.type === "snapshot") window.probe.snapshot = message.snapshot;
       });
     }
   };
@@ -191,6 +192,7 @@
       .dispatchEvent(new MessageEvent("message", { data: JSON.stringify(message) })),
     /** Who is in the room, as the server said last. */
     people: [],
+    snapshot: null,
     remoteVideos,
     stats,
     sent,
@@ -199,6 +201,25 @@
         .reduce((sum, one) => sum + one.bytesReceived, 0)))).reduce((sum, bytes) => sum + bytes, 0),
     sentOffsets,
     playoutGapMs,
+    /** How blue each picture is, by whose it is said to be: which camera it shows (tests/helpers/fake_media.py). */
+    tints: () => Object.fromEntries([...document.querySelectorAll(".picture")].map((tile) => {
+      context.clearRect(0, 0, WIDTH, HEIGHT);
+      context.drawImage(tile.querySelector("video"), 0, 0, WIDTH, HEIGHT);
+      const [red, , blue] = context.getImageData(WIDTH / 2, HEIGHT / 2, 1, 1).data;
+      return [tile.getAttribute("aria-label"), blue - red];
+    })),
+    /** The sizes of the own camera that have been sent so far. */
+    sentSizes: async () => {
+      const reports = (await Promise.all(connections.map((pc) => pc.getStats()))).flatMap((stats) => [...stats.values()]);
+      const sent = reports.filter((one) => one.type === "outbound-rtp" && one.kind === "video" && one.framesSent > 0);
+      return new Set(sent.map((one) => one.rid)).size;
+    },
+    /** Everybody's sound at once: the strongest level of each of two pitches. */
+    listenToBoth: async (seconds, one, other) => {
+      const tracks = remoteTracks().filter((each) => each.kind === "audio" && each.readyState === "live" && !each.muted);
+      const found = await Promise.all(tracks.map((track) => listen(track, seconds, one, other)));
+      return [Math.max(...found.map((each) => each.pitch)), Math.max(...found.map((each) => each.other))];
+    },
     watchRemote: (seconds) => {
       const video = remoteVideos().find((each) => each.videoWidth > 0);
       if (!video) throw new Error("no <video> of the page shows somebody else");

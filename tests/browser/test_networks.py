@@ -106,14 +106,14 @@ async def it_is_the_same_session(session: Roaming) -> None:
     assert await recordings.count() == 1
 
 
-@pytest.mark.parametrize("away_s", [1.5, 6.0, 14.0])
-async def test_a_network_that_returns_brings_the_session_back(roaming: Roaming, away_s: float) -> None:
-    roaming.wifi.down()
-    await asyncio.sleep(away_s)
-    roaming.wifi.up()
-    back_s = await both_are_back(roaming)
-    print(f"back {back_s:.2f} s after {away_s} s away")
-    assert back_s < BACK_WITHIN_S + SLACK_S
+async def test_a_network_that_returns_brings_the_session_back(roaming: Roaming) -> None:
+    for away_s in (1.5, 6.0, 14.0):
+        roaming.wifi.down()
+        await asyncio.sleep(away_s)
+        roaming.wifi.up()
+        back_s = await both_are_back(roaming)
+        print(f"back {back_s:.2f} s after {away_s} s away")
+        assert back_s < BACK_WITHIN_S + SLACK_S
     await it_is_the_same_session(roaming)
 
 

@@ -1,17 +1,25 @@
 """What the practitioner decides inside the room, as both sides see it: mute, waiting room, sharing; and the layouts."""
 
+import asyncio
+import re
+from pathlib import Path
+
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Playwright, expect
 
 from tests.browser import journey
-from tests.browser.rooms import Meeting
+from tests.browser.people import Person
+from tests.browser.rooms import Meeting, guest_by_link
+from tests.browser.test_room_files import fetched
 
 pytestmark = pytest.mark.timeout(240)
 
 LIVE = "probe.remoteVideos().filter((video) => video.videoWidth > 0 && !video.paused && !video.hidden).length"
 
 
-async def test_practitioner_mutes_sends_out_and_lets_in_again(meeting: Meeting) -> None:
+async def test_practitioner_mutes_sends_out_lets_in_again_and_invites(
+    meeting: Meeting, playwright: Playwright, media_dir: Path, tmp_path: Path
+) -> None:
     mina, amara = meeting.mina.page, meeting.amara.page
     await journey.press(amara, "#people")
     row = amara.locator("#people-list li", has_text="Mina Halvorsen")
@@ -35,7 +43,60 @@ async def test_practitioner_mutes_sends_out_and_lets_in_again(meeting: Meeting) 
     await mina.keyboard.press("p")
     await expect(mina.locator("#people-list li")).to_have_count(2)
     await expect(mina.locator("#people-list button")).to_have_count(0)
-    assert meeting.mina.errors == meeting.amara.errors == []
+    await expect(mina.locator("#menu-guest, #guest-dialog")).to_have_count(0)
+
+    async with guest_by_link(meeting, playwright, media_dir) as gwen:
+        await expect(gwen.page.locator("#wait-title")).to_contain_text("is here and will let you in")
+        await amara.locator("#people-list li", has_text="Gwen Guest").get_by_role("button", name="Admit").click()
+        await expect_three_with_pictures_and_sound(
+            {"Mina Halvorsen": meeting.mina, "Dr. Amara Okafor": meeting.amara, "Gwen Guest": gwen}
+        )
+        await expect_file_for_one(meeting, gwen, tmp_path)
+        assert meeting.mina.errors == meeting.amara.errors == gwen.errors == []
+
+
+async def expect_three_with_pictures_and_sound(people: dict[str, Person]) -> None:
+    """Each sees and hears the other two, each picture under its own name, and sends its camera in several sizes."""
+
+    async def expect_the_others(name: str, who: Person) -> None:
+        others = {other: one.person for other, one in people.items() if other != name}
+        await expect(who.page.locator("#stage")).to_have_attribute("data-layout", "grid")
+        await journey.until(who.page, f"{LIVE} === 2", 30)
+        await journey.until(who.page, "probe.sentSizes().then((sizes) => sizes > 1)", 30)
+        blue = {f"{other}'s picture": 1.772 * (one.tint - 128) for other, one in others.items()}
+        same = f"Object.entries({blue}).every(([name, blue]) => Math.abs(blue - seen[name]) < 30)"
+        await journey.until(who.page, f"(() => {{ const seen = probe.tints(); return {same}; }})()")
+        levels = await who.probe("listenToBoth(2, {}, {})".format(*(other.pitch_hz for other in others.values())))
+        assert min(levels) > -40, (name, levels)
+
+    await asyncio.gather(*(expect_the_others(name, who) for name, who in people.items()))
+
+
+async def expect_file_for_one(meeting: Meeting, gwen: Person, folder: Path) -> None:
+    """From Mina for Gwen: Dr. Amara's page never hears of it, and asking for it finds nothing."""
+    mina, amara = meeting.mina.page, meeting.amara.page
+    await mina.keyboard.press("i")
+    await mina.locator("#file-to").select_option(label="Only Gwen Guest")
+    await mina.locator("#file-input").set_input_files(
+        {"name": "for gwen.txt", "mimeType": "text/plain", "buffer": b"Dear Gwen"}
+    )
+    own = mina.locator("#file-list li[data-file]")
+    await expect(own).to_contain_text("from you, for one person")
+    await expect(gwen.page.locator("#said")).to_have_text("Mina has shared a file")
+    await journey.press(gwen.page, "#files")
+    await expect(gwen.page.locator("#file-list li")).to_contain_text("from Mina, only for you")
+    assert await fetched(gwen.page, "for gwen.txt", folder) == b"Dear Gwen"
+    await mina.locator("#file-to").select_option(label="Everybody in the session")
+    await mina.locator("#file-input").set_input_files(
+        {"name": "for all.txt", "mimeType": "text/plain", "buffer": b"Dear all"}
+    )
+    await amara.keyboard.press("i")
+    await expect(amara.locator("#file-list li")).to_contain_text("for all.txt")
+    await expect(amara.locator("#file-list li")).to_have_count(1)
+    hidden = await own.filter(has_text="for gwen.txt").get_attribute("data-file")
+    assert (await amara.request.get(f"/api/files/{hidden}/content")).status == 404
+    listed = await (await amara.request.get(f"/api/appointments/{meeting.appointment}/files")).json()
+    assert [one["name"] for one in listed["files"]] == ["for all.txt"]
 
 
 async def test_client_shares_the_screen_only_while_the_practitioner_allows_it(meeting: Meeting) -> None:
@@ -76,6 +137,55 @@ async def expect_room_for_25(page: Page) -> None:
     await expect(tiles).to_have_count(1)
 
 
+async def expect_no_show_to_be_offered_in_its_time(page: Page) -> None:
+    """As if the client had never come. The server knows better, and its refusal is read where it was asked."""
+    heard = await page.evaluate("[probe.people, probe.snapshot]")
+    item, dialog = page.locator("#menu-no-show"), page.locator("#no-show-dialog")
+    hear = "(heard) => ['people', 'snapshot'].forEach((type, at) => probe.hear({ type, [type]: heard[at] }))"
+    alone = [one for one in heard[0] if one["role"] == "practitioner"]
+    await page.evaluate(hear, [alone, heard[1] | {"no_show_from": "2199-03-03T16:15:00Z"}])
+    await journey.press(page, "#more")
+    await expect(item).to_have_text(re.compile(r"^Mark as no-show, from \d\d:\d\d$"))
+    await item.click(force=True)
+    await expect(dialog).to_be_hidden()
+    await page.evaluate(hear, [alone, heard[1] | {"no_show_from": "2026-03-03T16:15:00Z"}])
+    await expect(item).to_have_text("Mark as no-show")
+    await page.keyboard.press("x")
+    await expect(dialog.get_by_role("heading")).to_have_text("Mina did not come?")
+    await dialog.get_by_role("button", name="Mark as no-show").click()
+    await expect(page.locator("#no-show-error")).to_have_text("Your client was in this session.")
+    await dialog.get_by_role("button", name="Wait on").click()
+    await page.evaluate(hear, heard)
+    await journey.press(page, "#more")
+    await expect(page.locator("#menu-guest")).to_be_visible()
+    await expect(item).to_be_hidden()
+    await page.keyboard.press("Escape")
+
+
+async def expect_full_screen_and_small_window(page: Page) -> None:
+    """By key and from the menu. In full screen Escape is the browser's own: here it is left as Escape leaves it."""
+    for element, key, item, words, back in (
+        ("document.fullscreenElement", "f", "#menu-full", "#full-words", "Leave full screen"),
+        ("document.pictureInPictureElement", "w", "#menu-pip", "#pip-words", "Back into the page"),
+    ):
+        named = await page.locator(words).text_content()
+        await page.keyboard.press(key)
+        await journey.until(page, f"{element} !== null")
+        await expect(page.locator(words)).to_have_text(back)
+        await journey.press(page, "#more")
+        await page.locator(item).click()
+        await journey.until(page, f"{element} === null")
+        await expect(page.locator(words)).to_have_text(named or "")
+    await page.keyboard.press("f")
+    await journey.until(page, "document.fullscreenElement !== null")
+    await page.keyboard.press("c")
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#panel-chat")).to_be_hidden()
+    await page.evaluate("document.exitFullscreen()")
+    await expect(page.locator("#full-words")).to_have_text("Full screen")
+    await journey.until(page, f"{LIVE} === 1")
+
+
 async def test_layouts_sound_only_and_keys(meeting: Meeting) -> None:
     amara = meeting.amara.page
     stage, room = amara.locator("#stage"), amara.locator("#room")
@@ -91,10 +201,24 @@ async def test_layouts_sound_only_and_keys(meeting: Meeting) -> None:
     assert abs(boxes[0]["width"] - boxes[1]["width"]) < 2
     for _ in range(2):
         await amara.keyboard.press("g")
-    await expect(room).not_to_have_class("room--even")
+    await expect(room).to_have_class(re.compile("room--swapped"))
+    await journey.until(amara, "!document.querySelector('#self-video').paused")
+    own, other = [await stage.locator(part).bounding_box() for part in ("#self", ".picture")]
+    assert own is not None
+    assert other is not None
+    assert (own["width"], own["height"]) == (1280, 720)
+    assert other["width"] < 250
+    await amara.locator("#self").press("Enter")
+    await expect(room).not_to_have_class(re.compile("room--(even|swapped)"))
     await expect(amara.locator("#main > #self")).to_be_visible()
+    await amara.locator("#self").dblclick()
+    await expect(room).to_have_class(re.compile("room--swapped"))
+    await amara.locator("#self").press("Enter")
 
+    await expect_full_screen_and_small_window(amara)
     await expect_room_for_25(amara)
+    await expect_no_show_to_be_offered_in_its_time(amara)
+    meeting.amara.errors.clear()  # the refusal above
 
     await amara.keyboard.press("a")
     await expect(amara.locator(".picture__instead")).to_contain_text("Sound only")

@@ -16,6 +16,7 @@ from control.lifecycle import (
     due_since,
     ending,
     missed_before_start,
+    no_show_from,
     was_present,
 )
 from control.slots import Span
@@ -92,6 +93,13 @@ def test_each_open_state_is_due_when_the_product_says() -> None:
     running = {"started_at": START + 3 * MINUTE}
     assert due_since(facts(State.IN_PROGRESS, **running)) == START + 18 * MINUTE
     assert due_since(facts(State.IN_PROGRESS, **running, client_admitted=True)) == START + 60 * MINUTE
+
+
+def test_nobody_can_be_marked_as_missing_whose_time_to_come_still_runs_or_who_came() -> None:
+    assert no_show_from(facts()) == START + 15 * MINUTE
+    assert no_show_from(facts(State.IN_PROGRESS, started_at=START + 4 * MINUTE)) == START + 19 * MINUTE
+    assert no_show_from(facts(State.IN_PROGRESS, started_at=START, client_admitted=True)) is None
+    assert [no_show_from(facts(state)) for state in (State.SCHEDULED, State.COMPLETED)] == [None, None]
 
 
 def test_early_start_gives_the_client_until_fifteen_minutes_after_the_booked_start() -> None:

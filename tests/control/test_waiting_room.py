@@ -263,6 +263,7 @@ async def test_snapshot_tells_each_person_what_they_can_do(room: WaitingRoom, wo
     nothing = dict.fromkeys(("start", "end", "record", "share_screen", "moderate"), False)
     assert mine["can"] == {**nothing, "start": True, "share_screen": True, "moderate": True}
     assert yours["can"] == nothing
+    assert (mine["no_show_from"], yours["no_show_from"]) == ("2026-03-02T14:15:00.000Z", None)
     assert yours["recording"] == {"offered": True, "state": "off", "reason": None, "cause": None, "my_answer": None}
     assert (mine["state"], mine["starts_at"]) == ("confirmed", "2026-03-02T14:00:00.000Z")
     await world.consent(world.bob, view.id, Purpose.RECORDING)

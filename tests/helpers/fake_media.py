@@ -33,6 +33,7 @@ class FakePerson:
 
 AMARA = FakePerson("amara", 880, 90)
 MINA = FakePerson("mina", 1320, 170)
+GWEN = FakePerson("gwen", 700, 128)
 
 
 def luma(number: int) -> Picture:

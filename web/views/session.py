@@ -14,7 +14,7 @@ from control.appointment_states import State
 from control.database import Database
 from control.errors import NotFound
 from control.keys import CLOCK, DATABASE
-from control.lifecycle import Facts, Party, can_reschedule, client_missed_at, start_missed_at
+from control.lifecycle import Facts, Party, can_reschedule, no_show_from
 from control.reschedules import RequestState, RequestView
 from web.again import again_of, free_after
 from web.render import render, zone_of
@@ -86,9 +86,8 @@ def _fee_that_may_be_waived(view: SessionView) -> int:
 
 def _may_be_missed(facts: Facts, now: datetime) -> bool:
     """From when on the practitioner may say that nobody came."""
-    if facts.state is State.IN_PROGRESS:
-        return now >= client_missed_at(facts)
-    return facts.state is State.CONFIRMED and now >= start_missed_at(facts)
+    since = no_show_from(facts)
+    return since is not None and now >= since
 
 
 @routes.get("/sessions/{id:[0-9a-f]{32}}/rebook")

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use _forwarder::sys::clock::{monotonic_ns, ClockBridge};
 use _forwarder::sys::poll::Poller;
-use _forwarder::sys::receive::{ReceiveBatch, BATCH_DATAGRAMS, DATAGRAM_BYTES};
+use _forwarder::sys::receive::{Arrival, ReceiveBatch, BATCH_DATAGRAMS, DATAGRAM_BYTES, RUN_BYTES};
 use _forwarder::sys::send::{send_each, send_segmented, Route, SendResult};
-use _forwarder::sys::socket::UdpSocket;
+use _forwarder::sys::socket::{enable_gro, UdpSocket};
 
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -45,6 +45,28 @@ fn segmented_and_plain_sends_give_the_same_datagrams() {
         assert_eq!(send_each(sender.raw(), &route, &bytes, 1_100), SendResult::Sent(5));
         assert_eq!(receive_all(&receiver, 5), expected);
     }
+}
+
+#[test]
+fn a_run_comes_as_one_where_that_was_asked_for_and_falls_apart_as_it_was_sent() {
+    let bytes = numbered_bytes(4 * 1_100 + 333);
+    let (sender, receiver) = (open("127.0.0.1"), open("127.0.0.1"));
+    enable_gro(receiver.raw()).unwrap();
+    let route = Route { to: receiver.local(), from: None };
+    send_segmented(sender.raw(), &route, &bytes, 1_100);
+    send_segmented(sender.raw(), &route, &bytes[..500], 500);
+    send_segmented(sender.raw(), &route, &[], 1);
+    let mut batch = ReceiveBatch::new(RUN_BYTES, BATCH_DATAGRAMS);
+    Poller::new([receiver.raw()]).wait(Some(60_000_000_000));
+    assert_eq!(batch.receive(receiver.raw()).unwrap(), 3);
+    let (run, whole) = batch.datagram(0).unwrap();
+    assert_eq!((whole.to_vec(), run.cut_bytes(whole.len())), (bytes.clone(), 1_100));
+    assert!(run.realtime_ns.is_some() && !run.truncated);
+    let (single, whole) = batch.datagram(1).unwrap();
+    assert_eq!((whole.to_vec(), single.cut_bytes(whole.len())), (bytes[..500].to_vec(), 500));
+    let (empty, nothing) = batch.datagram(2).unwrap();
+    assert_eq!((nothing.len(), empty.cut_bytes(0)), (0, 1));
+    assert_eq!(Arrival { segment_bytes: Some(0), ..single }.cut_bytes(500), 500, "a length that cuts nothing");
 }
 
 #[test]

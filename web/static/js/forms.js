@@ -216,7 +216,7 @@ export function startForms() {
   // Dialogs: <button data-opens="id">, closed by Escape, by data-closes or by the browser.
   document.addEventListener('click', (event) => {
     const target = event.target instanceof Element ? event.target.closest('[data-opens], [data-closes]') : null;
-    if (!(target instanceof HTMLElement)) return;
+    if (!(target instanceof HTMLElement) || target.ariaDisabled === 'true') return;
     if (target.dataset.closes !== undefined) target.closest('dialog')?.close();
     const dialog = target.dataset.opens ? document.getElementById(target.dataset.opens) : null;
     if (dialog instanceof HTMLDialogElement && !dialog.open) dialog.showModal();

@@ -182,6 +182,7 @@ export function leaveFor(path) {
 }
 
 async function swap() {
+  if (!document.querySelector('[data-region]')) return;
   let response;
   try {
     response = await fetch(location.href, { headers: { Accept: 'text/html' }, credentials: 'same-origin' });

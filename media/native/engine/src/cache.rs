@@ -1,5 +1,5 @@
-//! A publisher's recent packets, plain, for the send queues and for retransmission: a ring of bytes filled in order
-//! of arrival and found by sequence number. Slots hold numbers, never copies. Must not know subscribers.
+//! A publisher's recent packets, plain, for the send queues and for retransmission: blocks of bytes filled in order
+//! of arrival, packets found by sequence number. Slots hold numbers, never copies. Must not know subscribers.
 
 use crate::time::Time;
 use std::collections::VecDeque;
@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 /// A stream above these is cut to its newest packets: 2 MB is a second of 16 Mbit/s.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 const MAX_PACKETS: usize = 4_096;
-const FIRST_BYTES: usize = 8 * 1024;
+/// A block holds a quarter of what there is already, within these: what is not yet filled and what is not yet free
+/// are small beside the rest, and nothing is ever moved.
+const BLOCK_BYTES: std::ops::RangeInclusive<usize> = 2 * 1024..=16 * 1024;
 const FIRST_INDEX: usize = 64;
 
 /// What forwarding needs of a packet besides its payload.
@@ -62,68 +64,61 @@ impl PacketMeta {
 
 struct Entry {
     meta: PacketMeta,
-    start: usize,
-    len: usize,
+    block: u32,
+    start: u32,
+    len: u32,
 }
 
+#[derive(Default)]
 pub(crate) struct PacketCache {
     entries: VecDeque<Entry>,
-    /// Number of the first entry; numbers only grow.
-    first_number: u64,
-    /// (ext_seq, entry number), at `ext_seq` modulo its length.
-    index: Vec<(u64, u64)>,
-    bytes: Vec<u8>,
-    /// Where the next packet goes.
-    head: usize,
+    /// Number of the first entry, modulo 2³²; numbers only grow.
+    first_number: u32,
+    /// Numbers of entries, at `ext_seq` modulo its length; an entry says itself whether it is the one.
+    index: Vec<u32>,
+    /// Packets go to the last one, which never grows.
+    blocks: VecDeque<Vec<u8>>,
+    /// Number of the first block, modulo 2³².
+    first_block: u32,
+    capacity_bytes: usize,
 }
 
-const EMPTY: (u64, u64) = (u64::MAX, u64::MAX);
-
 impl PacketCache {
-    pub(crate) fn new() -> Self {
-        PacketCache { entries: VecDeque::new(), first_number: 0, index: Vec::new(), bytes: Vec::new(), head: 0 }
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
     pub(crate) fn capacity_bytes(&self) -> usize {
-        self.bytes.len()
+        self.capacity_bytes
     }
 
     /// The packet's meta data, its dependency descriptor (may be empty) and its payload.
     pub(crate) fn get(&self, ext_seq: u64) -> Option<(&PacketMeta, &[u8], &[u8])> {
-        let entry = &self.entries[self.position(ext_seq)?];
-        let stored = &self.bytes[entry.start..entry.start + entry.len];
+        let mask = self.index.len().checked_sub(1)?;
+        let at = self.index[ext_seq as usize & mask].wrapping_sub(self.first_number) as usize;
+        let entry = self.entries.get(at).filter(|entry| entry.meta.ext_seq == ext_seq)?;
+        let block = &self.blocks[entry.block.wrapping_sub(self.first_block) as usize];
+        let stored = &block[entry.start as usize..][..entry.len as usize];
         let (descriptor, payload) = stored.split_at(usize::from(entry.meta.descriptor_bytes));
         Some((&entry.meta, descriptor, payload))
-    }
-
-    fn position(&self, ext_seq: u64) -> Option<usize> {
-        if self.index.is_empty() {
-            return None;
-        }
-        let (seq, number) = self.index[ext_seq as usize & (self.index.len() - 1)];
-        (seq == ext_seq).then_some(())?;
-        usize::try_from(number.checked_sub(self.first_number)?).ok().filter(|at| *at < self.entries.len())
     }
 
     /// Keeps a packet; those older than `keep_us` go. `descriptor` must be `meta.descriptor_bytes` long.
     pub(crate) fn insert(&mut self, meta: PacketMeta, descriptor: &[u8], payload: &[u8], keep_us: u64) {
         self.expire(meta.arrival, keep_us);
         let len = descriptor.len() + payload.len();
-        let start = self.make_room(len);
-        self.bytes[start..start + descriptor.len()].copy_from_slice(descriptor);
-        self.bytes[start + descriptor.len()..start + len].copy_from_slice(payload);
-        self.head = start + len;
-        self.entries.push_back(Entry { meta, start, len });
+        self.make_room(len);
+        let Some(block) = self.blocks.back_mut() else { return };
+        let start = block.len();
+        block.extend_from_slice(descriptor);
+        block.extend_from_slice(payload);
+        let block = self.first_block.wrapping_add(self.blocks.len() as u32 - 1);
+        self.entries.push_back(Entry { meta, block, start: start as u32, len: len as u32 });
         if self.entries.len() * 2 > self.index.len() {
-            self.grow_index();
+            return self.grow_index();
         }
-        let number = self.first_number + self.entries.len() as u64 - 1;
         let mask = self.index.len() - 1;
-        self.index[meta.ext_seq as usize & mask] = (meta.ext_seq, number);
+        self.index[meta.ext_seq as usize & mask] = self.first_number.wrapping_add(self.entries.len() as u32 - 1);
     }
 
     fn expire(&mut self, now: Time, keep_us: u64) {
@@ -135,61 +130,42 @@ impl PacketCache {
         }
     }
 
+    /// The oldest packet goes, and with the last one of its block that, too, unless it is still being filled.
     fn pop(&mut self) {
-        if self.entries.pop_front().is_some() {
-            self.first_number += 1;
+        if self.entries.pop_front().is_none() {
+            return;
+        }
+        self.first_number = self.first_number.wrapping_add(1);
+        let oldest = self.entries.front().map(|entry| entry.block);
+        while self.blocks.len() > 1 && oldest != Some(self.first_block) {
+            let block = self.blocks.pop_front().unwrap_or_default();
+            self.capacity_bytes -= block.capacity();
+            self.first_block = self.first_block.wrapping_add(1);
         }
     }
 
-    /// A free contiguous stretch of `len` bytes; grows up to the bound, then drops the oldest.
-    fn make_room(&mut self, len: usize) -> usize {
-        loop {
-            if let Some(start) = self.free_stretch(len) {
-                return start;
-            }
-            if self.bytes.len() < MAX_BYTES {
-                self.grow(len);
-            } else {
-                self.pop();
-            }
+    /// Sees to it that the last block takes `len` bytes more; beyond the bound the oldest packets go.
+    fn make_room(&mut self, len: usize) {
+        if self.entries.is_empty() {
+            self.blocks.back_mut().into_iter().for_each(Vec::clear);
         }
-    }
-
-    fn free_stretch(&self, len: usize) -> Option<usize> {
-        let Some(tail) = self.entries.front().map(|entry| entry.start) else {
-            return (len <= self.bytes.len()).then_some(0);
-        };
-        let newest = self.entries.back().map_or(0, |entry| entry.start);
-        if newest >= tail {
-            if self.head + len <= self.bytes.len() {
-                return Some(self.head);
-            }
-            return (len < tail).then_some(0);
+        if self.blocks.back().is_some_and(|block| block.capacity() - block.len() >= len) {
+            return;
         }
-        // Wrapped: one byte stays free so that a full ring and an empty one differ.
-        (self.head + len < tail).then_some(self.head)
-    }
-
-    /// A quarter larger, packets laid out afresh from the start: keeps the ring close to what a second needs.
-    fn grow(&mut self, len: usize) {
-        let target = (self.bytes.len() + self.bytes.len() / 4 + len).clamp(FIRST_BYTES, MAX_BYTES + len);
-        let mut bytes = vec![0; target];
-        let mut at = 0;
-        for entry in &mut self.entries {
-            bytes[at..at + entry.len].copy_from_slice(&self.bytes[entry.start..entry.start + entry.len]);
-            entry.start = at;
-            at += entry.len;
+        let size = (self.capacity_bytes / 4).clamp(*BLOCK_BYTES.start(), *BLOCK_BYTES.end()).max(len);
+        while self.capacity_bytes + size > MAX_BYTES && !self.entries.is_empty() {
+            self.pop();
         }
-        self.bytes = bytes;
-        self.head = at;
+        let block = Vec::with_capacity(size);
+        self.capacity_bytes += block.capacity();
+        self.blocks.push_back(block);
     }
 
     fn grow_index(&mut self) {
         let size = (self.entries.len() * 2).next_power_of_two().max(FIRST_INDEX);
-        self.index = vec![EMPTY; size];
+        self.index = vec![0; size];
         for (at, entry) in self.entries.iter().enumerate() {
-            let number = self.first_number + at as u64;
-            self.index[entry.meta.ext_seq as usize & (size - 1)] = (entry.meta.ext_seq, number);
+            self.index[entry.meta.ext_seq as usize & (size - 1)] = self.first_number.wrapping_add(at as u32);
         }
     }
 }
@@ -209,7 +185,7 @@ mod tests {
 
     #[test]
     fn every_packet_of_the_last_second_is_found_byte_for_byte() {
-        let mut cache = PacketCache::new();
+        let mut cache = PacketCache::default();
         for seq in 0..20_000_u64 {
             cache.insert(meta(seq, seq * 5), &[], &payload(seq), 1_000_000);
             for back in [0, 1, 57, 199] {
@@ -224,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_burst_beyond_the_bound_keeps_only_the_newest() {
-        let mut cache = PacketCache::new();
+        let mut cache = PacketCache::default();
         for seq in 0..10_000_u64 {
             cache.insert(meta(seq, 0), &[], &[1; 1_300], 1_000_000);
         }
@@ -234,7 +210,7 @@ mod tests {
 
     #[test]
     fn late_packets_stand_beside_newer_ones() {
-        let mut cache = PacketCache::new();
+        let mut cache = PacketCache::default();
         for seq in [5_u64, 7, 6, 9, 8] {
             cache.insert(meta(seq, 1), &[], &payload(seq), 1_000_000);
         }

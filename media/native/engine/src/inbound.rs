@@ -28,6 +28,8 @@ const MAX_RTP_BYTES: usize = 1_500;
 /// SSRCs bound per transport: 8 tracks of 3 layers with RTX need 48.
 const MAX_BINDINGS: usize = 64;
 const LEVELS_EVERY_MS: u64 = 200;
+/// Levels of many rooms are told at the same moments: then the thread, and Python, wake once for all of them.
+const LEVELS_GRID_US: u64 = 25_000;
 const STUN_ANSWER_BYTES: usize = 128;
 
 /// A packet that passed its tag.
@@ -308,7 +310,8 @@ impl Engine {
             meta.audio_level = level.first().copied();
             if let Some(level) = rtp::read_audio_level(level) {
                 track.hear(level);
-                let at = *self.levels_at.get_or_insert(now.plus_ms(LEVELS_EVERY_MS));
+                let due_us = now.plus_ms(LEVELS_EVERY_MS).0;
+                let at = *self.levels_at.get_or_insert(Time(due_us - due_us % LEVELS_GRID_US));
                 self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
             }
         }

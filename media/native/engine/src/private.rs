@@ -71,7 +71,7 @@ impl Engine {
         }
         for stream in track.streams.iter_mut().flatten() {
             stream.shown_from = NEVER;
-            stream.cache = PacketCache::new();
+            stream.cache = PacketCache::default();
             // Nothing is seen until a keyframe comes: the spacing of earlier requests must not lengthen that.
             stream.keyframes = KeyframeRequests::default();
         }

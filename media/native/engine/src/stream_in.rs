@@ -168,7 +168,7 @@ impl StreamIn {
             key,
             ssrc,
             rtx_ssrc,
-            cache: PacketCache::new(),
+            cache: PacketCache::default(),
             nacks: NackGenerator::default(),
             keyframes: KeyframeRequests::default(),
             clock: None,

@@ -144,7 +144,7 @@ fn memory_stays_flat_over_a_long_bad_session() {
     let subscriber = world.join();
     world.subscribe(subscriber, 10, 1, Kind::Video);
     world.subscribe(subscriber, 11, 2, Kind::Audio);
-    let mut sizes = Vec::new();
+    let (mut sizes, mut caches) = (Vec::new(), Vec::new());
     for _ in 0..6 {
         world.run(10_000);
         let dump = format!("{:?}", world.engine.dump(world.now));
@@ -154,7 +154,8 @@ fn memory_stays_flat_over_a_long_bad_session() {
                 .map(|number| number.parse::<u64>().unwrap())
                 .sum()
         };
-        sizes.push((held("cache_bytes"), held("remembered"), held("ssrcs_in")));
+        sizes.push((held("remembered"), held("ssrcs_in")));
+        caches.push(held("cache_bytes"));
         for browser in &mut world.browsers {
             browser.sending.iter_mut().for_each(|sending| {
                 let old = sending.ext_seq.saturating_sub(2_000);
@@ -163,5 +164,5 @@ fn memory_stays_flat_over_a_long_bad_session() {
         }
     }
     assert_eq!(sizes[1], sizes[5], "{sizes:?}");
-    assert!(sizes[5].0 < 250_000, "one second of 1.1 Mbit/s: {sizes:?}");
+    assert!(caches.iter().all(|bytes| (140_000..190_000).contains(bytes)), "one second of 1.1 Mbit/s: {caches:?}");
 }

@@ -12,7 +12,7 @@ use super::pin_to_cpu;
 use crate::errors::CoreError;
 use crate::sys::clock::thread_cpu_ns;
 use crate::sys::poll::Poller;
-use crate::sys::receive::ReceiveBatch;
+use crate::sys::receive::{ReceiveBatch, RUN_BYTES};
 use crate::sys::send::{send_segmented, Route, SendResult, MAX_SEND_BYTES};
 use crate::sys::socket::{enable_gro, UdpSocket};
 
@@ -71,7 +71,7 @@ impl Drop for Reflector {
 
 fn reflect(socket: &UdpSocket, stop: &AtomicBool) -> Reflected {
     let mut poller = Poller::new(std::iter::once(socket.raw()));
-    let mut batch = ReceiveBatch::new(65_535, 16);
+    let mut batch = ReceiveBatch::new(RUN_BYTES, 16);
     let mut result = Reflected::default();
     while !stop.load(Ordering::Relaxed) {
         poller.wait(Some(LOOK_UP_NS));
@@ -80,7 +80,7 @@ fn reflect(socket: &UdpSocket, stop: &AtomicBool) -> Reflected {
             let Some((arrival, bytes)) = batch.datagram(index) else {
                 continue;
             };
-            let segment = arrival.segment_bytes.map_or(bytes.len(), usize::from).max(1);
+            let segment = arrival.cut_bytes(bytes.len());
             let route = Route { to: arrival.source, from: None };
             for run in bytes.chunks(MAX_SEND_BYTES / segment * segment) {
                 let datagrams = run.len().div_ceil(segment) as u64;

@@ -11,7 +11,7 @@ use super::measure::{Report, Schedules};
 use super::participant::Participant;
 use super::{generator::Options, pin_to_cpu};
 use crate::sys::clock::{monotonic_ns, ClockBridge};
-use crate::sys::receive::{ReceiveBatch, DATAGRAM_BYTES};
+use crate::sys::receive::{ReceiveBatch, DATAGRAM_BYTES, RUN_BYTES};
 
 /// Timers run in one round at most: those that are late must not keep the thread from its sockets.
 const TIMERS_PER_ROUND: usize = 64;
@@ -70,7 +70,7 @@ impl Loop {
             pin_to_cpu(cpu);
         }
         let mut batch = match self.options.gro {
-            true => ReceiveBatch::new(65_535, 16),
+            true => ReceiveBatch::new(RUN_BYTES, 16),
             false => ReceiveBatch::new(DATAGRAM_BYTES, 64),
         };
         let mut now_ns = monotonic_ns();
@@ -166,8 +166,7 @@ impl Loop {
                 continue; // between the handshake and `add`
             };
             let arrival_ns = arrival.realtime_ns.map_or(bridge.monotonic_ns, |stamp| bridge.to_monotonic(stamp));
-            let segment = arrival.segment_bytes.map_or(bytes.len(), usize::from).max(1);
-            for datagram in bytes.chunks_mut(segment) {
+            for datagram in bytes.chunks_mut(arrival.cut_bytes(bytes.len())) {
                 participant.take_datagram(datagram, arrival_ns, &self.schedules, &mut self.report);
             }
         }

@@ -30,7 +30,7 @@ use holdspace_journal::{JournalNotice, JournalWriter};
 
 use crate::errors::{panic_message, CoreError};
 use crate::sys::clock;
-use crate::sys::socket::UdpSocket;
+use crate::sys::socket::{enable_gro, UdpSocket};
 use crate::sys::tcp;
 use crate::sys::wake::Wake;
 use acceptor::{FindThread, FrontDoor};
@@ -50,6 +50,7 @@ pub struct RuntimeOptions {
     pub udp_port: u16,
     /// Where ICE-TCP listens; None: nowhere. 0: on `udp_port`.
     pub tcp_port: Option<u16>,
+    /// Send runs of datagrams as one, and take them so.
     pub gso: bool,
     pub socket_buffer_bytes: usize,
     pub engine: EngineConfig,
@@ -190,7 +191,11 @@ impl Runtime {
                 receive_buffer_bytes: socket.receive_buffer_bytes(),
             });
             // Where the kernel can't sort, RTCP comes by the same socket as everything else.
-            reports.extend(socket.split_rtcp(options.socket_buffer_bytes).map(|second| (outboxes.len(), second)));
+            let second = socket.split_rtcp(options.socket_buffer_bytes).ok();
+            for socket in [&socket].into_iter().chain(&second).filter(|_| options.gso) {
+                let _ = enable_gro(socket.raw()); // refused: datagrams come one by one
+            }
+            reports.extend(second.map(|second| (outboxes.len(), second)));
             outboxes.push(Outbox::new(socket, options.gso));
         }
         if outboxes.is_empty() {

@@ -10,7 +10,7 @@ use holdspace_engine::Time;
 
 use super::thread::Worker;
 use crate::sys::poll::Poller;
-use crate::sys::receive::{ReceiveBatch, BATCH_DATAGRAMS};
+use crate::sys::receive::ReceiveBatch;
 use crate::sys::socket::UdpSocket;
 
 /// The pacer's quantum (DESIGN.md §2, Rate): less wakes the thread more often, more delays what was asked for.
@@ -73,7 +73,7 @@ impl Worker {
             let (socket, raw) = (self.reports.sockets[at].0, self.reports.sockets[at].1.raw());
             let Some(count) = self.receive_batch(batch, socket, raw) else { return false };
             all += count;
-            is_more |= count == BATCH_DATAGRAMS;
+            is_more |= count == batch.size();
         }
         self.reports.looked(all, is_more, now_us);
         let wakes = self.reports.look_at_us.is_none();

@@ -1,10 +1,11 @@
 //! The runtime as a whole, over real sockets: strangers get nothing, a panic ends one room.
 
 use std::net::{IpAddr, UdpSocket as StdSocket};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use holdspace_engine::{
-    CodecSpec, Command, ExtensionIds, Kind, SlotId, SlotSpec, TapId, TrackId, TrackSpec, TransportId,
+    CodecSpec, Command, Event, ExtensionIds, Kind, SlotId, SlotSpec, TapId, TrackId, TrackSpec, TransportId,
 };
 use holdspace_wire::srtp::Profile;
 use holdspace_wire::stun::{write_binding_request, CheckToSend, IceRole, IntegrityKey};
@@ -14,6 +15,7 @@ use crate::load::generator::{Generator, Options, ParticipantSpec, PublishSpec, S
 use crate::load::measure::Report;
 use crate::runtime::events::Answer;
 use crate::sys::poll::Poller;
+use crate::sys::send::{send_segmented, Route, SendResult};
 
 const PASSWORD: &str = "a-password-of-24-letters";
 
@@ -122,6 +124,56 @@ fn a_flood_of_random_datagrams_changes_nothing() {
     let counts = runtime.counts()[0];
     assert_eq!(counts.totals.packets_in, 0);
     assert!(counts.unclaimed.malformed + counts.unclaimed.unknown_address >= 4_900, "{counts:?}");
+}
+
+/// As one run, which the kernel does not take apart on loopback.
+fn send_run(socket: &StdSocket, run: &[u8], each: usize) {
+    let route = Route { to: socket.peer_addr().unwrap(), from: None };
+    assert_eq!(send_segmented(socket.as_raw_fd(), &route, run, each), SendResult::Sent(run.len().div_ceil(each)));
+}
+
+fn answered(socket: &StdSocket) -> u8 {
+    let mut answer = [0; 512];
+    socket.recv(&mut answer).unwrap();
+    answer[8]
+}
+
+#[test]
+fn a_run_of_datagrams_is_taken_apart_and_each_judged_by_itself() {
+    let runtime = start(1);
+    add_transport(&runtime, 1, 1, "known-fragment");
+    settle(&runtime, 1);
+    let socket = client(&runtime);
+    let each = check("known-fragment", 1).len();
+    let rubbish = vec![200; each];
+    let cut_off = &check("known-fragment", 4)[..each - 1];
+    let run =
+        [&check("wrong-fragment", 1), &check("known-fragment", 2), &rubbish, &check("known-fragment", 3), cut_off];
+    send_run(&socket, &vec![9; 7_000], 3_000); // longer than any packet: three datagrams
+    socket.send(&[]).unwrap();
+    send_run(&socket, &run.concat(), each);
+    assert_eq!([answered(&socket), answered(&socket)], [2, 3]);
+    runtime.stop();
+    let unclaimed = runtime.counts()[0].unclaimed;
+    assert_eq!((unclaimed.malformed, unclaimed.unknown_ufrag), (3 + 1 + 2, 1));
+}
+
+#[test]
+fn a_run_is_sorted_by_its_first_datagram_and_what_is_of_another_kind_is_not_lost() {
+    let runtime = start(1);
+    add_transport(&runtime, 1, 1, "known-fragment");
+    let socket = client(&runtime);
+    socket.send(&check("known-fragment", 1)).unwrap();
+    assert_eq!(answered(&socket), 1);
+    let (rtcp, rtp, dtls) = ([128, 200, 0, 0], [128, 96, 0, 0], [22, 254, 253, 7]);
+    for first in [rtcp, rtp] {
+        send_run(&socket, &[first, dtls, rtcp, rtp, first].concat(), 4);
+        let dtls = Event::Dtls { transport: TransportId(1), datagram: dtls.to_vec() };
+        while !next_notices(&runtime).contains(&Notice::Room { room: 1, event: dtls.clone() }) {}
+    }
+    runtime.stop();
+    let dropped: u64 = runtime.counts()[0].totals.dropped.iter().map(|(_, count)| count).sum();
+    assert_eq!(dropped, 8, "all reached the transport, which has no keys yet");
 }
 
 #[test]

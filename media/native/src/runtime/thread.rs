@@ -28,7 +28,7 @@ use super::ThreadShared;
 use crate::errors::panic_message;
 use crate::sys::clock::{self, ClockBridge};
 use crate::sys::poll::Poller;
-use crate::sys::receive::{ReceiveBatch, BATCH_DATAGRAMS, DATAGRAM_BYTES};
+use crate::sys::receive::{Arrival, ReceiveBatch, BATCH_DATAGRAMS, DATAGRAM_BYTES, RUN_BYTES};
 use crate::sys::send::Route;
 
 /// How often a working thread publishes its counters: a reader of `stats` is at most this far behind.
@@ -131,7 +131,7 @@ impl Worker {
         let descriptors = descriptors.chain([self.streams.raw(), self.ports.raw()]);
         let mut poller = Poller::new(descriptors.chain(self.reports.descriptors()));
         let first_report = self.outboxes.len() + 3;
-        let mut batch = ReceiveBatch::new(DATAGRAM_BYTES, BATCH_DATAGRAMS);
+        let mut batch = ReceiveBatch::new(RUN_BYTES, BATCH_DATAGRAMS);
         let (mut woken, mut rested_us) = (now(), u64::MAX);
         'work: loop {
             self.let_gather(woken, rested_us);
@@ -177,15 +177,15 @@ impl Worker {
         self.publish(now().0);
     }
 
-    /// Sleeps out what is left of `GATHER_US` since the thread was woken last, unless something is due earlier.
+    /// Sleeps out what is left of `GATHER_US` since the thread was woken last. Deadlines wait, too: those of many rooms
+    /// come thicker still than datagrams, and nothing of theirs is finer than this.
     fn let_gather(&self, woken: Time, rested_us: u64) {
-        if rested_us >= GATHER_US {
+        if rested_us >= GATHER_US || !self.touched.is_empty() {
             return;
         }
         let left_us = GATHER_US.saturating_sub(now().since_us(woken));
-        let idle_ns = self.idle_ns().unwrap_or(u64::MAX);
         if left_us > 0 {
-            std::thread::sleep(Duration::from_nanos(idle_ns.min(left_us * 1_000)));
+            std::thread::sleep(Duration::from_micros(left_us));
         }
     }
 
@@ -211,7 +211,8 @@ impl Worker {
         deadline.map(|us| us.saturating_sub(now().0) * 1_000)
     }
 
-    /// What waits on a socket, or on the one that takes its RTCP: how many datagrams; None: the thread cannot go on.
+    /// What waits on a socket, or on the one that takes its RTCP: how many runs of datagrams; None: the thread cannot go
+    /// on. At most `BATCH_DATAGRAMS` are worked through before what they cause is sent.
     pub(super) fn receive_batch(&mut self, batch: &mut ReceiveBatch, socket: usize, raw: RawFd) -> Option<usize> {
         let count = match batch.receive(raw) {
             Ok(count) => count,
@@ -220,32 +221,47 @@ impl Worker {
         let is_second = usize::from(raw != self.outboxes[socket].socket.raw());
         let bridge = ClockBridge::read();
         let unspecified = self.outboxes[socket].socket.unspecified_ip();
-        let mut unflushed_since: Option<Time> = None;
+        let (mut unflushed, mut unflushed_since) = (0, Time(u64::MAX));
         for index in 0..count {
-            let Some((arrival, datagram)) = batch.datagram(index) else {
+            let Some((arrival, bytes)) = batch.datagram(index) else {
                 continue;
             };
             if let Some(dropped) = arrival.overflow {
                 let more = dropped.wrapping_sub(std::mem::replace(&mut self.overflow[socket][is_second], dropped));
                 self.counts.socket_overflow += u64::from(more);
             }
-            if arrival.truncated {
-                self.counts.unclaimed.malformed += 1;
+            if self.is_unusable(&arrival, bytes) {
                 continue;
             }
             let local = Local { socket: socket as u32, ip: arrival.destination.unwrap_or(unspecified) };
             let path = Path { local, remote: arrival.source };
             let time_ns = arrival.realtime_ns.map_or(bridge.monotonic_ns, |stamp| bridge.to_monotonic(stamp));
             let at = Time(time_ns / 1_000);
-            if at.since_us(*unflushed_since.get_or_insert(at)) > LONGEST_SPAN_US {
-                self.flush_touched();
-                unflushed_since = Some(at);
+            for datagram in bytes.chunks_mut(arrival.cut_bytes(bytes.len())) {
+                if unflushed == BATCH_DATAGRAMS || at.since_us(unflushed_since) > LONGEST_SPAN_US {
+                    self.flush_touched();
+                    unflushed = 0;
+                }
+                if unflushed == 0 {
+                    unflushed_since = at;
+                }
+                unflushed += 1;
+                self.receive(path, datagram, at);
             }
-            self.receive(path, datagram, at);
         }
         self.is_dirty |= count > 0;
         self.flush_touched();
         Some(count)
+    }
+
+    /// Counts what no packet of a browser looks like: empty, or longer than any path carries.
+    fn is_unusable(&mut self, arrival: &Arrival, bytes: &[u8]) -> bool {
+        let cut_bytes = arrival.cut_bytes(bytes.len());
+        let is_unusable = arrival.truncated || bytes.is_empty() || cut_bytes > DATAGRAM_BYTES;
+        if is_unusable {
+            self.counts.unclaimed.malformed += bytes.len().div_ceil(cut_bytes).max(1) as u64;
+        }
+        is_unusable
     }
 
     /// Whether the thread can go on after a failed receive; tells Python when it cannot.
@@ -415,7 +431,8 @@ impl Worker {
             let calls = outbox.send(route, bytes, transmit.segment_bytes);
             let unsent = outbox.counts.unsent - unsent_before;
             if let Some((transport, first)) = transmit.numbers.filter(|_| unsent > 0) {
-                not_sent.push((transport, first + (transmit.segments as u64).saturating_sub(unsent), unsent));
+                let left = (transmit.segments as u64).saturating_sub(unsent);
+                not_sent.push((transport, first + left, transmit.numbered().saturating_sub(left)));
             }
             if transmit.media_packets > 0 {
                 self.counts.sends += u64::from(calls);

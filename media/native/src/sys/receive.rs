@@ -1,4 +1,5 @@
-//! Up to 64 datagrams per system call, each with its kernel receive time and the address it was sent to.
+//! Up to 64 datagrams per system call, each with its kernel receive time and the address it was sent to; or, on sockets
+//! with `UDP_GRO`, as many runs of datagrams that came together.
 //!
 //! The buffers belong to the batch and are reused: a datagram is good until the next `receive`. A datagram longer
 //! than its buffer is reported as truncated and must be dropped: no packet of a browser is that long.
@@ -14,8 +15,12 @@ use super::address;
 /// More would let one busy room hold up its neighbours for longer, fewer would cost more system calls.
 pub const BATCH_DATAGRAMS: usize = 64;
 
-/// Longest datagram taken, when the kernel does not join any: an Ethernet frame and room for tunnels.
+/// Longest datagram taken: an Ethernet frame and room for tunnels.
 pub const DATAGRAM_BYTES: usize = 2_048;
+
+/// Buffer of one run on sockets with `UDP_GRO`: the longest that the kernel makes, and as much more as keeps the
+/// beginnings of neighbouring buffers, which are all that small runs touch, from sharing the same lines of the cache.
+pub const RUN_BYTES: usize = 65 * 1_024;
 
 const CONTROL_BYTES: usize = 128;
 
@@ -44,14 +49,22 @@ pub struct Arrival {
     pub destination: Option<IpAddr>,
     pub realtime_ns: Option<u64>,
     pub truncated: bool,
-    /// Length of each joined datagram, when the kernel joined several (`UDP_GRO`).
+    /// Length of each joined datagram but the last, when the kernel joined several (`UDP_GRO`).
     pub segment_bytes: Option<u16>,
-    /// Datagrams that this socket has dropped since it was opened, as counted when this one was queued.
+    /// What this socket has dropped since it was opened, as counted when this one was queued. A run counts once.
     pub overflow: Option<u32>,
 }
 
+impl Arrival {
+    /// The length by which what came is to be cut into datagrams.
+    pub fn cut_bytes(&self, bytes: usize) -> usize {
+        self.segment_bytes.filter(|each| *each > 0).map_or(bytes, usize::from).max(1)
+    }
+}
+
 impl ReceiveBatch {
-    /// `buffer_bytes` per datagram: `DATAGRAM_BYTES`, or 65,535 with `UDP_GRO`.
+    /// `buffer_bytes` each: `DATAGRAM_BYTES`, or `RUN_BYTES` on sockets with `UDP_GRO`. Pages that no datagram has
+    /// touched take no memory.
     pub fn new(buffer_bytes: usize, datagrams: usize) -> Self {
         // SAFETY: all-zero bytes are valid for these C structures.
         let (name, vector, header): (libc::sockaddr_storage, libc::iovec, libc::mmsghdr) =
@@ -75,6 +88,11 @@ impl ReceiveBatch {
             header.msg_control = batch.controls[index].0.as_mut_ptr().cast();
         }
         batch
+    }
+
+    /// What one `receive` brings at most.
+    pub fn size(&self) -> usize {
+        self.headers.len()
     }
 
     /// Fills the batch with what waits on the socket; 0 when nothing does.

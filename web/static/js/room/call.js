@@ -10,6 +10,7 @@ import { openScreen } from './devices.js';
 import { KINDS, OwnDevices } from './own-devices.js';
 import { Peer } from './peer.js';
 import { RefusedError, Signaling, onNetworkChange } from './protocol.js';
+import { Seen } from './seen.js';
 import { freshBackground, freshState, isGroup, reduce } from './state.js';
 import { t } from '../words.js';
 
@@ -22,11 +23,6 @@ import { t } from '../words.js';
 /** @typedef {import('./peer.js').Tracks} Tracks */
 
 const NETWORK_SETTLES_MS = 50;
-/** As often as the server measures the line (media/quality.py). */
-const PLAYBACK_MS = 5000;
-/** The most one report may say (signaling/PROTOCOL.md). */
-const MOST_FREEZES = 1000;
-const MOST_FROZEN_MS = 60_000;
 /** New connections in a row without one that held: then the person is told instead of looping. */
 const MAX_PEERS = 5;
 
@@ -69,8 +65,6 @@ export class Call {
     /** A connection with its offer ready, made in the waiting room. @type {Peer|null} */
     this._prepared = null;
     this._peersInARow = 0;
-    /** What the server was last told of how high pictures are shown. */
-    this._view = '';
     /** @type {RTCIceServer[]} */
     this._iceServers = [];
     /** @type {Record<string, any>} */
@@ -91,9 +85,10 @@ export class Call {
     window.addEventListener('online', () => this._networkChanged(), { signal: this._listening.signal });
     onNetworkChange(() => this._networkChanged(), this._listening.signal);
     this._networkTimer = 0;
-    /** A picture was switched off or on since the last look: what stood still then did not freeze. */
-    this._picturesChanged = false;
-    this._looking = window.setInterval(() => void this._lookForFreezes(), PLAYBACK_MS);
+    this._seen = new Seen(
+      () => (this.state.media === 'connected' ? this._peer : null),
+      (message) => this.signaling.send(message),
+    );
   }
 
   /** Joins, and opens the devices meanwhile. */
@@ -102,7 +97,7 @@ export class Call {
   }
 
   retire() {
-    window.clearInterval(this._looking);
+    this._seen.close();
     this.onChange = () => {};
   }
 
@@ -129,18 +124,9 @@ export class Call {
     return this._peer ? this._peer.tracksBySlots(this.state.slots) : new Map();
   }
 
-  /** How high each picture is shown, in device pixels: the server sends no more than that. @param {Map<MediaStreamTrack, number>} shown */
+  /** How high each picture is shown, in device pixels. @param {Map<MediaStreamTrack, number>} shown */
   tellView(shown) {
-    if (!this._peer || this.state.media !== 'connected') return;
-    /** @type {Record<string, number>} */
-    const heights = {};
-    for (const [track, height] of shown) {
-      const mid = this._peer.midOfTrack(track);
-      if (mid !== null) heights[mid] = Math.min(8192, Math.round(height));
-    }
-    const view = JSON.stringify(heights);
-    if (view === this._view) return;
-    if (this.signaling.send({ type: 'view', heights })) this._view = view;
+    this._seen.tellView(shown);
   }
 
   /** Whether sound is waiting for the person's first click or key. @param {boolean} blocked */
@@ -247,7 +233,7 @@ export class Call {
         if (isGroup(this.state)) void this._peer?.sendSizes();
         break;
       case 'slots':
-        this._picturesChanged = true;
+        this._seen.noteChange();
         break;
       case 'slots_needed':
         this._peer?.needSlots(message.audio, this.state.soundOnly ? 0 : message.video);
@@ -361,7 +347,7 @@ export class Call {
   /** @param {Peer} peer */
   _usePeer(peer) {
     this._peer = peer;
-    this._view = '';
+    this._seen.begin();
     if (isGroup(this.state)) void peer.sendSizes();
     this._news({ type: 'media', media: 'connecting' });
   }
@@ -385,20 +371,6 @@ export class Call {
     this._peer?.close();
     this._peer = null;
     if (this.state.media !== 'none') this._news({ type: 'media', media: 'none' });
-  }
-
-  async _lookForFreezes() {
-    const peer = this._peer;
-    if (!peer || this.state.media !== 'connected') return;
-    const seen = await peer.freezes();
-    const counts = peer === this._peer && !this._picturesChanged && seen.freezes > 0;
-    this._picturesChanged = false;
-    if (!counts) return;
-    this.signaling.send({
-      type: 'playback',
-      freezes: Math.min(seen.freezes, MOST_FREEZES),
-      frozen_ms: Math.min(Math.round(seen.frozenMs), MOST_FROZEN_MS),
-    });
   }
 
   // ---------------------------------------------------------------- state

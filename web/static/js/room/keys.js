@@ -23,9 +23,14 @@ const KEYS = [
   ['g', 'layout-next', t('Next layout')],
   ['w', 'menu-pip', t('Small window over other programs')],
   ['f', 'menu-full', t('Full screen')],
+  ['q', 'quality', t('What the connection is like')],
+  ['y', 'answer', t('Change your answer about recording')],
+  ['u', 'menu-guest', t('Invite a guest')],
+  ['x', 'menu-no-show', t('Mark as no-show (asks first)')],
   ['h', 'report', t('Report a problem')],
   ['e', 'end', t('End the session (asks first)')],
   ['l', 'leave', t('Leave')],
+  ['l', 'menu-leave', t('Leave without ending')],
 ];
 
 function switchedOff() {
@@ -62,8 +67,8 @@ export function startKeys() {
       return;
     }
     if (!toggle.checked) return;
-    const found = KEYS.find(([key]) => key === event.key.toLowerCase());
-    if (found && usable(found[1])) {
+    const found = KEYS.find(([key, id]) => key === event.key.toLowerCase() && usable(id));
+    if (found) {
       event.preventDefault();
       byId(found[1]).click();
     }

@@ -1,6 +1,6 @@
 // @ts-check
-// How the pictures share the stage: by itself, one large, side by side, a grid; and a small window over other
-// programs (picture-in-picture). What was chosen stays chosen on this device.
+// How the pictures share the stage: by itself, one large, side by side, a grid, swapped with one's own; and a small
+// window over other programs (picture-in-picture). What was chosen stays chosen on this device.
 
 import { byId } from '../page.js';
 import { others } from './state.js';
@@ -8,10 +8,11 @@ import { announce, say } from './view.js';
 import { t } from '../words.js';
 
 /** @typedef {import('./state.js').RoomState} RoomState */
-/** @typedef {'auto'|'speaker'|'side'|'grid'} Layout */
+/** @typedef {'auto'|'speaker'|'side'|'grid'|'own'} Layout */
 
 /** @type {[Layout, string][]} in the order the key goes through them */
-const LAYOUTS = [['auto', t('By itself')], ['speaker', t('Who speaks, large')], ['side', t('Side by side')], ['grid', t('Grid')]];
+const LAYOUTS = [['auto', t('By itself')], ['speaker', t('Who speaks, large')], ['side', t('Side by side')], ['grid', t('Grid')],
+  ['own', t('Swapped: my own, large')]];
 const CHOSEN = 'holdspace.layout';
 /** Somebody has to speak this long before the large picture changes. */
 const HOLD_MS = 1500;
@@ -31,15 +32,27 @@ export class Layouts {
     const dialog = /** @type {HTMLDialogElement} */ (byId('layout-dialog'));
     byId('menu-layout').addEventListener('click', () => dialog.showModal());
     byId('layout-next').addEventListener('click', () => this._next());
+    byId('self').addEventListener('dblclick', () => this._swap());
+    byId('self').addEventListener('keydown', (event) => {
+      if (event.key === 'Enter') this._swap();
+    });
     startPictureInPicture();
   }
 
   _next() {
     const at = LAYOUTS.findIndex(([name]) => name === this.chosen);
-    const [name, words] = LAYOUTS[(at + 1) % LAYOUTS.length];
+    this._take(LAYOUTS[(at + 1) % LAYOUTS.length]);
+  }
+
+  _swap() {
+    this._take(LAYOUTS.find(([name]) => name === (this.chosen === 'own' ? 'auto' : 'own')) || LAYOUTS[0]);
+  }
+
+  /** @param {[Layout, string]} layout */
+  _take([name, words]) {
     /** @type {HTMLInputElement} */ (byId(`layout-${name}`)).checked = true;
     this._choose(name);
-    announce(`Layout: ${words}`);
+    announce(t('Layout: %(words)s', { words }));
   }
 
   /** @param {Layout} name */
@@ -66,10 +79,12 @@ export class Layouts {
     stage.dataset.layout = screens.length ? 'screen'
       : side || (this.chosen === 'grid' && people > 0) ? 'grid'
         : people <= 1 ? 'one' : this.chosen === 'speaker' ? 'speaker' : 'grid';
-    const isInGrid = stage.dataset.layout === 'grid' && this.chosen !== 'auto';
+    const isInGrid = stage.dataset.layout === 'grid' && (this.chosen === 'side' || this.chosen === 'grid');
+    const isSwapped = stage.dataset.layout === 'one' && this.chosen === 'own' && people > 0;
     byId('room').classList.toggle('room--even', isInGrid);
-    if (isInGrid !== (self.parentElement === stage)) {
-      if (isInGrid) stage.append(self);
+    byId('room').classList.toggle('room--swapped', isSwapped);
+    if ((isInGrid || isSwapped) !== (self.parentElement === stage)) {
+      if (isInGrid || isSwapped) stage.append(self);
       else byId('main').insertBefore(self, byId('bar'));
       // A picture that is moved in the document stops.
       void self.querySelector('video')?.play().catch(() => {});

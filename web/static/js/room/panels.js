@@ -3,6 +3,7 @@
 // Knows how they open, close and take focus; what stands in them is their own modules' business.
 
 import { byId } from '../page.js';
+import { t } from '../words.js';
 
 export class Panels {
   /** @param {{[name: string]: () => void}} onOpen what to do once a panel is seen @param {{[name: string]: () => void}} [onClose] */
@@ -66,5 +67,5 @@ export function showCount(id, count) {
   const [shown, words] = [count > 99 ? '99' : String(count), place.querySelector('.vh')];
   if (place.firstChild?.nodeType === Node.TEXT_NODE) place.firstChild.textContent = shown;
   else place.prepend(shown);
-  if (words) words.textContent = ' new';
+  if (words) words.textContent = t(' new');
 }

@@ -87,7 +87,7 @@ function row(person, leads) {
   const where = person.place === 'waiting' ? t('in the waiting room') : !person.connected ? t('lost the connection, coming back')
     : person.muted ? t('microphone off') : '';
   const text = element('span', { class: 'who__text' },
-    element('span', { class: 'who__name' }, person.isMe ? `${person.name} (you)` : person.name),
+    element('span', { class: 'who__name' }, person.isMe ? t('%(name)s (you)', { name: person.name }) : person.name),
     element('span', { class: 'who__sub' }, [ROLES[person.role], where].filter((word) => word).join(', ')));
   const acts = leads && !person.isMe ? buttons(person) : [];
   return element('li', { class: 'people__one' },

@@ -12,7 +12,7 @@
  * @typedef {{offered: boolean, state: 'off'|'recording'|'paused', reason: string|null, cause: string|null, my_answer: 'yes'|'no'|null}} Recording
  * @typedef {{state: string, server_now: string, starts_at: string, ends_at: string, started_at: string|null,
  *   practitioner: {id: string, name: string}, people: {id: string, name: string, role: string}[],
- *   recording: Recording, visitors_may_share: boolean,
+ *   recording: Recording, visitors_may_share: boolean, no_show_from: string|null,
  *   can: {start: boolean, end: boolean, record: boolean, share_screen: boolean, moderate: boolean}}} Snapshot
  *
  * @typedef {{type: 'welcome', version: number, session: string, person: string, role: 'practitioner'|'client'|'guest',

@@ -3,8 +3,10 @@
 // people are made here. No network, no media objects but the streams it is handed.
 
 import { byId, element, icon } from '../page.js';
-import { chosenDevices, playThrough, problemWords } from './devices.js';
+import { problemWords } from './devices.js';
 import { others, recordingWords, slotOf, statusWords, tellingQuality, timers, waitingPeople } from './state.js';
+import { Tile } from './tile.js';
+import { clock as clockOf } from '../time.js';
 import { t } from '../words.js';
 
 /** @typedef {import('./state.js').RoomState} RoomState */
@@ -44,39 +46,6 @@ export function callName(name) {
 export function initials(name) {
   const words = name.trim().split(/\s+/).filter((word) => !word.endsWith('.'));
   return (words[0]?.[0] || '') + (words.length > 1 ? words[words.length - 1][0] : '');
-}
-
-/** One picture: a person's camera or screen, with what is said instead while there is none. */
-class Tile {
-  /** @param {string} key @param {boolean} isScreen */
-  constructor(key, isScreen) {
-    this.key = key;
-    this.video = element('video', { playsinline: true, autoplay: true });
-    this.avatar = element('span', { class: 'avatar avatar--l', 'aria-hidden': 'true' });
-    this.words = element('p', { class: 'small' });
-    this.nameTag = element('span', { class: 'tile__name' });
-    this.instead = element('div', { class: 'picture__instead' }, this.avatar, this.words);
-    this.root = element('div', { class: `tile picture${isScreen ? ' picture--screen' : ''}`, role: 'group', 'data-person': key },
-      this.video, this.instead, this.nameTag);
-    this.stream = new MediaStream();
-    this.video.srcObject = this.stream;
-    // Words stand on the tile until there is something to see.
-    for (const event of ['loadeddata', 'resize', 'emptied']) this.video.addEventListener(event, () => this.onPicture());
-    // Until it plays, a new track sends the choice of a speaker back to the system's own.
-    this.video.addEventListener('playing', () => void playThrough(this.video, chosenDevices().speaker));
-    this.onPicture = () => {};
-  }
-
-  get hasFrames() {
-    return this.video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA && this.video.videoWidth > 0;
-  }
-
-  /** @param {MediaStreamTrack[]} tracks */
-  setTracks(tracks) {
-    const wanted = new Set(tracks);
-    for (const track of this.stream.getTracks()) if (!wanted.has(track)) this.stream.removeTrack(track);
-    for (const track of wanted) if (!this.stream.getTracks().includes(track)) this.stream.addTrack(track);
-  }
 }
 
 export class RoomView {
@@ -127,6 +96,20 @@ export class RoomView {
     if (clock.warning && warning.textContent !== clock.warning) announce(clock.warning);
     say(warning, clock.warning);
     this._tickWaiting(now);
+    this._tickNoShow(state, now);
+  }
+
+  /** Until the client has had their time to come, it says how long that is. @param {RoomState} state @param {number} now */
+  _tickNoShow(state, now) {
+    const button = document.getElementById('menu-no-show');
+    if (!button) return;
+    const from = state.snapshot?.no_show_from;
+    const isHere = others(state).some((person) => person.role === 'client' && person.place === 'admitted');
+    button.hidden = !from || isHere || Boolean(state.ending);
+    if (!from) return;
+    const isEarly = now < Date.parse(from);
+    button.setAttribute('aria-disabled', String(isEarly));
+    say(byId('no-show-words'), isEarly ? t('Mark as no-show, from %(clock)s', { clock: clockOf(from) }) : t('Mark as no-show'));
   }
 
   /** Height of each picture on the screen, in device pixels. @returns {Map<MediaStreamTrack, number>} */
@@ -293,6 +276,10 @@ export class RoomView {
     const end = document.getElementById('end');
     if (end) end.hidden = !(can?.end ?? false);
     byId('leave').hidden = Boolean(end && !end.hidden);
+    const stepOut = document.getElementById('menu-leave');
+    if (stepOut) stepOut.hidden = !byId('leave').hidden;
+    const invite = document.getElementById('menu-guest');
+    if (invite) invite.hidden = !(can?.moderate ?? false);
     const answer = document.getElementById('answer');
     if (answer) {
       const mine = state.snapshot?.recording.my_answer;
@@ -340,7 +327,7 @@ export class RoomView {
       element('span', { class: 'avatar', 'aria-hidden': 'true' }, initials(person.name)),
       element('span', { class: 'who__text' },
         element('span', { class: 'who__name' }, person.name),
-        element('span', { class: 'who__sub num', 'data-waiting-since': person.since },
+        element('span', { class: 'who__sub num', 'data-waiting-since': person.connected && person.since },
           person.connected ? '' : t('Lost the connection, coming back'))),
       ...(mayLetIn(person) ? [act(person, 'admit', t('Admit'), 'check')] : []))));
   }
@@ -348,7 +335,6 @@ export class RoomView {
   /** @param {number} now */
   _tickWaiting(now) {
     for (const place of byId('waiting-list').querySelectorAll('[data-waiting-since]')) {
-      if (place.textContent?.startsWith('Lost')) continue;
       const minutes = Math.floor((now - Date.parse(place.getAttribute('data-waiting-since') || '')) / 60000);
       say(place, minutes < 1 ? t('Just came') : t('In the waiting room for %(minutes)s min', { minutes }));
     }

@@ -1,235 +1,19 @@
-"""The room's modules in Chromium against a signaling server that follows a script: the line and the reducer."""
+"""What the room makes of what it hears, in Chromium: its state and words, and what it sends of a camera."""
 
-import asyncio
-import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiohttp import WSMsgType, web
-from aiohttp.test_utils import TestServer
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 
-from tests.browser.people import CHROMIUM, QUIET
-
-# One browser for the file: it, and the tests that use it, live on one loop.
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-STATIC = Path(__file__).parents[2] / "web" / "static"
-
-HARNESS = """
-async () => {
-  const { Signaling, RefusedError } = await import('/static/js/room/protocol.js');
-  window.heard = []; window.lines = []; window.refused = []; window.tokens = 0;
-  window.signaling = new Signaling({
-    url: `ws://${location.host}/signaling`,
-    getToken: async () => {
-      window.tokens += 1;
-      if (window.refuseTokens) throw new RefusedError('cancelled', 'This session has been cancelled.');
-      return `token ${window.tokens}`;
-    },
-    onMessage: (message) => heard.push(message),
-    onLine: (line) => lines.push(line),
-    onRefused: (refusal) => refused.push(refusal),
-  });
-  signaling.connect();
-}
-"""
+from tests.browser.modules import empty_page
 
 
-@dataclass
-class Script:
-    """The server's side: what came in, and the sockets to answer on."""
-
-    hellos: list[dict[str, Any]] = field(default_factory=list)
-    others: list[dict[str, Any]] = field(default_factory=list)
-    sockets: asyncio.Queue[web.WebSocketResponse] = field(default_factory=asyncio.Queue)
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def signaling(self, request: web.Request) -> web.WebSocketResponse:
-        ws = web.WebSocketResponse()
-        await ws.prepare(request)
-        async for frame in ws:
-            if frame.type is WSMsgType.TEXT:
-                message = json.loads(frame.data)
-                if message["type"] == "hello":
-                    self.hellos.append(message)
-                    self.sockets.put_nowait(ws)
-                elif message["type"] != "ping":
-                    self.others.append(message)
-        self.over.set()
-        return ws
-
-    async def socket(self) -> web.WebSocketResponse:
-        return await asyncio.wait_for(self.sockets.get(), 10)
-
-    async def welcome(self, *, resumed: bool = False, resume: str = "r1") -> web.WebSocketResponse:
-        ws = await self.socket()
-        await ws.send_json(
-            {
-                "type": "welcome",
-                "version": 1,
-                "session": "s",
-                "person": "me",
-                "role": "client",
-                "place": "waiting",
-                "resumed": resumed,
-                "resume": resume,
-                "ice_servers": [],
-                "server_now": "2026-03-03T15:56:00.000Z",
-                "heartbeat_s": 3,
-            }
-        )
-        return ws
-
-
-@pytest.fixture
-def script() -> Script:
-    return Script()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as driver:
-        opened = await driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield opened
-        await opened.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def page(browser: Browser, script: Script) -> AsyncIterator[Page]:
-    async def blank(request: web.Request) -> web.Response:
-        return web.Response(text="<!doctype html><title>Harness</title>", content_type="text/html")
-
-    app = web.Application()
-    app.router.add_get("/", blank)
-    app.router.add_get("/signaling", script.signaling)
-    app.router.add_static("/static", STATIC)
-    async with TestServer(app) as server:
-        opened = await browser.new_page()
-        await opened.goto(str(server.make_url("/")))
-        yield opened
-        await opened.close()
-
-
-async def heard(page: Page, count: int) -> list[dict[str, Any]]:
-    await page.wait_for_function(f"heard.length >= {count}")
-    result: list[dict[str, Any]] = await page.evaluate("heard")
-    return result
-
-
-async def test_first_word_is_hello_with_the_token(page: Page, script: Script) -> None:
-    await page.evaluate(HARNESS)
-    await script.welcome()
-    await heard(page, 1)
-    assert script.hellos == [{"type": "hello", "version": 1, "token": "token 1"}]
-    assert await page.evaluate("lines") == ["open"]
-
-
-async def test_lost_line_is_resumed_and_nothing_is_handled_twice(page: Page, script: Script) -> None:
-    await page.evaluate(HARNESS)
-    first = await script.welcome(resume="r1")
-    await first.send_json({"type": "admitted", "n": 1})
-    await first.send_json({"type": "peer_lost", "n": 2})
-    await heard(page, 3)
-    await first.close(code=4413)
-    second = await script.welcome(resumed=True, resume="r2")
-    assert script.hellos[1] == {"type": "hello", "version": 1, "resume": "r1", "received": 2}
-    for n, kind in ((2, "peer_lost"), (3, "waiting"), (3, "waiting"), (4, "admitted")):
-        await second.send_json({"type": kind, "n": n})
-    messages = await heard(page, 6)
-    assert [(one["type"], one.get("n")) for one in messages[3:]] == [
-        ("welcome", None),
-        ("waiting", 3),
-        ("admitted", 4),
-    ]
-    assert await page.evaluate("lines") == ["open", "lost", "open"]
-    assert await page.evaluate("tokens") == 1
-
-
-async def test_rotated_resume_token_is_the_one_used(page: Page, script: Script) -> None:
-    await page.evaluate(HARNESS)
-    ws = await script.welcome(resume="r1")
-    await ws.send_json({"type": "resume_token", "n": 1, "resume": "rotated"})
-    await heard(page, 2)
-    await ws.close(code=1001)
-    await script.socket()
-    assert script.hellos[1]["resume"] == "rotated"
-
-
-async def test_forgotten_session_is_joined_anew_at_once(page: Page, script: Script) -> None:
-    await page.evaluate(HARNESS)
-    first = await script.welcome()
-    await first.send_json({"type": "admitted", "n": 7})
-    await heard(page, 2)
-    await first.close(code=1001)
-    second = await script.socket()
-    await second.send_json({"type": "error", "code": "resume_unknown", "detail": "", "fatal": True, "revision": None})
-    await second.close(code=4404)
-    third = await script.welcome()
-    assert script.hellos[2] == {"type": "hello", "version": 1, "token": "token 2"}
-    await third.send_json({"type": "admitted", "n": 1})
-    # The numbers of a new session begin again.
-    assert [one["n"] for one in await heard(page, 5) if one["type"] == "admitted"] == [7, 1]
-
-
-@pytest.mark.parametrize("code", [1000, 4403, 4409, 4410])
-async def test_final_close_is_not_tried_again(page: Page, script: Script, code: int) -> None:
-    await page.evaluate(HARNESS)
-    ws = await script.welcome()
-    await heard(page, 1)
-    await ws.close(code=code)
-    await page.wait_for_function("lines.at(-1) === 'closed'")
-    assert await page.evaluate("signaling.send({type: 'leave'})") is False
-    assert len(script.hellos) == 1
-
-
-async def test_refusal_of_control_reaches_the_page_once(page: Page, script: Script) -> None:
-    await page.evaluate(HARNESS)
-    ws = await script.socket()
-    await ws.send_json({"type": "error", "code": "too_early", "detail": "Not yet.", "fatal": True, "revision": None})
-    await ws.close(code=4403)
-    await page.wait_for_function("refused.length > 0")
-    assert await page.evaluate("refused") == [{"code": "too_early", "detail": "Not yet."}]
-
-
-async def test_refused_token_closes_the_line_with_its_reason(page: Page, script: Script) -> None:
-    await page.evaluate("window.refuseTokens = true")
-    await page.evaluate(HARNESS)
-    await page.wait_for_function("refused.length > 0")
-    assert await page.evaluate("refused") == [{"code": "cancelled", "detail": "This session has been cancelled."}]
-    assert script.hellos == []
-
-
-async def test_silent_line_is_given_up_after_a_few_pings(page: Page, script: Script) -> None:
-    await page.evaluate(HARNESS)
-    await script.welcome()
-    await heard(page, 1)
-    await script.socket()  # the script answers no ping: the page comes back by itself
-    assert script.hellos[1]["resume"] == "r1"
-
-
-async def test_leaving_says_goodbye(page: Page, script: Script) -> None:
-    await page.evaluate(HARNESS)
-    await script.welcome()
-    await heard(page, 1)
-    await page.evaluate("signaling.leave()")
-    await asyncio.wait_for(script.over.wait(), 10)
-    assert script.others == [{"type": "leave"}]
-
-
-async def test_retries_are_spread_and_bounded(page: Page, script: Script) -> None:
-    delays = await page.evaluate(
-        """async () => {
-            const { retryDelay } = await import('/static/js/room/protocol.js');
-            return [0, 1, 4, 31, 32, 1000].map((attempt) => [retryDelay(attempt, 0), retryDelay(attempt, 1)]);
-        }"""
-    )
-    rounded = [[round(delay) for delay in pair] for pair in delays]
-    assert rounded == [[0, 0], [150, 350], [1200, 2800], [1200, 2800], [3000, 7000], [3000, 7000]]
+@pytest_asyncio.fixture
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    async with empty_page(browser) as page:
+        yield page
 
 
 @pytest.mark.parametrize(
@@ -247,7 +31,7 @@ async def test_retries_are_spread_and_bounded(page: Page, script: Script) -> Non
     ],
 )
 async def test_encodings_fit_what_the_browser_makes_of_a_camera(
-    page: Page, script: Script, rids: list[str], pixels: int, sent: dict[str, int]
+    page: Page, rids: list[str], pixels: int, sent: dict[str, int]
 ) -> None:
     active, again = await page.evaluate(
         """async ([rids, pixels]) => {
@@ -273,7 +57,7 @@ async def test_encodings_fit_what_the_browser_makes_of_a_camera(
     ],
 )
 async def test_camera_becomes_smaller_on_a_narrow_line_and_larger_on_one_that_is_clearly_wider(
-    page: Page, script: Script, rates: list[int], scales: list[int]
+    page: Page, rates: list[int], scales: list[int]
 ) -> None:
     found = await page.evaluate(
         """async (rates) => {
@@ -350,7 +134,7 @@ def open_room(*people: dict[str, Any], state: str = "in_progress") -> list[dict[
     ]
 
 
-async def test_status_is_said_in_plain_words(page: Page, script: Script) -> None:
+async def test_status_is_said_in_plain_words(page: Page) -> None:
     cases = [
         ([], "Connecting"),
         (open_room(), "Waiting"),
@@ -381,7 +165,7 @@ async def test_status_is_said_in_plain_words(page: Page, script: Script) -> None
     ],
 )
 async def test_the_recording_sign_says_the_same_to_everybody(
-    page: Page, script: Script, state: str, cause: str | None, words: str
+    page: Page, state: str, cause: str | None, words: str
 ) -> None:
     for role, answer in (("practitioner", "yes"), ("client", "yes"), ("client", "no"), ("guest", None)):
         recording = {"offered": True, "state": state, "reason": None, "cause": cause, "my_answer": answer}
@@ -395,7 +179,7 @@ async def test_the_recording_sign_says_the_same_to_everybody(
         assert said == words
 
 
-async def test_new_session_forgets_people_and_slots_and_a_resumed_one_keeps_them(page: Page, script: Script) -> None:
+async def test_new_session_forgets_people_and_slots_and_a_resumed_one_keeps_them(page: Page) -> None:
     left = await page.evaluate(
         """async (news) => {
             const { freshState, reduce } = await import('/static/js/room/state.js');
@@ -425,7 +209,7 @@ async def test_new_session_forgets_people_and_slots_and_a_resumed_one_keeps_them
     ],
 )
 async def test_bar_tells_of_one_s_own_connection_unless_the_other_s_is_worse(
-    page: Page, script: Script, own: str | None, other: str, told: str | None
+    page: Page, own: str | None, other: str, told: str | None
 ) -> None:
     mina = {"id": "mina", "place": "admitted", "connected": True}
     news: list[dict[str, Any]] = [
@@ -447,7 +231,7 @@ async def test_bar_tells_of_one_s_own_connection_unless_the_other_s_is_worse(
     assert await page.evaluate(ask, [*news, {"type": "media", "media": "disconnected"}]) is None
 
 
-async def test_timers_follow_the_server_s_clock(page: Page, script: Script) -> None:
+async def test_timers_follow_the_server_s_clock(page: Page) -> None:
     cases = [
         ("2026-03-03T16:24:18.000Z", "24:18", "25:42", False, ""),
         ("2026-03-03T16:24:18.400Z", "24:18", "25:42", False, ""),
@@ -467,7 +251,7 @@ async def test_timers_follow_the_server_s_clock(page: Page, script: Script) -> N
         assert (clock["elapsed"], clock["left"], clock["isOver"], clock["warning"]) == (elapsed, left, over, warning)
 
 
-async def test_session_not_started_shows_no_timer(page: Page, script: Script) -> None:
+async def test_session_not_started_shows_no_timer(page: Page) -> None:
     running = await page.evaluate(
         """async (snapshot) => {
             const { timers } = await import('/static/js/room/state.js');
@@ -478,7 +262,7 @@ async def test_session_not_started_shows_no_timer(page: Page, script: Script) ->
     assert running is False
 
 
-async def test_a_line_too_slow_for_pictures_is_told_and_taken_back(page: Page, script: Script) -> None:
+async def test_a_line_too_slow_for_pictures_is_told_and_taken_back(page: Page) -> None:
     def slots(n: int, *, paused: bool) -> dict[str, Any]:
         camera = {"mid": "3", "person": "mina", "source": "camera", "muted": False, "paused": paused}
         return {"type": "slots", "n": n, "slots": [camera]}
@@ -508,9 +292,7 @@ async def test_a_line_too_slow_for_pictures_is_told_and_taken_back(page: Page, s
         ([person("amara"), person("guest")], True),
     ],
 )
-async def test_three_admitted_people_are_a_group(
-    page: Page, script: Script, others: list[dict[str, Any]], group: bool
-) -> None:
+async def test_three_admitted_people_are_a_group(page: Page, others: list[dict[str, Any]], group: bool) -> None:
     found = await page.evaluate(
         """async (news) => {
             const { freshState, isGroup, reduce } = await import('/static/js/room/state.js');
@@ -521,7 +303,7 @@ async def test_three_admitted_people_are_a_group(
     assert found is group
 
 
-async def test_people_are_called_by_first_name_with_their_title(page: Page, script: Script) -> None:
+async def test_people_are_called_by_first_name_with_their_title(page: Page) -> None:
     names = ["Mina Halvorsen", "Dr. Amara Okafor", "Cher", "Prof. Ngũgĩ wa Thiong'o"]
     called = await page.evaluate(
         """async (names) => {
