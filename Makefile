@@ -9,7 +9,7 @@ RUST_LEAST := $(shell sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' $(CARGO_MA
 RUST_SOURCES := $(CARGO_MANIFEST) $(shell find media/native -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print 2>/dev/null)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run messages blur test test-fast lint check-rust check-python check-js fuzz soak clean prerequisites test-prerequisites
+.PHONY: help run messages blur test test-fast lint check-rust check-python check-js fuzz soak clean prerequisites test-prerequisites blur-for-tests
 
 help:
 	@echo "make run        install, load the demo practice, serve on http://localhost:8080"
@@ -40,6 +40,9 @@ $(VENV)/.installed: pyproject.toml $(RUST_SOURCES)
 	@touch $@
 
 blur: $(VENV)/.installed
+	@$(BIN)/python -m web.blur_assets
+
+blur-for-tests: $(VENV)/.installed-test
 	@$(BIN)/python -m web.blur_assets
 
 messages: $(VENV)/.installed
@@ -92,12 +95,12 @@ check-js: web/node_modules/.package-lock.json
 
 lint: check-python check-js
 
-test: test-prerequisites $(VENV)/.installed-test
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line check-rust check-python check-js
-	$(BIN)/python -m web.blur_assets
-	$(BIN)/pytest -q -n 2 -m "not browser"
-	$(BIN)/pytest -q -n 2 --dist worksteal -m "browser and not alone" --reruns 1
-	$(BIN)/pytest -q -m alone --reruns 1
+# Rust is built and checked while the rest is installed. Then everything side by side: browser tests mostly wait, the
+# others mostly work. A browser test that fails is run once more, and told of (tests/conftest.py).
+test: test-prerequisites
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line check-rust check-python check-js blur-for-tests
+	$(BIN)/pytest -q -n 3 --dist worksteal -m "not alone" --browser-reruns 1
+	$(BIN)/pytest -q -m alone --browser-reruns 1 tests/browser tests/media
 
 test-fast: $(VENV)/.installed-test blur
 	$(BIN)/pytest -q -n 2 -m "not browser and not servers"

@@ -85,6 +85,7 @@ class ServerCertificate(RTCCertificate):
         if self._context is None:
             context = super()._create_ssl_context(srtp_profiles)
             context.set_options(SSL.OP_NO_QUERY_MTU)
+            context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # 16 kB of each connection that says nothing any more
             # Flights, alerts and repeats below are those of DTLS 1.2: 1.3 encrypts its record numbers.
             context.set_max_proto_version(SSL_DTLS1_2)
             self._context = context

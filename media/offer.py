@@ -7,6 +7,7 @@ what is answered.
 """
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -213,7 +214,7 @@ def _read_security(lines: Iterable[str], shared: _Security) -> tuple[_Security, 
     for line in lines:
         name, value = _attribute(line)
         if not _take_security(security, name, value) and name not in ("candidate", "end-of-candidates", "ice-pwd"):
-            rest.append(line)
+            rest.append(sys.intern(line))  # kept by every connection, and mostly what one browser's build writes
     return security, tuple(rest)
 
 

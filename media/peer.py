@@ -5,6 +5,7 @@ come in by `on_ice` and `on_datagram`. All on the media loop. It must not look a
 """
 
 import asyncio
+import hashlib
 import logging
 import secrets
 import string
@@ -69,7 +70,8 @@ class Peer:
         self._dtls: DtlsSession | None = None
         self._keyed = False
         self._ice = "new"
-        self._offer: Offer | None = None
+        self._offered = b""
+        """Digest of the newest offer answered: its text, tens of kilobytes, is of no other use."""
         self._answer: Answer | None = None
         self._specs: dict[int, object] = {}
         """Track or slot → what the core was last told, to call it only about changes."""
@@ -80,9 +82,10 @@ class Peer:
         """Raises BadOffer (nothing changed), UnknownId once the connection is over."""
         if self.state in FINAL_STATES:
             raise UnknownId("the connection is over: join again")
-        if self._answer is not None and offer == self._offer:
+        digest = _digest(offer)
+        if self._answer is not None and digest == self._offered:
             return self._answer, []
-        expected = 1 if self._offer is None else self._offer.revision + 1
+        expected = 1 if self._answer is None else self._answer.revision + 1
         if offer.revision != expected:
             raise BadOffer(f"revision {offer.revision} where {expected} was wanted")
         if len(offer.sources) > self._around.max_tracks:
@@ -100,7 +103,7 @@ class Peer:
             candidates=self._around.candidates,
             cname=self._cname,
         )
-        self._offer, self._answer = offer, Answer(offer.revision, write_answer(plan, local))
+        self._offered, self._answer = digest, Answer(offer.revision, write_answer(plan, local))
         self.member.negotiated = True
         return self._answer, events
 
@@ -261,6 +264,10 @@ class Peer:
         except MediaError:
             log.info("transport was gone already transport=%d", self.transport)
         return events
+
+
+def _digest(offer: Offer) -> bytes:
+    return hashlib.sha256(repr((offer.revision, offer.sdp, sorted(offer.sources.items()))).encode()).digest()
 
 
 def _credentials() -> tuple[str, str]:

@@ -1,11 +1,11 @@
-"""Fixtures of the browser tests: cameras made once, one server per module, Chromium by Playwright."""
+"""Fixtures of the browser tests: cameras made once, a server and a meeting for each test that asks for one."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Playwright, async_playwright
+from playwright.async_api import Playwright
 
 from tests.browser.people import Server, running_server
 from tests.browser.rooms import Meeting, met
@@ -19,12 +19,6 @@ def media_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_camera(folder / f"{person.name}.y4m", person)
         write_microphone(folder / f"{person.name}.wav", person)
     return folder
-
-
-@pytest_asyncio.fixture
-async def playwright() -> AsyncIterator[Playwright]:
-    async with async_playwright() as driver:
-        yield driver
 
 
 @pytest_asyncio.fixture

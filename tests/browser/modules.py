@@ -6,19 +6,9 @@ from pathlib import Path
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from playwright.async_api import Browser, Page, async_playwright
-
-from tests.browser.people import CHROMIUM, QUIET
+from playwright.async_api import Browser, Page
 
 STATIC = Path(__file__).parents[2] / "web" / "static"
-
-
-@asynccontextmanager
-async def launched() -> AsyncIterator[Browser]:
-    async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield browser
-        await browser.close()
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """A real server and real browsers: what every browser test starts from.
 
-`Server` runs `holdspace serve --demo` as its user would, on free ports and a data folder of its own. `Person` is one
-Chromium with its own fake camera and microphone (tests/helpers/fake_media.py), signed in through the page.
+`Server` runs `holdspace serve --demo`, on free ports and a data folder of its own. `Person` is somebody's own context
+in the Chromium of their fake camera and microphone (tests/helpers/fake_media.py).
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -23,18 +23,14 @@ import aiohttp
 from playwright.async_api import Browser, BrowserContext, Page, Playwright, expect
 
 from benchmarks.practice import MEDIA_PORTS, free_ports
+from tests.helpers.chromium import CHROMIUM, QUIET, close_pages, launched
 from tests.helpers.fake_media import FakePerson
+from tests.helpers.forking import Fork, serve_demo
 
-CHROMIUM = "/usr/bin/chromium"
-QUIET = (
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-gpu",
-    "--no-sandbox",
-)
-READY_TRIES = 1_200  # of a tenth of a second: on a busy machine it starts slowly
+__all__ = ["CHROMIUM", "QUIET", "Person", "Server", "demo_practice", "person_in_browser", "running_server"]
+
+READY_S = 120  # on a busy machine it starts slowly
+STOPPED_S = 20
 PROBE = Path(__file__).with_name("probe.js")
 
 expect.set_options(timeout=15_000)  # a server and two browsers on two cores are slow now and then
@@ -47,7 +43,7 @@ class Server:
     data_dir: Path
     port: int
     media_port: int
-    process: asyncio.subprocess.Process | None = None
+    process: Fork | None = None
     settings: dict[str, str] = field(default_factory=dict)
     """More of the environment."""
 
@@ -62,32 +58,28 @@ class Server:
             "HOLDSPACE_MEDIA__UDP_PORT": str(self.media_port),
             **self.settings,
         }
-        log = (self.data_dir / "server.log").open("ab")
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "control", "serve", "--demo", env=environment, stdout=log, stderr=log
-        )
-        log.close()
-        await self._wait_until_ready()
+        self.process = await asyncio.to_thread(serve_demo, environment, self.data_dir / "server.log")
+        try:
+            async with asyncio.timeout(READY_S):
+                await self._until_ready(self.process)
+        except TimeoutError:
+            raise AssertionError(f"the server is not ready yet:\n{self.log()[-4000:]}") from None
 
-    async def _wait_until_ready(self) -> None:
+    async def _until_ready(self, process: Fork) -> None:
         async with aiohttp.ClientSession() as client:
-            for _ in range(READY_TRIES):
-                assert self.process is not None
-                if self.process.returncode is not None:
+            while True:
+                if process.ended:
                     raise AssertionError(f"the server ended:\n{self.log()[-4000:]}")
-                try:
+                with suppress(aiohttp.ClientConnectionError):
                     async with client.get(f"{self.url}/readyz") as answer:
                         if answer.status == 200:
                             return
-                except aiohttp.ClientConnectionError:
-                    pass
-                await asyncio.sleep(0.1)
-        raise AssertionError(f"the server is not ready yet:\n{self.log()[-4000:]}")
+                await asyncio.sleep(0.03)
 
     async def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        if self.process is not None and self.process.returncode is None:
+        if self.process is not None:
             self.process.send_signal(how)
-            await asyncio.wait_for(self.process.wait(), 20)
+            await asyncio.wait_for(self.process.wait(), STOPPED_S)
 
     def log(self) -> str:
         return (self.data_dir / "server.log").read_text(encoding="utf-8")
@@ -114,13 +106,12 @@ async def running_server(data_dir: Path, **settings: str) -> AsyncIterator[Serve
         await server.start()
         yield server
     finally:
+        await close_pages()  # a server lets what pages have open end in peace, which takes its time
         await server.stop()
 
 
 @dataclass
 class Person:
-    """One Chromium process with the person's own camera and microphone."""
-
     person: FakePerson
     browser: Browser
     context: BrowserContext
@@ -139,30 +130,31 @@ async def person_in_browser(
     media_dir: Path,
     base_url: str,
     *,
-    chromium: str = CHROMIUM,
+    chromium: str | None = None,
     flags: Sequence[str] = (),
     **context_options: Any,
 ) -> AsyncIterator[Person]:
-    browser = await playwright.chromium.launch(
-        executable_path=chromium,
-        args=[
-            *QUIET,
-            *flags,
-            "--use-fake-device-for-media-stream=fps=24",
-            "--use-fake-ui-for-media-stream",
-            f"--use-file-for-fake-video-capture={media_dir / person.name}.y4m",
-            f"--use-file-for-fake-audio-capture={media_dir / person.name}.wav",
-            "--autoplay-policy=no-user-gesture-required",
-            "--allow-loopback-in-peer-connection",
-        ],
+    """`chromium`: a program of the person's own; without it, the one all tests share."""
+    flags = (
+        *flags,
+        "--use-fake-device-for-media-stream=fps=24",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-video-capture={media_dir / person.name}.y4m",
+        f"--use-file-for-fake-audio-capture={media_dir / person.name}.wav",
+        "--autoplay-policy=no-user-gesture-required",
+        "--allow-loopback-in-peer-connection",
     )
-    try:
+    async with AsyncExitStack() as stack:
+        if chromium is None:
+            browser = await launched(playwright, *flags)
+        else:
+            browser = await playwright.chromium.launch(executable_path=chromium, args=[*QUIET, *flags])
+            stack.push_async_callback(browser.close)
         context = await browser.new_context(base_url=base_url, permissions=["camera", "microphone"], **context_options)
+        stack.push_async_callback(context.close)
         await context.add_init_script(path=PROBE)
         page = await context.new_page()
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         yield Person(person, browser, context, page, errors)
-    finally:
-        await browser.close()

@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from playwright.async_api import Browser, Page, Playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from tests.browser.journey import sign_in
-from tests.browser.people import CHROMIUM, QUIET, Server
+from tests.browser.people import Server
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -16,11 +16,6 @@ MINA, CLARA, ELIO = "mina@example.com", "clara@lindenrow.example", "elio@lindenr
 @pytest.fixture(autouse=True)
 def loop_is_free() -> None:
     """The loop here drives a browser; the server's is in a process of its own."""
-
-
-@pytest.fixture
-async def browser(playwright: Playwright) -> Browser:
-    return await playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
 
 
 async def _signed_in(browser: Browser, server: Server, email: str) -> Page:
@@ -40,7 +35,6 @@ async def test_a_device_is_ended_on_another_one(browser: Browser, server: Server
     await lost.wait_for_url(re.compile("/sign-in"))
     await here.reload()
     await expect(here.get_by_role("heading", name="Where you are signed in")).to_be_visible()
-    await browser.close()
 
 
 async def test_settings_are_saved_and_a_wrong_name_is_shown_at_its_field(browser: Browser, server: Server) -> None:
@@ -57,7 +51,6 @@ async def test_settings_are_saved_and_a_wrong_name_is_shown_at_its_field(browser
     await expect(page.get_by_text("Saved.")).to_be_visible()
     await expect(page.get_by_label("Name")).to_have_value("Mina H")
     await expect(page.get_by_label("Country")).to_have_value("NO")
-    await browser.close()
 
 
 async def test_a_number_is_proven_by_the_code_that_was_sent_to_it(browser: Browser, server: Server) -> None:
@@ -82,7 +75,6 @@ async def test_a_number_is_proven_by_the_code_that_was_sent_to_it(browser: Brows
     await expect(page.locator("#phone-part")).to_contain_text("+351912345678, proven")
     await page.get_by_role("button", name="Remove this number").click()
     await expect(page.locator("#phone-part")).to_contain_text("No number yet")
-    await browser.close()
 
 
 async def test_an_admin_gives_a_role_and_finds_it_in_the_audit_log(browser: Browser, server: Server) -> None:
@@ -101,4 +93,3 @@ async def test_an_admin_gives_a_role_and_finds_it_in_the_audit_log(browser: Brow
     await expect(admin.get_by_role("row", name=re.compile("Person roles"))).to_contain_text("after support")
     await admin.get_by_role("row", name=re.compile("Person roles")).get_by_role("link").click()
     await expect(admin.get_by_role("row", name=re.compile("Person roles"))).to_be_visible()
-    await browser.close()

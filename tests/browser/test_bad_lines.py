@@ -7,19 +7,31 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(240)]
 
 BACK_WITHIN_S = 5.0
 VOICE_KBPS = 40
 """Opus with its repeats sends 70; with half of it missing nobody is understood."""
 
 
+CASES = ("loss-1-rtt-20", "loss-5-rtt-20", "steps-rtt-20")
+_measured: dict[str, dict[str, Any] | None] = {}
+"""None once somebody has had it."""
+
+
 async def measured(case: str) -> list[dict[str, Any]]:
-    program = [sys.executable, "-m", "benchmarks", "recovery", "--case", case, "--json", "-"]
-    ran = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
-    said, _ = await ran.communicate()
-    assert ran.returncode == 0
-    phases: list[dict[str, Any]] = json.loads(said)["cases"][case]["phases"]
+    """All of them in one session, the first time; one that is asked for again is measured again."""
+    if not _measured.get(case):
+        cases = [one for one in CASES if one not in _measured] or [case]
+        wanted = [word for one in cases for word in ("--case", one)]
+        program = [sys.executable, "-m", "benchmarks", "recovery", *wanted, "--json", "-"]
+        ran = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
+        said, _ = await ran.communicate()
+        assert ran.returncode == 0
+        _measured.update(json.loads(said)["cases"])
+    found, _measured[case] = _measured[case], None
+    assert found is not None
+    phases: list[dict[str, Any]] = found["phases"]
     return phases
 
 

@@ -4,12 +4,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Playwright, expect
+from playwright.async_api import Browser, expect
 from pydantic import ValidationError
 
 from control.config import ConsentSettings
 from tests.browser.journey import book_soonest, until
-from tests.browser.people import CHROMIUM, QUIET, running_server
+from tests.browser.people import running_server
 from tests.browser.test_room_access import violations
 
 pytestmark = pytest.mark.timeout(180)
@@ -31,9 +31,8 @@ def film(tmp_path: Path) -> dict[str, Path]:
 
 
 async def test_film_plays_with_captions_and_its_words_can_be_read(
-    playwright: Playwright, tmp_path: Path, film: dict[str, Path]
+    browser: Browser, tmp_path: Path, film: dict[str, Path]
 ) -> None:
-    browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
     named = {f"CONSENT__{name.upper()}": str(path) for name, path in film.items()}
     async with running_server(tmp_path, **named) as server:
         page = await browser.new_page(base_url=server.url)
@@ -53,7 +52,6 @@ async def test_film_plays_with_captions_and_its_words_can_be_read(
         assert (part.status, len(await part.body())) == (206, 100)
         await page.context.clear_cookies()
         assert (await page.request.get("/consent/film", max_redirects=0)).status in (303, 401)
-        await browser.close()
 
 
 def test_film_without_captions_or_transcript_refuses_to_start(film: dict[str, Path]) -> None:

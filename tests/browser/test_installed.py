@@ -1,15 +1,14 @@
 """The pages as an installed app: the worker keeps the offline page and nothing of anybody's; the network comes back."""
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import BrowserContext, Page, Playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.journey import sign_in, until
-from tests.browser.people import CHROMIUM, QUIET, Server, running_server
+from tests.browser.people import Server, running_server
 from tests.helpers.push_service import PushService
 from tests.helpers.stand_in import serving
 
@@ -23,10 +22,8 @@ KEPT = """(async () => {
 
 
 @pytest_asyncio.fixture
-async def context(playwright: Playwright, server: Server) -> AsyncIterator[BrowserContext]:
-    browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-    yield await browser.new_context(base_url=server.url)
-    await browser.close()
+async def context(browser: Browser, server: Server) -> BrowserContext:
+    return await browser.new_context(base_url=server.url)
 
 
 async def controlled(context: BrowserContext) -> Page:
@@ -93,9 +90,8 @@ SUBSCRIBES = """(device) => {
 """Chromium's own push service lies outside; everything else is the browser's and ours."""
 
 
-async def test_device_is_switched_on_told_and_shows_it_without_a_name(playwright: Playwright, tmp_path: Path) -> None:
+async def test_device_is_switched_on_told_and_shows_it_without_a_name(browser: Browser, tmp_path: Path) -> None:
     allowed = {"PUSH__ENABLED": "true", "PUSH__ALLOW_PRIVATE_ADDRESSES": "true"}
-    browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
     async with serving(PushService()) as service, running_server(tmp_path, **allowed) as server:
         context = await browser.new_context(base_url=server.url, permissions=["notifications"])
         page = await controlled(context)
@@ -129,4 +125,3 @@ async def test_device_is_switched_on_told_and_shows_it_without_a_name(playwright
 
         await toggle.uncheck(force=True)
         await until(page, "fetch('/api/push').then((answer) => answer.json()).then((said) => !said.on)")
-        await browser.close()

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, Playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from tests.browser import journey
 from tests.browser.cut_off import AMARA, MINA, PAUSED_S, TALK_S, CutOff, leave_recordings
-from tests.browser.people import CHROMIUM, QUIET, Server, running_server
+from tests.browser.people import Server, running_server
 
 pytestmark = pytest.mark.timeout(300)
 LONG_MS = 120_000
@@ -37,12 +37,10 @@ class Practice:
 
 
 @pytest_asyncio.fixture
-async def practice(playwright: Playwright, tmp_path: Path) -> AsyncIterator[Practice]:
+async def practice(browser: Browser, tmp_path: Path) -> AsyncIterator[Practice]:
     left = await asyncio.to_thread(leave_recordings, tmp_path)
     async with running_server(tmp_path) as server:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         yield Practice(server, browser, left)
-        await browser.close()
 
 
 async def test_what_a_crash_left_is_composed_with_progress_stopped_taken_up_again_and_played(

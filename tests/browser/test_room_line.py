@@ -11,10 +11,7 @@ import pytest_asyncio
 from aiohttp import WSMsgType, web
 from playwright.async_api import Browser, Page
 
-from tests.browser.modules import empty_page, launched
-
-# One browser for the file: it, and the tests that use it, live on one loop.
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+from tests.browser.modules import empty_page
 
 HARNESS = """
 async () => {
@@ -87,13 +84,7 @@ def script() -> Script:
     return Script()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with launched() as browser:
-        yield browser
-
-
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture
 async def page(browser: Browser, script: Script) -> AsyncIterator[Page]:
     async with empty_page(browser, web.get("/signaling", script.signaling)) as page:
         yield page

@@ -6,10 +6,10 @@ from typing import Any
 
 import pyotp
 import pytest
-from playwright.async_api import Browser, Page, Playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from tests.browser.journey import sign_in, until
-from tests.browser.people import CHROMIUM, QUIET, Server
+from tests.browser.people import Server
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -94,10 +94,9 @@ async def _give(page: Page, code: str) -> None:
 
 
 async def test_an_invited_practitioner_signs_in_with_an_app_a_recovery_code_and_a_passkey(
-    playwright: Playwright, server: Server
+    browser: Browser, server: Server
 ) -> None:
     errors: list[str] = []
-    browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
     admin, page = [await _page(browser, server, errors) for _ in "ab"]
     devices = await page.context.new_cdp_session(page)
     await devices.send("WebAuthn.enable")
@@ -138,5 +137,4 @@ async def test_an_invited_practitioner_signs_in_with_an_app_a_recovery_code_and_
     await page.get_by_role("button", name="Remove the authenticator app").click()
     await expect(page.locator("#totp-remove-error")).to_contain_text("Your role needs a second step")
 
-    await browser.close()
     assert [error for error in errors if not error.startswith("Failed to load resource")] == []

@@ -25,7 +25,7 @@ from tests.browser.people import Person, Server, person_in_browser, running_serv
 from tests.helpers import recorded
 from tests.helpers.fake_media import AMARA, MINA, FakePerson
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 
 @dataclass
@@ -149,6 +149,7 @@ async def sent_while(person: Person) -> Sent:
     return Sent(first, await person.probe("sent()"), offsets)
 
 
+@pytest.mark.alone
 async def test_two_people_meet_are_recorded_and_the_practitioner_plays_it(
     from_the_directory: Session, tmp_path: Path
 ) -> None:
@@ -234,6 +235,7 @@ async def test_nothing_is_recorded_when_the_client_refused(refused: Session) -> 
     assert sum(path.stat().st_size for path in journals) < 20_000, "media of somebody who refused was written"
 
 
+@pytest.mark.alone
 async def test_a_withdrawal_ends_the_recording_at_once(agreed: Session) -> None:
     await agreed.start()
     began = monotonic()
@@ -257,6 +259,7 @@ async def test_a_withdrawal_ends_the_recording_at_once(agreed: Session) -> None:
             assert (after["number"] - seen[-1].number) % recorded.LOOP < 48, "pictures from after the withdrawal"
 
 
+@pytest.mark.alone
 async def test_a_killed_server_loses_at_most_the_last_second_of_a_recording(agreed: Session) -> None:
     await agreed.start()
     await agreed.record()
@@ -274,6 +277,7 @@ async def test_a_killed_server_loses_at_most_the_last_second_of_a_recording(agre
     assert min(gaps) <= 24, "more than a second before the kill is missing"
 
 
+@pytest.mark.alone
 async def test_reloading_leaving_and_a_second_device_all_come_back(
     agreed: Session, media_dir: Path, playwright: Playwright
 ) -> None:

@@ -125,9 +125,10 @@ def network(links: int = 1) -> Iterator[Network]:
 
 
 def _add_link(namespace: str, number: int) -> Link:
-    third = (os.getpid() * 8 + next(_numbers)) % 250
-    base = f"v{os.getpid() % 100_000}{next(_numbers) % 100}"
-    link = Link(number, namespace, f"{base}o", f"{base}i", f"10.{70 + number}.{third}")
+    ours = next(_numbers)
+    place = os.getpid() % 240 * 50 + ours % 50
+    base = f"v{os.getpid() % 100_000}{ours % 100}"
+    link = Link(number, namespace, f"{base}o", f"{base}i", f"10.{70 + place // 250}.{place % 250}")
     run("ip", "link", "add", link.outside, "type", "veth", "peer", "name", link.inside, "netns", namespace)
     run("ip", "addr", "add", f"{link.server}/24", "dev", link.outside)
     run("ip", "addr", "add", f"{link.server6}/64", "dev", link.outside, "nodad")

@@ -1,14 +1,18 @@
 """Two real browsers through the real core: the proof of this package.
 
-One headless Chromium, two contexts, a tiny server that hands their offers to a `MediaNode`. Cameras show noise, so that
-the encoder has use for every bit it is allowed.
+One headless Chromium, a context for each person, a tiny server that hands their offers to a `MediaNode`. Cameras show
+noise, so that the encoder has use for every bit it is allowed.
 """
 
 import asyncio
+import atexit
 import json
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page, Playwright
 
 from benchmarks.practice import free_ports
 from media.config import MediaSettings
@@ -35,23 +39,18 @@ from media.types import (
     TrackSource,
 )
 from tests.helpers.bad_link import BadLink
+from tests.helpers.chromium import QUIET, launched
 
-pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 ROOM = RoomId("room")
 ROOM_SCRIPTS = Path(__file__).parents[2] / "web" / "static" / "js" / "room"
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",
+FLAGS = (
     "--use-fake-device-for-media-stream=fps=24",
     "--use-fake-ui-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
     "--allow-loopback-in-peer-connection",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
+)
 
 Numbers = dict[str, Any]
 
@@ -85,7 +84,12 @@ async def until(page: Page, fits: Callable[[Numbers], bool], *, seconds: float) 
     return found
 
 
-def write_noise(path: Path) -> None:
+@cache
+def camera() -> str:
+    """The flag that makes a film of noise everybody's camera."""
+    folder = tempfile.mkdtemp(prefix="holdspace-noise-")
+    atexit.register(shutil.rmtree, folder)
+    path = Path(folder) / "noise.y4m"
     random = np.random.default_rng(1)
     with path.open("wb") as file:
         file.write(b"YUV4MPEG2 W640 H480 F24:1 Ip A1:1 C420jpeg\n")
@@ -93,6 +97,7 @@ def write_noise(path: Path) -> None:
         for _ in range(24):
             small = random.integers(90, 150, (30, 40), dtype=np.uint8)
             file.write(b"FRAME\n" + small.repeat(16, 0).repeat(16, 1).tobytes() + chroma)
+    return f"--use-file-for-fake-video-capture={path}"
 
 
 def make_server(node: MediaNode) -> web.Application:
@@ -137,49 +142,54 @@ def make_server(node: MediaNode) -> web.Application:
 
 @asynccontextmanager
 async def open_stage(
-    folder: Path, settings: MediaSettings, link: BadLink, *, host: str = "127.0.0.1", chromium: str = CHROMIUM
+    playwright: Playwright, settings: MediaSettings, link: BadLink, *, host: str = "127.0.0.1", chromium: str = ""
 ) -> AsyncIterator[Stage]:
-    """`host`: where the page is served; a page may use cameras there although it is not HTTPS."""
-    write_noise(folder / "noise.y4m")
+    """`host`: where the page is served; a page may use cameras there although it is not HTTPS. `chromium`: another
+    program than the one all tests share."""
     node = MediaNode(settings)
     events: list[MediaEvent] = []
     node.add_listener(events.append)
     await node.start()
     server = TestServer(make_server(node), host=host)
     await server.start_server()
-    secure = f"--unsafely-treat-insecure-origin-as-secure={str(server.make_url('/')).rstrip('/')}"
-    flags = [*FLAGS, secure, f"--use-file-for-fake-video-capture={folder / 'noise.y4m'}"]
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=flags)
+    async with AsyncExitStack() as stack:
+        if chromium:
+            secure = f"--unsafely-treat-insecure-origin-as-secure={str(server.make_url('/')).rstrip('/')}"
+            flags = [*QUIET, *FLAGS, camera(), secure]
+            browser = await playwright.chromium.launch(executable_path=chromium, args=flags)
+            stack.push_async_callback(browser.close)
+        else:
+            browser = await launched(playwright, *FLAGS, camera())
 
         async def new_page() -> Page:
             context = await browser.new_context(permissions=["camera", "microphone"])
+            stack.push_async_callback(context.close)
             return await context.new_page()
 
         yield Stage(node, str(server.make_url("/")), new_page, events, link)
-        await browser.close()
     await server.close()
     await node.close()
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+async def stage(playwright: Playwright) -> AsyncIterator[Stage]:
     settings = MediaSettings(threads=2, bind=("127.0.0.1",), udp_port=0, development=True)
-    async with open_stage(tmp_path, settings, BadLink(("127.0.0.1", 0))) as stage:
+    async with open_stage(playwright, settings, BadLink(("127.0.0.1", 0))) as stage:
         yield stage
 
 
 @pytest.fixture
-async def far_stage(tmp_path: Path) -> AsyncIterator[Stage]:
+async def far_stage(playwright: Playwright) -> AsyncIterator[Stage]:
     """Behind a relay that can lose, delay and cut."""
     port = free_ports(1)
     settings = MediaSettings(threads=1, bind=("127.0.0.1",), udp_port=port, advertise={"127.0.0.1": "127.0.0.2"})
     with closing(BadLink(("127.0.0.1", port))) as link:
         await link.open("127.0.0.2")
-        async with open_stage(tmp_path, settings, link) as stage:
+        async with open_stage(playwright, settings, link) as stage:
             yield stage
 
 
+@pytest.mark.alone
 async def test_two_people_see_and_hear_each_other_and_the_rate_ramps_up(stage: Stage) -> None:
     ann = await stage.enter("ann")
     bob = await stage.enter("bob")
@@ -199,6 +209,7 @@ async def test_two_people_see_and_hear_each_other_and_the_rate_ramps_up(stage: S
         assert size[2] > 0
 
 
+@pytest.mark.alone
 async def test_a_second_person_fills_the_firsts_slots_within_a_second(stage: Stage) -> None:
     """Within three tries: a machine that is busy with something else holds up any one of them."""
     loop, took = asyncio.get_running_loop(), []
@@ -222,7 +233,7 @@ async def test_reloading_the_page_comes_back(stage: Stage) -> None:
     before = (await numbers(ann))["decoded"]["3"]
     await bob.evaluate("person.enter(false)")
     await until(bob, lambda found: found["decoded"].get("3", 0) > 0, seconds=20)
-    await until(ann, lambda found: found["decoded"]["3"] > before + 10, seconds=5)
+    await until(ann, lambda found: found["decoded"]["3"] > before + 10, seconds=20)
 
 
 async def test_an_ice_restart_keeps_pictures_coming(stage: Stage) -> None:
@@ -231,8 +242,8 @@ async def test_an_ice_restart_keeps_pictures_coming(stage: Stage) -> None:
     await until(bob, lambda found: found["decoded"].get("3", 0) > 0, seconds=20)
     await ann.evaluate("person.restart()")
     before = (await numbers(bob))["decoded"]["3"]
-    await until(bob, lambda found: found["decoded"]["3"] > before + 24, seconds=5)
-    assert (await numbers(ann))["state"] == "connected"
+    await until(bob, lambda found: found["decoded"]["3"] > before + 24, seconds=20)
+    await until(ann, lambda found: found["state"] == "connected", seconds=20)
 
 
 async def test_a_screen_arrives_in_a_slot_of_its_own(stage: Stage) -> None:
@@ -241,7 +252,7 @@ async def test_a_screen_arrives_in_a_slot_of_its_own(stage: Stage) -> None:
     await until(ann, lambda found: found["decoded"].get("3", 0) > 0, seconds=20)
     await bob.evaluate("person.share()")
     await ann.evaluate("person.addSlots('video')")
-    await until(ann, lambda found: found["decoded"].get("4", 0) > 0, seconds=5)
+    await until(ann, lambda found: found["decoded"].get("4", 0) > 0, seconds=20)
     views = [event.slots for event in stage.events if isinstance(event, SlotsChanged) and event.participant == "ann"][
         -1
     ]
@@ -254,7 +265,7 @@ async def test_three_people_see_each_other(stage: Stage) -> None:
     for page in pages:
         await page.evaluate("person.addSlots('audio', 'video')")
     for page in pages:
-        await until(page, lambda found: min(found["decoded"].get(mid, 0) for mid in ("3", "5")) > 24, seconds=15)
+        await until(page, lambda found: min(found["decoded"].get(mid, 0) for mid in ("3", "5")) > 24, seconds=60)
     assert stage.node.stats()["repeat_refused"] == 0
 
 
@@ -262,7 +273,7 @@ async def test_audio_goes_as_red_from_browser_to_browser(stage: Stage) -> None:
     ann = await stage.enter("ann")
     bob = await stage.enter("bob")
     for page in (ann, bob):
-        await until(page, lambda found: found["energy"] > 0, seconds=8)
+        await until(page, lambda found: found["energy"] > 0, seconds=30)
     dump = await stage.node.dump(ROOM)
     audio = [track for track in dump["tracks"] if track["codec"] == "opus"]
     assert [track["red"] for track in audio] == [True, True]
@@ -287,18 +298,19 @@ async def test_the_rooms_page_sends_sizes_from_the_third_person_on_and_pictures_
     bob = await stage.new_page()
     await bob.goto(f"{stage.url}?name=bob")
     await bob.evaluate("person.enterAsPage()")
-    before = await until(ann, lambda found: found["decoded"].get("3", 0) > 24, seconds=15)
+    before = await until(ann, lambda found: found["decoded"].get("3", 0) > 24, seconds=30)
     assert before["width"] == 640
     assert list((await numbers(bob))["sent"]) == [""], "between two people there is one encoding"
     await bob.evaluate("person.peer.sendSizes()")
-    await until(bob, lambda found: found["sent"].get("f", 0) > 24, seconds=15)
+    await until(bob, lambda found: found["sent"].get("f", 0) > 24, seconds=30)
     shown = (await numbers(ann))["decoded"]["3"]
-    await until(ann, lambda found: found["decoded"]["3"] > shown + 24, seconds=10)
+    await until(ann, lambda found: found["decoded"]["3"] > shown + 24, seconds=30)
     await bob.evaluate("person.peer.sendSizes()")
     infos = [info for info in await stage.node.tracks(ROOM) if info.participant == "bob" and info.source == "camera"]
     assert len(infos) == 1
 
 
+@pytest.mark.alone
 async def test_of_several_sizes_one_is_sent_while_the_room_has_two(stage: Stage) -> None:
     ann = await stage.enter("ann")
     bob = await stage.enter("bob", simulcast=True)
@@ -310,6 +322,7 @@ async def test_of_several_sizes_one_is_sent_while_the_room_has_two(stage: Stage)
     assert not [event for event in stage.events if isinstance(event, EncodingsWanted)]
 
 
+@pytest.mark.alone
 async def test_in_a_group_everybody_gets_the_encoding_of_the_size_it_shows(stage: Stage) -> None:
     pages = {name: await stage.enter(name, simulcast=True) for name in ("ann", "bob", "cem", "dan")}
     keeping = asyncio.create_task(keep_encodings(stage, pages))
@@ -338,6 +351,7 @@ async def test_in_a_group_everybody_gets_the_encoding_of_the_size_it_shows(stage
     assert stage.node.stats()["repeat_refused"] == 0
 
 
+@pytest.mark.alone
 async def test_leaving_is_noticed_at_once(stage: Stage) -> None:
     ann = await stage.enter("ann")
     bob = await stage.enter("bob")
@@ -351,6 +365,7 @@ async def test_leaving_is_noticed_at_once(stage: Stage) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.alone
 async def test_loss_both_ways_is_repaired_by_retransmission(far_stage: Stage) -> None:
     far_stage.link.delay_s = 0.02
     ann = await far_stage.enter("ann")
@@ -377,11 +392,11 @@ async def test_a_cut_is_told_and_healed(far_stage: Stage) -> None:
         await until(page, lambda found: found["decoded"].get("3", 0) > 0, seconds=20)
     far_stage.link.cut = True
     disconnected = ConnectionChanged(ROOM, ParticipantId("ann"), ConnectionState.disconnected)
-    async with asyncio.timeout(12):
+    async with asyncio.timeout(30):
         while disconnected not in far_stage.events:  # noqa: ASYNC110  (the wait is 8 s, the polling costs nothing)
             await asyncio.sleep(0.1)
     far_stage.link.cut = False
     before = [(await numbers(page))["decoded"]["3"] for page in (ann, bob)]
     for page, earlier in zip((ann, bob), before, strict=True):
         await page.evaluate("person.restart()")
-        await until(page, lambda found, earlier=earlier: found["decoded"]["3"] > earlier + 24, seconds=5)
+        await until(page, lambda found, earlier=earlier: found["decoded"]["3"] > earlier + 24, seconds=30)

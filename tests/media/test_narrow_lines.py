@@ -8,10 +8,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Page, Playwright
 
 from benchmarks.line import read_sample, within
 from benchmarks.practice import free_ports
@@ -25,13 +24,13 @@ pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.timeout(120)]
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+async def stage(playwright: Playwright) -> AsyncIterator[Stage]:
     port = free_ports(1)
     settings = MediaSettings(threads=1, bind=("127.0.0.1",), udp_port=port, advertise={"127.0.0.1": "127.0.0.2"})
     with closing(BadLink(("127.0.0.1", port))) as link:
         link.delay_s = 0.02
         await link.open("127.0.0.2")
-        async with open_stage(tmp_path, settings, link) as stage:
+        async with open_stage(playwright, settings, link) as stage:
             yield stage
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, Request, Route, async_playwright, expect
+from playwright.async_api import Browser, Page, Request, Route, expect
 
 from tests.browser.journey import book_soonest, sign_in
-from tests.browser.people import CHROMIUM, QUIET, Server, running_server
+from tests.browser.people import Server, running_server
 from tests.web.all_pages import each_page, opened, practice_in_use
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
@@ -30,14 +30,6 @@ def loop_is_free() -> None:
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
     async with running_server(tmp_path) as started:
         yield started
-
-
-@pytest_asyncio.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as driver:
-        launched = await driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield launched
-        await launched.close()
 
 
 @pytest.mark.timeout(600)  # some seventy pages

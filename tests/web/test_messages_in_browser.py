@@ -7,9 +7,9 @@ from playwright.async_api import Browser, Page, expect
 from tests.browser.journey import sign_in
 from tests.browser.people import Server
 from tests.control.test_files import picture
-from tests.web.test_in_browser import AXE, browser, loop_is_free, opened, pytestmark, server
+from tests.web.test_in_browser import AXE, loop_is_free, opened, pytestmark, server
 
-__all__ = ["browser", "loop_is_free", "pytestmark", "server"]
+__all__ = ["loop_is_free", "pytestmark", "server"]
 
 NOTICE = "Please note these messages are monitored for training purposes"
 

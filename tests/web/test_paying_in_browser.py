@@ -12,9 +12,9 @@ from tests.browser.people import running_server
 from tests.helpers.stand_in import serving
 from tests.helpers.stripe_server import PUBLISHABLE_KEY, SECRET_KEY, WEBHOOK_SECRET, StripeServer
 from tests.web.all_pages import opened
-from tests.web.test_in_browser import AXE, _held, _tab_to, browser, loop_is_free
+from tests.web.test_in_browser import AXE, _held, _tab_to, loop_is_free
 
-__all__ = ["browser", "loop_is_free"]
+__all__ = ["loop_is_free"]
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 

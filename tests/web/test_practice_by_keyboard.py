@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from tests.browser.journey import PASSWORDS
-from tests.browser.people import CHROMIUM, QUIET, Server, running_server
+from tests.browser.people import Server, running_server
 from tests.helpers.lived_in import lived_in
 from tests.web.all_pages import opened
 from tests.web.test_in_browser import loop_is_free
 
 __all__ = ["loop_is_free"]
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 MOST_TABS = 120  # past the last control it begins again with the first
 #: A field's label, or what a link, button or summary says; nothing while no control has the focus.
@@ -29,20 +29,12 @@ NAME_OF_FOCUSED = """
 """
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     folder: Path = tmp_path_factory.mktemp("lived-in")
     await lived_in(folder)
     async with running_server(folder) as started:
         yield started
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as driver:
-        launched = await driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield launched
-        await launched.close()
 
 
 async def tab_to(page: Page, name: str) -> None:

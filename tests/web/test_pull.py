@@ -4,9 +4,9 @@ from playwright.async_api import Browser, CDPSession, Page
 
 from tests.browser.journey import sign_in
 from tests.browser.people import Server
-from tests.web.test_in_browser import browser, loop_is_free, opened, pytestmark, server
+from tests.web.test_in_browser import loop_is_free, opened, pytestmark, server
 
-__all__ = ["browser", "loop_is_free", "pytestmark", "server"]
+__all__ = ["loop_is_free", "pytestmark", "server"]
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 

@@ -93,13 +93,18 @@ impl Engine {
             if out.waiting_bytes() >= FLUSH_BYTES {
                 return true;
             }
+            let mut sent_to = None;
             let turn = match self.slots.get_mut(at) {
                 Some(slot) => match self.transports.get_mut(slot.transport) {
-                    Some(peer) => assemble::send_slot(slot, peer, &self.tracks, &mut self.plan, now, out),
+                    Some(peer) => {
+                        sent_to = Some(slot.transport);
+                        assemble::send_slot(slot, peer, &self.tracks, &mut self.plan, now, out)
+                    }
                     None => Turn::Done,
                 },
                 None => Turn::Done,
             };
+            sent_to.into_iter().for_each(|index| self.ride_along(index, now, out));
             if turn == Turn::More {
                 continue;
             }

@@ -62,14 +62,26 @@ pub struct Transmit {
     pub segments: usize,
     /// Earliest arrival among the forwarded packets in it; None for answers, repeats and reports.
     pub arrival: Option<Time>,
-    /// Forwarded media packets in it: the weight of this send in the delay histogram.
+    /// Forwarded media packets in it, before all else: the weight of this send in the delay histogram.
     pub media_packets: u32,
-    /// Whose transport-wide numbers it carries, one per segment from the given one on: to be told if it is not sent.
+    /// Whose transport-wide numbers it carries, one per media packet from the given one on (per segment, if there are
+    /// none): to be told if it is not sent.
     pub numbers: Option<(TransportId, u64)>,
     /// First to go when a stream's reader is slow.
     pub is_video: bool,
     start: usize,
     len: usize,
+}
+
+impl Transmit {
+    /// How many transport-wide numbers it carries, if any.
+    pub fn numbered(&self) -> u64 {
+        if self.media_packets > 0 {
+            u64::from(self.media_packets)
+        } else {
+            self.segments as u64
+        }
+    }
 }
 
 /// A [`Transmit`] before its bytes have a place.
@@ -203,6 +215,28 @@ impl Outputs {
     pub(crate) fn send_one(&mut self, path: Path, bytes: &[u8]) {
         self.space(bytes.len())[..bytes.len()].copy_from_slice(bytes);
         self.commit_one(path, bytes.len(), false, None);
+    }
+
+    /// RTCP that comes right behind media for the same peer can leave in the same system call.
+    pub(crate) fn takes_along(&self, path: Path, bytes: usize) -> bool {
+        self.transmits.last().is_some_and(|last| {
+            let is_whole = last.len == last.segments * last.segment_bytes && bytes <= last.segment_bytes;
+            let has_room = last.segments < MAX_SEGMENTS && last.len + bytes <= MAX_SEND_BYTES;
+            last.path == path && last.media_packets > 0 && !path.is_stream() && is_whole && has_room
+        })
+    }
+
+    /// One datagram of RTCP, along with what leaves before it where it fits.
+    pub(crate) fn send_along(&mut self, path: Path, bytes: &[u8]) {
+        if !self.takes_along(path, bytes.len()) {
+            return self.send_one(path, bytes);
+        }
+        self.space(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        self.used += bytes.len();
+        if let Some(last) = self.transmits.last_mut() {
+            last.segments += 1;
+            last.len += bytes.len();
+        }
     }
 
     pub(crate) fn commit_one(&mut self, path: Path, len: usize, is_video: bool, numbers: Option<(TransportId, u64)>) {

@@ -24,6 +24,10 @@ const CAP_EVERY_MS: u64 = 1_000;
 /// What REMB says when there is no cap any more: above every encoder's maximum.
 const NO_CAP_BPS: u64 = 1_000_000_000;
 const MAX_BLOCKS: usize = 31;
+/// Sound leaves every 20 ms: of its last 20 ms feedback waits for the next packet of it.
+const RIDES_US: u64 = 20_000;
+/// Of one packet, sealed.
+const LEAST_FEEDBACK_BYTES: usize = 44;
 
 /// Collects RTCP for one peer; full compounds leave at once.
 struct Compound<'a> {
@@ -55,7 +59,7 @@ impl Compound<'_> {
         }
         if let Some(keys) = &mut peer.keys {
             if let Ok(len) = keys.outbound.protect_rtcp(self.buffer, self.len) {
-                out.send_one(self.path, &self.buffer[..len]);
+                out.send_along(self.path, &self.buffer[..len]);
             }
         }
         self.len = 0;
@@ -69,7 +73,7 @@ impl Engine {
         for index in 0..self.transports.end() {
             self.tick_ice(index, now, out);
             self.tick_flight(index, now, out);
-            self.tick_rtcp(index, now, out);
+            self.tick_rtcp(index, 0, now, out);
         }
         self.tick_tracks(now, out);
         self.tick_levels(now, out);
@@ -97,13 +101,23 @@ impl Engine {
         }
     }
 
-    fn tick_rtcp(&mut self, index: usize, now: Time, out: &mut Outputs) {
+    /// Feedback that is due soon leaves with the sound that goes to its peer now: no send, nor waking, of its own.
+    pub(crate) fn ride_along(&mut self, index: usize, now: Time, out: &mut Outputs) {
+        let Some(peer) = self.transports.get(index) else { return };
+        let is_due = peer.arrivals.deadline().is_some_and(|at| at.since_us(now) <= RIDES_US);
+        if is_due && peer.ice.send_path().is_some_and(|path| out.takes_along(path, LEAST_FEEDBACK_BYTES)) {
+            self.tick_rtcp(index, RIDES_US, now, out);
+        }
+    }
+
+    /// `early_us`: how much before its time feedback may leave.
+    fn tick_rtcp(&mut self, index: usize, early_us: u64, now: Time, out: &mut Outputs) {
         let Some(peer) = self.transports.get_mut(index).filter(|peer| peer.can_send_media()) else { return };
         let Some(path) = peer.ice.send_path() else { return };
         self.rtcp.resize(RTCP_BYTES + MAX_OVERHEAD + 4, 0);
         let mut compound = Compound { buffer: &mut self.rtcp, len: 0, path };
         write_loss(peer, &mut self.tracks, &mut self.ask, &mut compound, now, out);
-        write_arrivals(peer, &self.tracks, &mut compound, now, out);
+        write_arrivals(peer, &self.tracks, &mut compound, now.plus_us(early_us), out);
         write_cap(peer, &self.tracks, &mut compound, now, out);
         let all = peer.report_at.is_some_and(|at| at <= now);
         if all {
@@ -211,10 +225,10 @@ fn write_arrivals(
     peer: &mut Transport,
     tracks: &Arena<TrackId, Track>,
     compound: &mut Compound<'_>,
-    now: Time,
+    due_by: Time,
     out: &mut Outputs,
 ) {
-    if peer.arrivals.deadline().is_none_or(|at| at > now) {
+    if peer.arrivals.deadline().is_none_or(|at| at > due_by) {
         return;
     }
     let media_ssrc = any_inbound_ssrc(peer, tracks);

@@ -23,6 +23,28 @@ fn every_packet_of_a_publisher_is_in_the_transport_wide_feedback() {
 }
 
 #[test]
+fn feedback_leaves_along_with_the_sound_for_its_peer() {
+    let mut world = World::new(78);
+    let (first, second) = (world.join(), world.join());
+    world.publish(first, 1, Kind::Audio);
+    world.publish(second, 2, Kind::Audio);
+    world.subscribe(first, 10, 2, Kind::Audio);
+    world.subscribe(second, 11, 1, Kind::Audio);
+    world.run(500);
+    world.keep_sent = true;
+    world.run(2_000);
+    let is_rtcp = |bytes: &[u8]| (128..192).contains(&bytes[0]) && (192..224).contains(&bytes[1]);
+    let (along, alone): (Vec<_>, Vec<_>) =
+        world.left.iter().filter(|left| is_rtcp(&left.bytes)).partition(|left| left.segments == 2);
+    assert!(along.len() >= 60, "at least every 60 ms for each: {}", along.len());
+    assert!(alone.len() <= 8, "reports do not fit behind sound: {}", alone.len());
+    for browser in &world.browsers {
+        let told = browser.told.values().filter(|arrived| **arrived).count() as u64;
+        assert!(browser.sent_numbers - told <= 4, "{told} of {}", browser.sent_numbers);
+    }
+}
+
+#[test]
 fn lost_packets_are_reported_as_lost() {
     let mut world = World::new(72);
     let publisher = world.join();

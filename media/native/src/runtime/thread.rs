@@ -431,7 +431,8 @@ impl Worker {
             let calls = outbox.send(route, bytes, transmit.segment_bytes);
             let unsent = outbox.counts.unsent - unsent_before;
             if let Some((transport, first)) = transmit.numbers.filter(|_| unsent > 0) {
-                not_sent.push((transport, first + (transmit.segments as u64).saturating_sub(unsent), unsent));
+                let left = (transmit.segments as u64).saturating_sub(unsent);
+                not_sent.push((transport, first + left, transmit.numbered().saturating_sub(left)));
             }
             if transmit.media_packets > 0 {
                 self.counts.sends += u64::from(calls);
