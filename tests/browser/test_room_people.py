@@ -82,7 +82,7 @@ async def expect_the_speaker_to_be_large(page: Page) -> None:
     assert large is not None
     assert small is not None
     assert large["width"] > 700
-    assert large["height"] > 400
+    assert large["height"] > 300
     assert small["y"] + small["height"] <= large["y"]
     assert small["width"] < 200
 
