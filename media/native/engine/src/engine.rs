@@ -146,6 +146,7 @@ impl Engine {
         }
         if change.moved {
             self.restart_rate(index, now);
+            self.want_keyframes_for(index, now);
         }
         if let Some(state) = change.state {
             out.events.push(Event::Ice { transport, state });
@@ -174,6 +175,21 @@ impl Engine {
         }
         if has_opened {
             self.restart_rate(index, now);
+        }
+    }
+
+    /// The peer has another path: what went by the old one since it broke is lost, and more than caches hold. Its decoder
+    /// would ask only after a second of repeats in vain.
+    fn want_keyframes_for(&mut self, index: usize, now: Time) {
+        let Some(peer) = self.transports.get(index) else { return };
+        let mut shown = Vec::new();
+        for slot in &peer.slots {
+            let Some(slot) = self.slots.get_mut(*slot).filter(|slot| slot.open && !slot.is_audio()) else { continue };
+            slot.held = false; // of the old path
+            shown.extend(slot.source.filter(|_| !slot.is_paused()).map(|track_at| (track_at, slot.wanted_layer)));
+        }
+        for (track_at, wanted) in shown {
+            self.want_keyframe_of(track_at, wanted, now);
         }
     }
 

@@ -166,6 +166,9 @@ impl Engine {
         let opened = keys.inbound.unprotect_rtp(packet, &header).map_err(drop_reason)?;
         peer.counters.packets_in += 1;
         peer.counters.bytes_in += packet.len() as u64;
+        if !peer.intake.take(packet.len(), now) {
+            return Err(DropReason::Bound);
+        }
         let packet = packet.get(..opened.len).ok_or(DropReason::Malformed)?;
         let transport_seq = peer.extensions.transport_cc.and_then(|id| header.extension(packet, id));
         if let Some(seq) = transport_seq.and_then(rtp::read_transport_seq) {

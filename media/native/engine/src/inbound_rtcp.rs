@@ -25,6 +25,9 @@ impl Engine {
         let len = keys.inbound.unprotect_rtcp(packet).map_err(drop_reason)?;
         peer.counters.packets_in += 1;
         peer.counters.bytes_in += packet.len() as u64;
+        if !peer.intake.take(packet.len(), now) {
+            return Err(DropReason::Bound);
+        }
         self.media_from(index, path, now, out);
         let compound = packet.get(..len).ok_or(DropReason::Malformed)?;
         let from_selected = self.transports.get(index).is_some_and(|peer| peer.ice.send_path() == Some(path));

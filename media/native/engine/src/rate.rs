@@ -91,6 +91,7 @@ impl Rate {
         self.estimator = Estimator::default();
         self.pacer.set(None);
         self.prober.start(now);
+        self.history.forget();
     }
 
     /// Bytes of video that may leave now, or when to ask again. One look for peers that are not paced.

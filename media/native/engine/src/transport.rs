@@ -68,6 +68,33 @@ impl Counters {
     }
 }
 
+/// What one participant may send, far above cameras in three sizes and a screen together: more would be copied to
+/// everybody else in the room.
+const MOST_BYTES_PER_US: u64 = 5;
+/// Counted for each packet besides its bytes.
+const PER_PACKET_BYTES: u64 = 200;
+/// Of that rate, what may come at once: keyframes, and what waited while the thread was stalled.
+const BURST_US: u64 = 500_000;
+
+/// A bound on what comes in, as the time until which it is spent.
+#[derive(Default)]
+pub(crate) struct Intake {
+    spent_until: Time,
+}
+
+impl Intake {
+    /// False: it comes too fast.
+    pub(crate) fn take(&mut self, bytes: usize, now: Time) -> bool {
+        let cost_us = (bytes as u64 + PER_PACKET_BYTES) / MOST_BYTES_PER_US;
+        let spent_until = self.spent_until.max(now).plus_us(cost_us);
+        let fits = spent_until.since_us(now) <= BURST_US;
+        if fits {
+            self.spent_until = spent_until;
+        }
+        fits
+    }
+}
+
 /// The cap towards a publisher, repeated in case a REMB is lost.
 #[derive(Default)]
 pub(crate) struct RateCap {
@@ -89,6 +116,7 @@ pub(crate) struct Transport {
     pub(crate) slots: Vec<usize>,
     /// Every outgoing SSRC ever used here; none is used twice.
     pub(crate) used_ssrcs: Vec<u32>,
+    pub(crate) intake: Intake,
     pub(crate) arrivals: ArrivalRecorder,
     pub(crate) rate: Rate,
     /// First transport-wide number sent to the newest address.
@@ -112,6 +140,7 @@ impl Transport {
             tracks: Vec::new(),
             slots: Vec::new(),
             used_ssrcs: Vec::new(),
+            intake: Intake::default(),
             arrivals: ArrivalRecorder::default(),
             rate: Rate::new(),
             proof_from: 0,

@@ -110,6 +110,38 @@ fn a_member_who_makes_up_ssrcs_is_bounded_and_disturbs_nobody() {
 }
 
 #[test]
+fn who_sends_without_end_is_held_to_a_rate_and_their_neighbour_is_not() {
+    let mut world = World::new(95);
+    let (flooder, neighbour) = (world.join(), world.join());
+    world.publish(flooder, 1, Kind::Video);
+    world.publish(neighbour, 2, Kind::Audio);
+    let subscriber = world.join();
+    world.subscribe(subscriber, 10, 1, Kind::Video);
+    let sound = world.subscribe(subscriber, 11, 2, Kind::Audio);
+    world.run(200);
+    let (from, before) = (world.now, world.counts(flooder));
+    for _ in 0..2_000 {
+        for _ in 0..10 {
+            let packets = world.browsers[flooder].next_packets(0);
+            packets.into_iter().for_each(|packet| world.deliver_to_engine(flooder, packet));
+            world.flush();
+        }
+        world.browsers[flooder].sending[0].history.clear();
+        world.step();
+    }
+    let counts = world.counts(flooder);
+    let taken = counts.packets_in - before.packets_in - counts.dropped.get(DropReason::Bound);
+    // 5 MB a second for two seconds, half a second of it at once.
+    assert!((5_000..12_500).contains(&taken), "{taken} of {}", counts.packets_in);
+    let heard = world.browsers[subscriber].got(sound).values().filter(|got| got.at > from).count();
+    assert!(heard > 95, "{heard}");
+    world.run(600);
+    let late = world.counts(flooder).dropped.get(DropReason::Bound);
+    world.run(1_000);
+    assert_eq!(world.counts(flooder).dropped.get(DropReason::Bound), late, "and forgiven");
+}
+
+#[test]
 fn what_hangs_under_a_transport_goes_with_it() {
     let mut world = World::new(93);
     let publisher = world.join();

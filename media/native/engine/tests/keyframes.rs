@@ -68,6 +68,23 @@ fn somebody_who_is_still_connecting_costs_no_keyframe_and_gets_one_as_soon_as_th
 }
 
 #[test]
+fn somebody_on_another_network_gets_a_keyframe_before_asking() {
+    let (mut world, subscriber, ssrc) = room();
+    world.link.cut_off.insert(subscriber);
+    world.run(2_000);
+    world.link.cut_off.clear();
+    world.browsers[subscriber].address.set_port(5_555);
+    world.browsers[subscriber].nacks = false;
+    let from = world.now;
+    world.check(subscriber, true);
+    world.run(150);
+    assert_eq!(world.browsers[0].plis_got.len(), 1);
+    let got = world.browsers[subscriber].got(ssrc).values();
+    let is_keyframe = |payload: &[u8]| payload[0] & 0x10 != 0 && payload[6] & 1 == 0;
+    assert!(got.filter(|got| got.at > from).any(|got| is_keyframe(&got.payload)));
+}
+
+#[test]
 fn a_waiting_slot_asks_again_until_the_keyframe_comes() {
     let (mut world, _, _) = room();
     let late = world.join();

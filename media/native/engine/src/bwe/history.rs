@@ -91,6 +91,12 @@ impl SentPackets {
         Some(&mut self.ring[number as usize & mask]).filter(|sent| number != 0 && sent.ext_seq == number)
     }
 
+    /// Another path: what went by the old one is no longer judged.
+    pub(crate) fn forget(&mut self) {
+        self.ring.clear();
+        (self.acknowledged_total, self.newest_acknowledged) = (self.total_bytes, self.newest);
+    }
+
     /// These never left the machine: feedback that calls them lost must not count against the path.
     pub(crate) fn mark_unsent(&mut self, first: u64, count: u64) {
         for number in first..first.saturating_add(count.min(MAX_SENT as u64)) {
