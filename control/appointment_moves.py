@@ -23,7 +23,6 @@ from control.models.people import Person, PersonRole, Role
 from control.money import payments
 from control.money.gateway_work import Destination
 from control.money.policy import Outcome, Policy, is_late
-from control.money.words import money_words
 from control.notices.outbox import Notice, NoticeKind, SessionFacts, enqueue, plan_reminders
 from control.session_events import SessionChanged
 from control.slots import Span
@@ -255,7 +254,8 @@ async def session_facts(session: AsyncSession, row: Appointment, *, amount_minor
         mode=row.mode,
         sequence=row.calendar_sequence,
         reason=row.end_reason or "",
-        amount=money_words(amount_minor, row.currency) if amount_minor else "",
+        amount_minor=amount_minor,
+        currency=row.currency,
     )
 
 

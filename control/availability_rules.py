@@ -248,7 +248,7 @@ async def add_exception(db: Database, actor: Actor, wanted: NewException, *, now
         raise Invalid("date_out_of_range", "This date is too far away.", pointer="/date")
     last = wanted.until or wanted.day
     if not wanted.day <= last <= wanted.day + timedelta(days=MOST_DAYS_OFF - 1):
-        words = f"The last day is the first or a later one, at most {MOST_DAYS_OFF} days in all."
+        words = t("The last day is the first or a later one, at most %(days)s days in all.", days=MOST_DAYS_OFF)
         raise Invalid("dates_out_of_range", words, pointer="/untilDate")
     if last != wanted.day and wanted.start is not None:
         raise Invalid("times_of_one_day", "Times are for a single day. Leave them out.", pointer="/startTime")

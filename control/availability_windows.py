@@ -28,6 +28,7 @@ from control.availability import (
 )
 from control.database import Database, new_id
 from control.errors import Conflict, Forbidden, Invalid, NotFound
+from control.language import t
 from control.models.appointments import Appointment
 from control.models.people import Role
 from control.models.practice import AvailabilityWindow, Service
@@ -158,7 +159,7 @@ def check_offer(
         raise Invalid("price_out_of_range", "This price is outside of what can be charged.", pointer="/price")
     shortest = min((one.length_minutes for one in concerned), default=0)
     if length < timedelta(minutes=shortest):
-        words = f"Too short for one session of {shortest} min. Nothing was saved."
+        words = t("Too short for one session of %(minutes)s min. Nothing was saved.", minutes=shortest)
         raise Invalid("window_too_short", words, pointer="/endTime")
 
 

@@ -25,6 +25,7 @@ from control.calendar_fetching import FetchFailed, check_address_untrusted, fetc
 from control.config import Settings
 from control.database import Database
 from control.errors import Forbidden, Invalid
+from control.language import t
 from control.models.calendars import BusyTime, ImportedCalendar
 from control.models.people import Person, Role
 from control.slots import Span
@@ -79,7 +80,7 @@ async def set_import(
     try:
         address = check_address_untrusted(address_untrusted, allow_private=rules.allow_private)
     except FetchFailed as error:
-        words = "This address can't be used. Give the full https:// address of your calendar's .ics file."
+        words = t("This address can't be used. Give the full https:// address of your calendar's .ics file.")
         raise Invalid("address_refused", words, pointer="/address") from error
     async with db.transaction() as session:
         await require_profile(session, actor.person_id)

@@ -21,9 +21,10 @@ from control.audit import record
 from control.availability import FARTHEST_WINDOW, require_profile
 from control.database import Database
 from control.errors import Forbidden, NotFound
+from control.language import speaking, t
 from control.models.appointments import Appointment
 from control.models.calendars import CalendarFeed
-from control.models.people import Role
+from control.models.people import Person, Role
 
 SHOWN = (State.SCHEDULED, State.CONFIRMED, State.IN_PROGRESS, State.COMPLETED)
 KEPT_BACK = timedelta(days=31)  # how long past sessions stay in the feed
@@ -80,13 +81,14 @@ async def feed_text(
     """Two queries, whatever is booked. Raises NotFound for an address that is not, or no longer, ours."""
     nonce = nonce_of_untrusted(token_untrusted, secret)
     async with db.reading() as session:
-        owner = await session.scalar(select(CalendarFeed.practitioner_id).where(CalendarFeed.nonce == nonce))
+        whose = select(Person.id, Person.language).join(CalendarFeed, CalendarFeed.practitioner_id == Person.id)
+        owner = (await session.execute(whose.where(CalendarFeed.nonce == nonce))).one_or_none()
         if owner is None:
             raise NotFound
         rows = await session.scalars(
             select(Appointment)
             .where(
-                Appointment.practitioner_id == owner,
+                Appointment.practitioner_id == owner.id,
                 Appointment.state.in_(SHOWN),
                 Appointment.starts_at > now - KEPT_BACK,
                 Appointment.starts_at < now + FARTHEST_WINDOW,
@@ -94,14 +96,15 @@ async def feed_text(
             .order_by(Appointment.starts_at, Appointment.id)
             .limit(MOST_ENTRIES)
         )
-        return _calendar(rows.all(), practice_name, base_url, now)
+        with speaking(owner.language):
+            return _calendar(rows.all(), practice_name, base_url, now)
 
 
 def _calendar(rows: Sequence[Appointment], practice_name: str, base_url: str, now: datetime) -> bytes:
     calendar = Calendar()
     calendar.add("prodid", "-//Holdspace//Bookings//EN")
     calendar.add("version", "2.0")
-    calendar.add("x-wr-calname", f"Sessions at {practice_name}")
+    calendar.add("x-wr-calname", t("Sessions at %(practice_name)s", practice_name=practice_name))
     calendar.add("refresh-interval", REFRESH, parameters={"VALUE": "DURATION"})
     calendar.add("x-published-ttl", "PT1H")
     for row in rows:
@@ -112,7 +115,7 @@ def _calendar(rows: Sequence[Appointment], practice_name: str, base_url: str, no
         event.add("dtstamp", now)
         event.add("dtstart", row.starts_at)
         event.add("dtend", row.ends_at)
-        event.add("summary", f"Session at {practice_name}")
+        event.add("summary", t("Session at %(practice_name)s", practice_name=practice_name))
         event.add("url", link)
         event.add("status", "CONFIRMED")
         event.add("class", "PRIVATE")

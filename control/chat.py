@@ -15,6 +15,7 @@ from control.accounts import Actor
 from control.appointment_states import State
 from control.database import Database, publish
 from control.errors import Conflict, Invalid
+from control.language import t
 from control.messages import ERASED
 from control.models.appointments import Appointment
 from control.models.chat import ChatMark, ChatMessage
@@ -162,7 +163,7 @@ class Chat:
 
     def _line(self, row: ChatMessage, name: str) -> Line:
         context = _context(row.appointment_id, row.seq, row.author_id)
-        text = self._sealer.unseal(row.sealed, context) if row.sealed else ERASED
+        text = self._sealer.unseal(row.sealed, context) if row.sealed else t(ERASED)
         return Line(row.id, row.seq, row.author_id, name, text, row.created_at)
 
 

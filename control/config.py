@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from control.language import ENGLISH, LANGUAGES
+from control.language import ENGLISH, LANGUAGES, N_
 from control.notices.kinds import NEVER_OFF, NoticeKind
 from media.config import MediaSettings
 
-MONITORED = "Please note these messages are monitored for training purposes"
+MONITORED = N_("Please note these messages are monitored for training purposes")
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 

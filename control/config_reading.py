@@ -63,14 +63,14 @@ def keys() -> Iterator[Key]:
         default = field.default
         if isinstance(default, BaseModel):
             for key, inner in type(default).model_fields.items():
-                yield Key(name, key, inner.annotation, inner.default, inner.description or "")
+                yield Key(name, key, inner.annotation, inner.default, _one_line(inner.description))
         elif dataclasses.is_dataclass(default) and not isinstance(default, type):
             sentences = _attribute_docstrings(type(default))
             for inner_field in dataclasses.fields(default):
                 value = getattr(default, inner_field.name)
-                yield Key(name, inner_field.name, inner_field.type, value, sentences.get(inner_field.name, ""))
+                yield Key(name, inner_field.name, inner_field.type, value, _one_line(sentences.get(inner_field.name)))
         else:
-            yield Key("", name, field.annotation, default, field.description or "")
+            yield Key("", name, field.annotation, default, _one_line(field.description))
 
 
 def read(environment: Mapping[str, str] | None = None, file: Path | None = None) -> Settings:
@@ -207,6 +207,10 @@ def _in_words(error: Any, known: Mapping[str, Key], sources: Mapping[str, str]) 
     shown = "…" if key.is_secret else repr(error["input"])
     source = f" (from {sources[path]})" if path in sources else ""
     return f"{path} = {shown}: {wanted}{source}"
+
+
+def _one_line(description: str | None) -> str:
+    return " ".join((description or "").split())
 
 
 def _attribute_docstrings(of: type) -> dict[str, str]:

@@ -23,7 +23,7 @@ def sample() -> str:
 def _sample_lines(members: Iterable[Key]) -> Iterable[str]:
     for key in members:
         if key.sentence:
-            yield f"# {' '.join(key.sentence.split())}"
+            yield f"# {key.sentence}"
         if key.is_secret:
             yield f"# (or by the environment: {key.variable}, {key.variable}_FILE)"
         yield f"# {key.name} = {_as_toml(key.default)}"
@@ -34,7 +34,7 @@ def table() -> str:
     lines = ["| key | default | what it does |", "|---|---|---|"]
     for key in keys():
         default = "" if key.default in (None, "", (), PydanticUndefined) else f"`{_as_toml(key.default)}`"
-        lines.append(f"| `{key.path}` | {default} | {' '.join(key.sentence.split())} |")
+        lines.append(f"| `{key.path}` | {default} | {key.sentence} |")
     return "\n".join(lines) + "\n"
 
 

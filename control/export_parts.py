@@ -20,6 +20,7 @@ from control.chat import PAGE_LINES, Chat
 from control.client_files import ClientFiles
 from control.database import Database
 from control.files import Files, FileView
+from control.language import N_, t
 from control.lifecycle import Party
 from control.messages import MessageRules
 from control.models.appointments import Appointment, Guest
@@ -34,7 +35,7 @@ from control.problems import Problems
 
 T = TypeVar("T")
 
-ABOUT = """A copy of what this practice keeps on you, as of the day in the file's name.
+ABOUT = N_("""A copy of what this practice keeps on you, as of the day in the file's name.
 
 The .json files open in any text editor. Times are in UTC; amounts are in the currency's smallest unit.
 
@@ -52,7 +53,7 @@ notes.json        what your practitioners noted on you, where they give it out, 
 access_log.json   who opened, read or watched what is yours
 
 Recordings that were shared with you are on your account's page "Recordings". Each can be downloaded there.
-"""
+""")
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ async def _every(page_of: Callable[[Wanted], Awaitable[Page[T]]]) -> list[T]:
 async def _account(src: Sources, actor: Actor, now: datetime) -> AsyncIterator[Entry]:
     me = await people.get_person(src.db, actor.person_id)
     devices = await web_sessions.devices_of(src.db, actor.person_id, now=now)
-    yield Entry("read-me.txt", ABOUT.encode())
+    yield Entry("read-me.txt", t(ABOUT).encode())
     yield Entry("account.json", {"account": me, "signed_in_on": devices})
 
 
@@ -234,9 +235,9 @@ async def _notes(src: Sources, actor: Actor, now: datetime) -> AsyncIterator[Ent
     async with src.db.reading() as session:
         asked = (await session.execute(query)).all()
     words = {
-        None: "Asked, not answered yet.",
-        "refused": "The practitioner does not give them out.",
-        "given": "Given out.",
+        None: t("Asked, not answered yet."),
+        "refused": t("The practitioner does not give them out."),
+        "given": t("Given out."),
     }
     found = []
     for row, name in asked:

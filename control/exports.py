@@ -25,6 +25,7 @@ from control.database import Database, insert_into, new_id
 from control.errors import NotFound
 from control.export_parts import PARTS, Entry, Sources
 from control.file_store import FileStore
+from control.language import speaking
 from control.models.my_data import DataExport
 from control.note_requests import ask_for_notes
 from control.notices.outbox import Notice, NoticeKind, enqueue
@@ -175,7 +176,8 @@ class Exports:
             if not await _go_on(session, export_id, row.file_id, state="making", file_id=file_id, parts_done=0):
                 return
         try:
-            size = await self._pack(export_id, file_id, actor, now)
+            with speaking(actor.language):
+                size = await self._pack(export_id, file_id, actor, now)
         except Exception:
             log.exception("export failed export=%s", export_id[:8])
             async with self._db.transaction() as session:

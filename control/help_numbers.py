@@ -47,12 +47,19 @@ LINES = (
     N_("Ambulance, fire brigade, police, from a mobile"),
     N_("Ambulance, fire brigade"),
     N_("Ambulance"),
+    N_("Ambulance (Magen David Adom)"),
+    N_("Ambulance (Red Crescent)"),
+    N_("Ambulance (SAMU)"),
+    N_("Ambulance (Suwa Seriya)"),
     N_("Police"),
     N_("Find a helpline"),
     N_("Find a helpline in your country"),
     N_("Mental health line"),
     N_("Psychological support line"),
+    N_("SNS 24, psychological counselling"),
     N_("Suicide prevention line"),
+    N_("Support line 1579"),
+    N_("Support line 1925"),
 )
 _ELSEWHERE_NAME = N_("Another country")
 

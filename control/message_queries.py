@@ -16,7 +16,7 @@ from sqlalchemy.orm import aliased
 from control.accounts import Actor
 from control.database import Database
 from control.errors import NotFound
-from control.language import tn
+from control.language import ENGLISH, N_, speaking, t, tn
 from control.messages import ERASED, STAFF, MessageRules, sealed_context
 from control.models.messages import Conversation, ConversationReader, Message
 from control.models.people import Person, PersonRole
@@ -27,8 +27,8 @@ MOST_SEARCHED = 2_000  # messages one search opens: about 20 ms of one core
 MOST_SHOWN = 500  # messages of one conversation on one page
 MOST_FOUND = 50
 EXCERPT = 160  # characters
-SUPPORT_NAME = "Practice support"
-UNREADABLE = "(This message can't be opened with the server's present key.)"
+SUPPORT_NAME = N_("Practice support")
+UNREADABLE = N_("(This message can't be opened with the server's present key.)")
 
 _practitioner = aliased(Person)
 _person = aliased(Person)
@@ -119,7 +119,7 @@ def _view(found: Any, actor: Actor, sealer: Sealer) -> ConversationView:
     return ConversationView(
         id=row.id,
         other_id=(row.practitioner_id or "") if asks else row.person_id,
-        other_name=(found.practitioner_name or SUPPORT_NAME) if asks else found.person_name,
+        other_name=(found.practitioner_name or t(SUPPORT_NAME)) if asks else found.person_name,
         practitioner_id=row.practitioner_id,
         last_seq=row.last_seq,
         last_at=row.last_message_at,
@@ -136,11 +136,11 @@ def _view(found: Any, actor: Actor, sealer: Sealer) -> ConversationView:
 
 def opened(sealer: Sealer, conversation_id: str, seq: int, sealed: bytes) -> str:
     if not sealed:
-        return ERASED
+        return t(ERASED)
     try:
         return sealer.unseal(sealed, sealed_context(conversation_id, seq))
     except Unsealable:
-        return UNREADABLE
+        return t(UNREADABLE)
 
 
 def files_in_words(count: int) -> str:
@@ -149,7 +149,8 @@ def files_in_words(count: int) -> str:
 
 def told_elsewhere(sealer: Sealer, row: Message) -> str:
     """A message's words for where its files don't go; the same in every language, because they are compared there."""
-    words = opened(sealer, row.conversation_id, row.seq, row.sealed)
+    with speaking(ENGLISH):
+        words = opened(sealer, row.conversation_id, row.seq, row.sealed)
     return f"{words}\n\n(Files in Holdspace: {row.files})".strip() if row.files else words
 
 
@@ -237,7 +238,7 @@ async def search(db: Database, rules: MessageRules, actor: Actor, words_untruste
 def _matching(rows: Sequence[Any], actor: Actor, sealer: Sealer, words: list[str]) -> tuple[Found, ...]:
     found: list[Found] = []
     for row, person_id, person_name, practitioner_name in rows:
-        name = (practitioner_name or SUPPORT_NAME) if actor.person_id == person_id else person_name
+        name = (practitioner_name or t(SUPPORT_NAME)) if actor.person_id == person_id else person_name
         text = opened(sealer, row.conversation_id, row.seq, row.sealed)
         searched = f"{name}\n{text}".casefold()
         if all(word in searched for word in words):

@@ -22,7 +22,7 @@ from control.appointment_states import State
 from control.config import MessageSettings
 from control.database import Database, insert_into, new_id, publish
 from control.errors import Conflict, Forbidden, Invalid, NotFound
-from control.language import t
+from control.language import N_, t
 from control.message_events import MessageStored
 from control.models.appointments import Appointment
 from control.models.messages import Conversation, ConversationReader, DeskJob, Message
@@ -413,7 +413,7 @@ async def other_in(db: Database, actor: Actor, conversation_id: str) -> tuple[st
         return tuple(person_id for person_id in await people_of(session, row) if person_id != actor.person_id)
 
 
-ERASED = "(The writer has had this erased.)"
+ERASED = N_("(The writer has had this erased.)")
 
 
 async def blank_words_of(session: AsyncSession, person_id: str) -> None:

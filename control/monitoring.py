@@ -16,17 +16,23 @@ from control.accounts import Actor
 from control.audit import record
 from control.database import insert_into
 from control.errors import Conflict
+from control.language import N_, look_up
 from control.models.messages import MonitoringAcknowledgement
 
-NOT_MONITORED = "These messages are not monitored. Only you and the person you write to can read them."
+NOT_MONITORED = N_("These messages are not monitored. Only you and the person you write to can read them.")
 
 
 @dataclass(frozen=True)
 class WritingNotice:
-    """What people are told before they write."""
+    """What people are told before they write: the practice's own words, or ours, which are translated too."""
 
     text: str
     monitored: bool
+
+    @property
+    def said(self) -> str:
+        """In the language that is spoken, where it is a text of ours."""
+        return look_up(self.text)
 
     @property
     def version(self) -> str:
@@ -47,7 +53,7 @@ async def require_acknowledgement(
         raise Conflict(
             "notice_not_seen",
             "Please read the notice above the message first, then send it again.",
-            notice=notice.text,
+            notice=notice.said,
             notice_version=notice.version,
         )
     values = {"person_id": actor.person_id, "text_version": notice.version, "acknowledged_at": now}

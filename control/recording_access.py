@@ -10,6 +10,7 @@ from sqlalchemy import or_, select
 
 from control.accounts import Actor
 from control.database import Database
+from control.language import N_, t
 from control.models.appointments import Appointment, Guest
 from control.models.audit import AuditEntry
 from control.models.people import Person
@@ -17,17 +18,17 @@ from control.models.recordings import Recording
 from control.paging import Page, Place, Wanted, after, cut
 
 LOOKS = {
-    "recording.viewed": "Watched it",
-    "recording.downloaded": "Downloaded it",
-    "recording.previewed": "Saw its small picture",
-    "recording.shared": "Shared it with the client",
-    "recording.unshared": "Stopped sharing it",
-    "recording.deleted": "Deleted it",
-    "recording.person_erased": "Deleted what was recorded of one person",
-    "recording.held": "Put it under a legal hold",
-    "recording.released": "Ended the legal hold",
+    "recording.viewed": N_("Watched it"),
+    "recording.downloaded": N_("Downloaded it"),
+    "recording.previewed": N_("Saw its small picture"),
+    "recording.shared": N_("Shared it with the client"),
+    "recording.unshared": N_("Stopped sharing it"),
+    "recording.deleted": N_("Deleted it"),
+    "recording.person_erased": N_("Deleted what was recorded of one person"),
+    "recording.held": N_("Put it under a legal hold"),
+    "recording.released": N_("Ended the legal hold"),
 }
-PRACTICE = "The practice's server"
+PRACTICE = N_("The practice's server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,9 @@ async def looks_at(db: Database, actor: Actor, wanted: Wanted) -> Page[Look]:
     looks = tuple(
         Look(
             at=entry.at,
-            who=name or PRACTICE,
+            who=name or t(PRACTICE),
             is_you=entry.actor_id == actor.person_id,
-            what=LOOKS[entry.action],
+            what=t(LOOKS[entry.action]),
             recording_id=recording_id,
             service_name=service_name,
             starts_at=starts_at,

@@ -11,6 +11,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from control.language import N_
+
 
 class Pressed(StrEnum):
     """What the practitioner last asked for."""
@@ -59,14 +61,16 @@ class Cause(StrEnum):
 
 
 REASONS: Mapping[Cause, str] = {
-    Cause.PAUSED: "The practitioner has paused the recording.",
-    Cause.REFUSED: "Somebody in the room does not want to be recorded. It goes on when they agree or leave.",
-    Cause.UNANSWERED: "The recording waits until everybody in the room has agreed to it.",
-    Cause.EMPTY: "Nobody is in the room.",
-    Cause.ALONE: "Nobody else is in the room. The recording goes on when somebody comes back.",
-    Cause.UNSURE: "The recording waits until it is sure again that everybody has agreed.",
-    Cause.DISK_FULL: "The recording has stopped: the server's disk is full. What there is stays; the session goes on.",
-    Cause.FAILED: "The recording could not go on. What was recorded is kept; the session goes on.",
+    Cause.PAUSED: N_("The practitioner has paused the recording."),
+    Cause.REFUSED: N_("Somebody in the room does not want to be recorded. It goes on when they agree or leave."),
+    Cause.UNANSWERED: N_("The recording waits until everybody in the room has agreed to it."),
+    Cause.EMPTY: N_("Nobody is in the room."),
+    Cause.ALONE: N_("Nobody else is in the room. The recording goes on when somebody comes back."),
+    Cause.UNSURE: N_("The recording waits until it is sure again that everybody has agreed."),
+    Cause.DISK_FULL: N_(
+        "The recording has stopped: the server's disk is full. What there is stays; the session goes on."
+    ),
+    Cause.FAILED: N_("The recording could not go on. What was recorded is kept; the session goes on."),
 }
 
 ALONE_FOR = timedelta(minutes=1)

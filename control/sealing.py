@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from control.errors import Problem
+from control.language import N_
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12  # AES-GCM's; random, so at most 2³² texts under one key (NIST SP 800-38D, 8.3)
@@ -24,7 +25,7 @@ class Unsealable(Problem):
     """The text was changed, belongs to another row, or was sealed under another master key."""
 
     def __init__(self) -> None:
-        super().__init__("unreadable", "This is stored, but the key of this server does not open it.")
+        super().__init__("unreadable", N_("This is stored, but the key of this server does not open it."))
 
 
 class Sealer:

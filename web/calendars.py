@@ -125,7 +125,7 @@ def month_json(month: Month, zone: str, now: datetime, practitioner_zone: str) -
         "before": month.before,
         "after": month.after,
         "zone": zone,
-        "zoneWords": f"{words.zone_city(zone)}, {words.zone_offset(zone, now)}",
+        "zoneWords": words.zone_words(zone, now),
         "weeks": [
             [None if one is None else _day_json(one, zone, practitioner_zone) for one in week] for week in month.weeks
         ],

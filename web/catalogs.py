@@ -1,8 +1,8 @@
 """`make messages`: finds every marked sentence and brings the catalogs of control/locale up to date with them.
 
 Marked is what stands in _() and ngettext() in templates, in t(), tn() and N_() in Python, in t() and tn() in scripts,
-and the sentence of every Problem raised (control/errors.py), which is looked up where it is answered. What is new
-comes in untranslated, what is gone goes out; nothing is guessed.
+the sentence of every Problem raised (control/errors.py), which is looked up where it is answered, and that of every
+setting (control/config.py). What is new comes in untranslated, what is gone goes out; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import write_po
 
+from control.config_reading import keys
 from control.language import DOMAIN, ENGLISH, LANGUAGES, catalog_path, read_catalog
 
 ROOT = Path(__file__).parent.parent
@@ -43,6 +44,8 @@ def extract() -> Catalog:
             if not _WORDS.search(message if isinstance(message, str) else message[0]):
                 continue  # the " " of a " ".join(…) that is handed to a Problem
             catalog.add(message, None, [(f"{package}/{file}", line)], auto_comments=comments, context=context)
+    for key in keys():
+        catalog.add(key.sentence, None, [("control/config.py", 0)])
     return catalog
 
 

@@ -1,6 +1,6 @@
 """The words of the browser's modules in one language, as JSON: what words.js looks up. English has none, it is in them.
 
-The catalog is the one of pages and letters (control/language.py); served is what was found in web/static/js.
+The catalog is the one of pages and letters (control/language.py); served is what was found in _SOURCES.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from control.language import ENGLISH, read_catalog
 
 routes = web.RouteTableDef()
 
-_SCRIPTS = "web/static/js/"
+_SOURCES = ("web/static/js/", "control/recording_rule.py")  # and why nothing is recorded, which the server says
 _KEPT = "public, max-age=31536000, immutable"  # the address has the content's hash
 
 
@@ -29,7 +29,7 @@ def _words(language: str) -> bytes:
         if message.id
         and message.string
         and not message.fuzzy
-        and any(file.startswith(_SCRIPTS) for file, _ in message.locations)
+        and any(file.startswith(_SOURCES) for file, _ in message.locations)
     }
     return json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
 

@@ -1,12 +1,14 @@
 """The settings in force as admins read them: in sections, those of the practice first, and each value with its unit.
 
-Pure functions of keys and values. What a setting does is said by its own sentence (control/config.py).
+Pure functions of keys and values, and of kinds of notices. What a setting does is said by its own sentence
+(control/config.py), which web/catalogs.py hands to the translators.
 """
 
 from collections.abc import Callable, Mapping
 
 from control.config_reading import Key
 from control.language import N_, look_up, t, tn
+from control.notices.kinds import NoticeKind
 from web.words import size
 
 #: In the order of the page. A section that is missing here stands last, under its own name.
@@ -32,6 +34,49 @@ _SECTIONS = {
     "": N_("Demo"),
 }
 
+_KINDS = {
+    NoticeKind.BOOKING_CONFIRMED: N_("Booking confirmed"),
+    NoticeKind.REMINDER: N_("Reminder of a session"),
+    NoticeKind.SESSION_CANCELLED: N_("Session cancelled"),
+    NoticeKind.SORRY_CANCELLED: N_("Sorry, the practitioner missed it"),
+    NoticeKind.SIGN_IN_LINK: N_("Sign-in link"),
+    NoticeKind.WELCOME: N_("Welcome"),
+    NoticeKind.RECEIPT: N_("Receipt"),
+    NoticeKind.TOP_UP_RECEIPT: N_("Receipt of a top-up"),
+    NoticeKind.RECORDING_CONSENT_RECEIPT: N_("Receipt of the answer about recording"),
+    NoticeKind.TESTIMONIAL_REMINDER: N_("Reminder of a testimonial"),
+    NoticeKind.ENQUIRY_RECEIVED: N_("Enquiry received"),
+    NoticeKind.ENQUIRY_ANSWERED: N_("Enquiry answered"),
+    NoticeKind.GUEST_INVITED: N_("Guest invited"),
+    NoticeKind.ACCOUNT_CHANGED: N_("Account changed"),
+    NoticeKind.PHONE_CODE: N_("Code that proves a number"),
+    NoticeKind.NEW_BOOKING: N_("New booking"),
+    NoticeKind.SESSION_ACTIVATED: N_("Session activated"),
+    NoticeKind.NOT_ACTIVATED: N_("Session not activated in time"),
+    NoticeKind.CLIENT_WAITING: N_("Client is waiting"),
+    NoticeKind.STARTING_SOON: N_("Session starts soon"),
+    NoticeKind.SESSION_STARTED: N_("Session started"),
+    NoticeKind.SESSION_COMPLETED: N_("Session completed"),
+    NoticeKind.CLIENT_NO_SHOW: N_("Client did not come"),
+    NoticeKind.REFUND_CONFIRMED: N_("Refund confirmed"),
+    NoticeKind.RESCHEDULE_REQUESTED: N_("Reschedule requested"),
+    NoticeKind.RESCHEDULE_ACCEPTED: N_("Reschedule accepted"),
+    NoticeKind.RESCHEDULE_REJECTED: N_("Reschedule rejected"),
+    NoticeKind.PAYMENT_CONFIRMED: N_("Payment confirmed"),
+    NoticeKind.PAYMENT_FAILED: N_("Payment failed"),
+    NoticeKind.PAYMENT_TOO_LATE: N_("Payment came too late"),
+    NoticeKind.NEW_MESSAGE: N_("New message"),
+    NoticeKind.NEW_ENQUIRY: N_("New customer enquiry"),
+    NoticeKind.UNANSWERED_MESSAGES: N_("Unanswered messages"),
+    NoticeKind.FILE_SHARED: N_("File shared"),
+    NoticeKind.RECORDING_READY: N_("Recording ready"),
+    NoticeKind.RECORDING_DELETED_SOON: N_("Recording will be deleted"),
+    NoticeKind.PROBLEM_ALERT: N_("Problem reported"),
+    NoticeKind.EXPORT_READY: N_("Copy of one's data ready"),
+    NoticeKind.NOTES_ASKED: N_("Notes asked for"),
+    NoticeKind.NOTES_ANSWERED: N_("Request for notes answered"),
+}
+
 _UNITS: Mapping[str, Callable[[int], str]] = {
     "_days": lambda count: tn("%(num)s day", "%(num)s days", count),
     "_hours": lambda count: tn("%(num)s hour", "%(num)s hours", count),
@@ -52,6 +97,10 @@ def in_order(key: Key) -> int:
 
 def section_words(section: str) -> str:
     return look_up(_SECTIONS.get(section, section.capitalize()))
+
+
+def kind_words(kind: NoticeKind) -> str:
+    return look_up(_KINDS[kind])
 
 
 def value_words(key: Key, value: object) -> str:

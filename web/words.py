@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from babel.numbers import format_currency
+from babel.numbers import format_currency, format_decimal
 from markupsafe import Markup, escape
 
 from control.language import ENGLISH, N_, locale, look_up, spoken, t, tn
@@ -36,7 +36,13 @@ _STATES = {
 
 _MODES = {"video": N_("by video"), "audio": N_("by audio"), "chat": N_("by text")}
 _MODE_NAMES = {"video": N_("Video"), "audio": N_("Audio"), "chat": N_("Chat")}
-_ROLES = {"client": N_("client"), "practitioner": N_("practitioner"), "admin": N_("admin"), "support": N_("support")}
+_ROLES = {
+    "client": N_("client"),
+    "practitioner": N_("practitioner"),
+    "admin": N_("admin"),
+    "support": N_("support"),
+    "guest": N_("guest"),
+}
 _MODE_ICONS = {"video": "camera", "audio": "mic", "chat": "chat"}
 
 #: Colours an avatar may take; the plain one first.
@@ -80,6 +86,11 @@ def zone_offset(zone: str, at: datetime) -> str:
     hours, rest = divmod(abs(minutes), 60)
     sign = "-" if minutes < 0 else "+"
     return f"UTC{sign}{hours}" + (f":{rest:02d}" if rest else "")
+
+
+def zone_words(zone: str, at: datetime) -> str:
+    """Tokyo, UTC+9"""
+    return zone_name(zone) if zone_name(zone) == "UTC" else f"{zone_city(zone)}, {zone_offset(zone, at)}"
 
 
 def clock(at: datetime, zone: str) -> str:
@@ -242,7 +253,7 @@ def size(count: int) -> str:
     for unit, step in (("kB", 10**3), ("MB", 10**6), ("GB", 10**9)):
         if count < step * 1000 or unit == "GB":
             value = count / step
-            return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
+            return f"{format_decimal(value, '0' if value >= 10 else '0.0', locale())} {unit}"
     raise AssertionError
 
 
@@ -352,8 +363,8 @@ _SYSTEMS = (
 FILTERS = {
     f.__name__: f
     for f in (
-        money, amount, price, zone_name, zone_city, zone_offset, clock, day, iso_day, long_day, month, when, near_day,
-        near, other_zone,
+        money, amount, price, zone_name, zone_city, zone_offset, zone_words, clock, day, iso_day, long_day, month, when,
+        near_day, near, other_zone,
         minutes, clock_length, spoken_length, until, state_words, mode_words,
         mode_name, mode_icon, role_name, role_words, size, initials, tint,
         first_name, linked, blocks,

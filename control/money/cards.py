@@ -34,7 +34,6 @@ from control.money.gateway_work import (
 from control.money.gateways import Seen, Standing
 from control.money.payments import AUTHORISATION_LOST, OPEN, Method, PaymentState, insecure, let_go
 from control.money.policy import share_half_even
-from control.money.words import money_words
 from control.notices.outbox import Notice, NoticeKind, enqueue
 
 log = logging.getLogger(__name__)
@@ -209,9 +208,9 @@ def _fits(payment: Payment, seen: Seen) -> bool:
 
 async def _apologise(session: AsyncSession, row: Payable, payment: Payment, now: datetime) -> None:
     audit.record(session, None, "payment.returned", f"payment:{payment.id}", {"state": row.state}, now=now)
-    amount = money_words(payment.amount_minor, payment.currency)
     if isinstance(row, Purchase):
-        await enqueue(session, Notice(NoticeKind.REFUND_CONFIRMED, row.person_id, None, {"amount": amount}), now=now)
+        facts = {"amount_minor": payment.amount_minor, "currency": payment.currency}
+        await enqueue(session, Notice(NoticeKind.REFUND_CONFIRMED, row.person_id, None, facts), now=now)
         return
     about = await session_facts(session, row, amount_minor=payment.amount_minor)
     booked = row.state in SLOT_HOLDING and row.state != State.PENDING

@@ -21,6 +21,7 @@ from control.appointment_queries import SessionView, view
 from control.appointment_states import SLOT_HOLDING, State
 from control.database import Database, insert_once, new_id
 from control.errors import Conflict, Forbidden, Invalid, NotFound, Problem, Unavailable
+from control.language import t
 from control.lifecycle import Party
 from control.models.appointments import Appointment
 from control.models.money import GatewayCall, GatewayEvent, Payment
@@ -123,7 +124,7 @@ class Cashier:
             secret = await self._go_on(payment_id)
         except Unreachable as error:
             log.warning("gateway not reached method=%s code=%s", order.method, error.code)
-            detail = "The bank has not answered yet. Nothing is lost: try again in a moment."
+            detail = t("The bank has not answered yet. Nothing is lost: try again in a moment.")
             raise Unavailable("gateway_unreachable", detail, retry_after_s=5) from None
         return await self._till(actor, order, payment_id, secret)
 
@@ -317,7 +318,7 @@ class Cashier:
         except Unreachable as error:
             log.warning("capture before a move failed payment=%s code=%s", payment_id[:8], error.code)
         if await self._ask_for_another_way(payment_id):
-            detail = (
+            detail = t(
                 "The card's bank won't hold the money until then, so the session stays where it is and the request"
                 " open. The client has been asked for another way to pay; after that it can be accepted."
             )

@@ -25,7 +25,6 @@ from control.models.practice import Service
 from control.models.purchases import Purchase, Receipt
 from control.money.gateway_work import RefundState
 from control.money.policy import BASIS_POINTS
-from control.money.words import money_words
 from control.notices.letters import written_time
 from control.notices.outbox import Notice, NoticeKind, enqueue
 
@@ -37,7 +36,8 @@ _OWED = "holdspace_receipts"
 class _Owed:
     payment_id: str
     person_id: str
-    amount: str
+    amount_minor: int
+    currency: str
     top_up: bool
     transaction: str
 
@@ -51,8 +51,8 @@ def owe(session: AsyncSession, payment: Payment, *, top_up: bool = False, now: d
             await _issue(last, last.info.pop(_OWED, []), now)
 
         before_commit(session, issue)
-    amount = money_words(payment.amount_minor, payment.currency)
-    waiting.append(_Owed(payment.id, payment.payer_id, amount, top_up, payment.gateway_ref or payment.id))
+    transaction = payment.gateway_ref or payment.id
+    waiting.append(_Owed(payment.id, payment.payer_id, payment.amount_minor, payment.currency, top_up, transaction))
 
 
 async def _issue(session: AsyncSession, waiting: list[_Owed], now: datetime) -> None:
@@ -72,11 +72,11 @@ async def _issue(session: AsyncSession, waiting: list[_Owed], now: datetime) -> 
         receipt = Receipt(id=new_id(), number=number, payment_id=one.payment_id, person_id=one.person_id, issued_at=now)
         session.add(receipt)
         kind = NoticeKind.TOP_UP_RECEIPT if one.top_up else NoticeKind.RECEIPT
-        number_words = printed_number(receipt)
         facts = {
-            "number": number_words,
-            "amount": one.amount,
-            "rows": [["Receipt", number_words], ["Amount", one.amount], ["Transaction", one.transaction]],
+            "number": printed_number(receipt),
+            "amount_minor": one.amount_minor,
+            "currency": one.currency,
+            "transaction": one.transaction,
             "path": f"/receipts/{receipt.id}",
             "receipt_id": receipt.id,
         }

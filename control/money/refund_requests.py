@@ -11,6 +11,7 @@ from control.accounts import Actor
 from control.audit import record
 from control.database import Database, new_id
 from control.errors import Conflict, Forbidden, Invalid, NotFound
+from control.language import t
 from control.models.appointments import Appointment
 from control.models.money import Payment, Refund
 from control.models.people import Person, Role
@@ -214,9 +215,14 @@ async def what_for(session: AsyncSession, payments: Sequence[Payment]) -> dict[s
         .outerjoin(Service, Service.id == Purchase.service_id)
         .where(Purchase.id.in_([one.purchase_id for one in payments if one.purchase_id]))
     )
-    words = {row.id: f"{row.service_name} with {row.name}" for row in sessions}
+    words = {
+        row.id: t("%(service_name)s with %(practitioner_name)s", service_name=row[1], practitioner_name=row.name)
+        for row in sessions
+    }
     words |= {
-        row.id: "Money for the wallet" if row.kind == "top_up" else f"{row.credits} sessions: {row.name}"
+        row.id: t("Money for the wallet")
+        if row.kind == "top_up"
+        else t("%(credits)s sessions: %(service_name)s", credits=row.credits, service_name=row.name)
         for row in bought
     }
     return {one.id: words.get(one.appointment_id or one.purchase_id or "", "") for one in payments}

@@ -28,7 +28,6 @@ from control.money.cards import Payable, locked
 from control.money.gateway_work import Destination, RefundReason, RefundState, note_refund, send_refund
 from control.money.payments import GATEWAY_METHODS, Method, PaymentState
 from control.money.policy import share_half_even
-from control.money.words import money_words
 from control.notices.outbox import Notice, NoticeKind, enqueue
 
 
@@ -264,7 +263,7 @@ async def _reverse_purchase(
         await ledger.post(session, f"credits_back:{refund_id}", units, appointment_id=None, now=now)
         row.credits_left = row.value_left_minor = 0
         await session.flush()
-    facts = {"amount": money_words(plan.amount_minor, plan.currency), "to": plan.by}
+    facts = {"amount_minor": plan.amount_minor, "currency": plan.currency, "to": plan.by}
     await enqueue(session, Notice(NoticeKind.REFUND_CONFIRMED, row.person_id, None, facts), now=now)
 
 

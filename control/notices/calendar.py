@@ -1,7 +1,7 @@
 """Calendar invites (RFC 5545, iTIP RFC 5546) for one appointment.
 
 The UID stays for the appointment's life and SEQUENCE grows with each change, so that calendars replace the entry
-instead of adding one. Pure: facts in, text out.
+instead of adding one. Pure: facts in, text out, in the language that is spoken.
 """
 
 from datetime import datetime, timedelta
@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from icalendar import Alarm, Calendar, Event, vCalAddress, vText
 
+from control.language import t
 from control.notices.kinds import SessionFacts
 
 REMINDER = timedelta(minutes=15)
@@ -39,8 +40,9 @@ def _calendar(
     event.add("dtstart", about.starts_at)
     event.add("dtend", about.ends_at)
     # A calendar is often shared or shown on a lock screen: the practice's name, not what the session is for.
-    event.add("summary", f"Session at {practice_name}")
-    event.add("description", f"Open your session: {link}")
+    title = t("Session at %(practice_name)s", practice_name=practice_name)
+    event.add("summary", title)
+    event.add("description", t("Open your session: %(link)s", link=link))
     event.add("location", link)
     event.add("url", link)
     event.add("status", "CANCELLED" if method == "CANCEL" else "CONFIRMED")
@@ -50,7 +52,7 @@ def _calendar(
     if method == "REQUEST":
         alarm = Alarm()
         alarm.add("action", "DISPLAY")
-        alarm.add("description", f"Session at {practice_name}")
+        alarm.add("description", title)
         alarm.add("trigger", -REMINDER)
         event.add_component(alarm)
     calendar = Calendar()

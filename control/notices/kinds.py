@@ -147,8 +147,9 @@ class SessionFacts:
     """The start before, where the text is about another one."""
     asked_by: str = ""
     """The name of who proposed that."""
-    amount: str = ""
-    """Money as it is to be read ("€50.00"), where the text speaks of money."""
+    amount_minor: int = 0
+    """Money, where the text speaks of it; written as the reader's language does."""
+    currency: str = ""
 
     def as_json(self) -> dict[str, Any]:
         values = self.__dict__.copy()

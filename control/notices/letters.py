@@ -12,6 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from control.language import N_, locale, spoken, t
+from control.money.words import spoken_money
 from control.notices.kinds import NoticeKind, SessionFacts
 
 Facts = Mapping[str, Any]
@@ -72,6 +73,10 @@ Vocabulary = dict[NoticeKind, Words]
 
 def about_of(facts: Facts) -> SessionFacts:
     return SessionFacts.from_json(facts["about"])
+
+
+def money_of(about: SessionFacts) -> str:
+    return spoken_money(about.amount_minor, about.currency)
 
 
 def told_name(facts: Facts) -> str:

@@ -1,42 +1,45 @@
 """The words about money: receipts, payments that worked or did not, refunds.
 
-A receipt is told `number`, `rows` (pairs of label and value, as they are to be read) and `path`, its page here.
+A receipt is told `number`, `amount_minor`, `currency`, `transaction` and `path`, its page here.
 """
 
 from control.language import N_, t
+from control.money.words import spoken_money
 from control.notices.kinds import NoticeKind
-from control.notices.letters import Facts, InApp, Letter, Reader, Vocabulary, Words, about_of, told_path
-
-
-def _rows(facts: Facts) -> tuple[tuple[str, str], ...]:
-    return tuple((str(label), str(value)) for label, value in facts.get("rows", ()))
+from control.notices.letters import Facts, InApp, Letter, Reader, Vocabulary, Words, about_of, money_of, told_path
 
 
 def _receipt(facts: Facts, reader: Reader) -> Letter:
-    number = f" {facts['number']}" if facts.get("number") else ""
-    amount = t(" for %(amount)s", amount=facts["amount"]) if facts.get("amount") else ""
     return Letter(
-        t("Your receipt%(number)s from %(practice_name)s", number=number, practice_name=reader.practice_name),
-        (t("Here is your receipt%(amount)s. You find it in your account at any time.", amount=amount),),
+        _receipt_title(facts, reader),
+        (t("Here is your receipt for %(amount)s. You find it in your account at any time.", amount=_amount(facts)),),
         told_path(facts),
         t("See the receipt"),
-        _rows(facts),
+        _receipt_rows(facts),
     )
 
 
 def _top_up_receipt(facts: Facts, reader: Reader) -> Letter:
-    number = f" {facts['number']}" if facts.get("number") else ""
     return Letter(
-        t("Your receipt%(number)s from %(practice_name)s", number=number, practice_name=reader.practice_name),
-        (
-            t(
-                "%(amount)s has been added to your wallet. Here is your receipt.",
-                amount=facts.get("amount") or t("Your payment"),
-            ),
-        ),
+        _receipt_title(facts, reader),
+        (t("%(amount)s has been added to your wallet. Here is your receipt.", amount=_amount(facts)),),
         told_path(facts),
         t("See the receipt"),
-        _rows(facts),
+        _receipt_rows(facts),
+    )
+
+
+def _receipt_title(facts: Facts, reader: Reader) -> str:
+    return t(
+        "Your receipt %(number)s from %(practice_name)s", number=facts["number"], practice_name=reader.practice_name
+    )
+
+
+def _receipt_rows(facts: Facts) -> tuple[tuple[str, str], ...]:
+    return (
+        (t("Receipt"), str(facts["number"])),
+        (t("Amount"), _amount(facts)),
+        (t("Transaction"), str(facts["transaction"])),
     )
 
 
@@ -47,7 +50,7 @@ def _payment_confirmed(facts: Facts, reader: Reader) -> Letter:
         (
             t(
                 "We have %(payment)s for your session on %(time)s.",
-                payment=about.amount or t("your payment"),
+                payment=money_of(about) if about.amount_minor else t("your payment"),
                 time=reader.time(about.starts_at),
             ),
         ),
@@ -107,7 +110,7 @@ _WHERE = {
 
 def _amount(facts: Facts) -> str:
     """Of a refund: for a session by its facts, for a purchase by itself."""
-    return about_of(facts).amount if "about" in facts else str(facts["amount"])
+    return money_of(about_of(facts)) if "about" in facts else spoken_money(facts["amount_minor"], facts["currency"])
 
 
 def _refund_confirmed(facts: Facts, reader: Reader) -> Letter:
@@ -124,7 +127,6 @@ def _refund_confirmed(facts: Facts, reader: Reader) -> Letter:
         ),
         _refund_path(facts),
         t("See the details"),
-        _rows(facts),
     )
 
 
@@ -154,7 +156,7 @@ def _payment_too_late(facts: Facts, reader: Reader) -> Letter:
         t("Sorry, we are giving your payment back"),
         (
             why,
-            t("All of %(amount)s goes back the way you paid without you doing anything.", amount=about.amount),
+            t("All of %(amount)s goes back the way you paid without you doing anything.", amount=money_of(about)),
             *other,
         ),
         f"/sessions/{about.appointment_id}" if booked else free,
@@ -171,7 +173,7 @@ WORDS: Vocabulary = {
     NoticeKind.TOP_UP_RECEIPT: Words(_top_up_receipt),
     NoticeKind.PAYMENT_CONFIRMED: Words(
         _payment_confirmed,
-        lambda facts: _line(t("Your payment is confirmed"), facts, about_of(facts).amount),
+        lambda facts: _line(t("Your payment is confirmed"), facts, money_of(about_of(facts))),
     ),
     NoticeKind.PAYMENT_FAILED: Words(
         _payment_failed,
@@ -192,7 +194,7 @@ WORDS: Vocabulary = {
         lambda facts: _line(
             t("Sorry, we are giving your payment back"),
             facts,
-            t("%(amount)s goes back the way you paid", amount=about_of(facts).amount),
+            t("%(amount)s goes back the way you paid", amount=money_of(about_of(facts))),
         ),
     ),
 }

@@ -73,7 +73,7 @@ def _account_changed(facts: Facts, reader: Reader) -> Letter:
 
 
 def _phone_code(facts: Facts, reader: Reader) -> str:
-    code = facts.get("code", "(taken out)")
+    code = facts.get("code") or t("(taken out)")
     return t(
         "%(code)s is your code for %(practice_name)s. It works for 10 minutes. We never ask you for it.",
         code=code,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from control.language import N_, look_up, t
 from control.notices.kinds import NoticeKind, SessionFacts
-from control.notices.letters import Facts, InApp, Letter, Reader, Vocabulary, Words, WriteLine, about_of
+from control.notices.letters import Facts, InApp, Letter, Reader, Vocabulary, Words, WriteLine, about_of, money_of
 
 
 def _minutes(about: SessionFacts) -> int:
@@ -39,8 +39,8 @@ def _both(about: SessionFacts) -> str:
 def _booking_confirmed(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
     paid = (
-        (t("%(amount)s is held and is paid when the session has taken place.", amount=about.amount),)
-        if about.amount
+        (t("%(amount)s is held and is paid when the session has taken place.", amount=money_of(about)),)
+        if about.amount_minor
         else ()
     )
     return Letter(
@@ -303,7 +303,7 @@ def _session_completed(facts: Facts, _reader: Reader) -> Letter:
 def _session_cancelled(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
     reason = (t("The reason given: %(reason)s", reason=about.reason),) if about.reason else ()
-    money = (t("%(amount)s goes back to where it came from.", amount=about.amount),) if about.amount else ()
+    money = (t("%(amount)s goes back to where it came from.", amount=money_of(about)),) if about.amount_minor else ()
     return Letter(
         t("Cancelled: your session on %(time)s", time=reader.time(about.starts_at)),
         (
@@ -335,7 +335,11 @@ def _session_cancelled_sms(facts: Facts, reader: Reader) -> str:
 
 def _sorry_cancelled(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
-    money = (t("%(amount)s is refunded in full, you need to do nothing.", amount=about.amount),) if about.amount else ()
+    money = (
+        (t("%(amount)s is refunded in full, you need to do nothing.", amount=money_of(about)),)
+        if about.amount_minor
+        else ()
+    )
     return Letter(
         t("Sorry, your session has been cancelled"),
         (
@@ -354,7 +358,7 @@ def _sorry_cancelled(facts: Facts, reader: Reader) -> Letter:
 
 def _sorry_cancelled_sms(facts: Facts, reader: Reader) -> str:
     about = about_of(facts)
-    money = t(" %(amount)s is refunded in full.", amount=about.amount) if about.amount else ""
+    money = t(" %(amount)s is refunded in full.", amount=money_of(about)) if about.amount_minor else ""
     return t(
         "%(practice_name)s: sorry, your session on %(time)s has been cancelled.%(money)s %(base_url)s%(page)s",
         practice_name=reader.practice_name,
@@ -368,8 +372,8 @@ def _sorry_cancelled_sms(facts: Facts, reader: Reader) -> str:
 def _client_no_show(facts: Facts, reader: Reader) -> Letter:
     about = about_of(facts)
     money = (
-        (t("By the terms of your booking %(amount)s is kept for the time held for you.", amount=about.amount),)
-        if about.amount
+        (t("By the terms of your booking %(amount)s is kept for the time held for you.", amount=money_of(about)),)
+        if about.amount_minor
         else ()
     )
     return Letter(

@@ -208,12 +208,9 @@
       const [red, , blue] = context.getImageData(WIDTH / 2, HEIGHT / 2, 1, 1).data;
       return [tile.getAttribute("aria-label"), blue - red];
     })),
-    /** The sizes of the own camera that have been sent so far. */
-    sentSizes: async () => {
-      const reports = (await Promise.all(connections.map((pc) => pc.getStats()))).flatMap((stats) => [...stats.values()]);
-      const sent = reports.filter((one) => one.type === "outbound-rtp" && one.kind === "video" && one.framesSent > 0);
-      return new Set(sent.map((one) => one.rid)).size;
-    },
+    /** In how many sizes the own camera can be sent. Which are, the server says, by the lines and tiles of the others. */
+    cameraSizes: () => Math.max(0, ...connections.filter((pc) => pc.connectionState === "connected").flatMap((pc) => pc.getSenders())
+      .filter((sender) => sender.track?.kind === "video").map((sender) => sender.getParameters().encodings.length)),
     /** Everybody's sound at once: the strongest level of each of two pitches. */
     listenToBoth: async (seconds, one, other) => {
       const tracks = remoteTracks().filter((each) => each.kind === "audio" && each.readyState === "live" && !each.muted);

@@ -51,18 +51,19 @@ async def test_practitioner_mutes_sends_out_lets_in_again_and_invites(
         await expect_three_with_pictures_and_sound(
             {"Mina Halvorsen": meeting.mina, "Dr. Amara Okafor": meeting.amara, "Gwen Guest": gwen}
         )
+        await expect_the_speaker_to_be_large(mina)
         await expect_file_for_one(meeting, gwen, tmp_path)
         assert meeting.mina.errors == meeting.amara.errors == gwen.errors == []
 
 
 async def expect_three_with_pictures_and_sound(people: dict[str, Person]) -> None:
-    """Each sees and hears the other two, each picture under its own name, and sends its camera in several sizes."""
+    """Each sees and hears the other two, each picture under its own name, and can send its camera in three sizes."""
 
     async def expect_the_others(name: str, who: Person) -> None:
         others = {other: one.person for other, one in people.items() if other != name}
         await expect(who.page.locator("#stage")).to_have_attribute("data-layout", "grid")
         await journey.until(who.page, f"{LIVE} === 2", 30)
-        await journey.until(who.page, "probe.sentSizes().then((sizes) => sizes > 1)", 30)
+        await journey.until(who.page, "probe.cameraSizes() === 3")
         blue = {f"{other}'s picture": 1.772 * (one.tint - 128) for other, one in others.items()}
         same = f"Object.entries({blue}).every(([name, blue]) => Math.abs(blue - seen[name]) < 30)"
         await journey.until(who.page, f"(() => {{ const seen = probe.tints(); return {same}; }})()")
@@ -70,6 +71,20 @@ async def expect_three_with_pictures_and_sound(people: dict[str, Person]) -> Non
         assert min(levels) > -40, (name, levels)
 
     await asyncio.gather(*(expect_the_others(name, who) for name, who in people.items()))
+
+
+async def expect_the_speaker_to_be_large(page: Page) -> None:
+    await page.keyboard.press("g")
+    await expect(page.locator("#stage")).to_have_attribute("data-layout", "speaker")
+    large, small = [
+        await page.locator(f".picture{which}").bounding_box() for which in ("--large", ":not(.picture--large)")
+    ]
+    assert large is not None
+    assert small is not None
+    assert large["width"] > 700
+    assert large["height"] > 300
+    assert small["y"] + small["height"] <= large["y"]
+    assert small["width"] < 200
 
 
 async def expect_file_for_one(meeting: Meeting, gwen: Person, folder: Path) -> None:

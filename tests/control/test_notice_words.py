@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from icalendar import Calendar
 
+from control.language import speaking
 from control.notices import calendar, texts
 from control.notices.kinds import CHANNELS, Channel, NoticeKind, SessionFacts
 from tests.helpers.clock import START
@@ -20,7 +21,8 @@ ABOUT = SessionFacts(
     client_name="Mina Halvorsen",
     starts_at=START + timedelta(hours=1),
     ends_at=START + timedelta(hours=1, minutes=50),
-    amount="€65.00",
+    amount_minor=6_500,
+    currency="EUR",
     reason="ill",
 )
 """The session of the notices in these tests."""
@@ -33,8 +35,9 @@ FACTS: Mapping[str, Any] = {
     "version": 4,
     "from_name": "Elio",
     "number": "2026-7",
-    "rows": [["Session", "€65.00"], ["VAT", "€0.00"]],
-    "amount": "€65.00",
+    "transaction": "pi_1",
+    "amount_minor": 6_500,
+    "currency": "EUR",
     "path": "/receipts/1",
     "count": 2,
     "days": 7,
@@ -132,6 +135,16 @@ def test_times_are_the_readers_with_weekday_and_zone() -> None:
     assert texts.written_time(START, "Europe/Oslo") == "Tue 3 Mar, 15:00 Oslo time"
     assert texts.written_time(START, "America/Sao_Paulo") == "Tue 3 Mar, 11:00 Sao Paulo time"
     assert texts.written_time(START, "UTC") == "Tue 3 Mar, 14:00 UTC"
+
+
+def test_amounts_and_invites_are_written_in_the_readers_language() -> None:
+    with speaking("de"):
+        receipt = texts.mail(NoticeKind.RECEIPT, FACTS, None, READER)
+        assert "65,00\xa0€" in receipt.text
+        assert "Zahlungsnummer:" in receipt.text
+        assert "65,00\xa0€" in texts.mail(NoticeKind.BOOKING_CONFIRMED, FACTS, None, READER).text
+        assert str(_event(_invite(ABOUT))["SUMMARY"]) == "Sitzung bei Test Row"
+    assert "€65.00" in texts.mail(NoticeKind.RECEIPT, FACTS, None, READER).text
 
 
 def test_facts_survive_their_way_through_json() -> None:

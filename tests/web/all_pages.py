@@ -27,7 +27,7 @@ PAGES = {
         *("/book/{long}?appointment={held}", "/book/{long}?appointment={held}&step=pay&terms=yes"),
         *("/book/{long}/series?start={start}", "/series/{series}"),
         *("/wallet", "/wallet/pay/{purchase}", "{receipt}", "/files", "/account/data", "/account/erase"),
-        *("/messages", "/messages/support", "/messages/to/{amara}", "/practitioners?free=7"),
+        *("/messages", "/messages/support", "/messages/to/{amara}", "/messages/{talk}", "/practitioners?free=7"),
     ),
     "amara@lindenrow.example": (
         *("/therapist/dashboard", "/therapist/sessions", "/therapist/sessions?show=past", "/therapist/availability"),
@@ -40,7 +40,8 @@ PAGES = {
         *("/admin/appointments", "/admin/appointments?id={id}", "/admin/outbox", "/admin/people", "/admin/audit"),
         *("/admin/settings", "/admin/status", "/account/security", "/admin/help-desk", "/admin/monitoring"),
         *("/admin/payouts", "/admin/problems", "/admin/testimonials", "/admin/refunds", "/admin/refunds?q=mina"),
-        *("/admin/refunds?payment={payment}", "/sessions/{late}"),
+        *("/admin/refunds?payment={payment}", "/sessions/{late}", "/problems/{problem}", "/admin/help-numbers"),
+        *("/admin/monitoring/{talk}", "/admin/audit?subject=person:"),
     ),
 }
 
@@ -60,20 +61,24 @@ async def opened(browser: Browser, server: Server, **options: Any) -> AsyncItera
 
 
 async def each_page(
-    stack: AsyncExitStack, browser: Browser, server: Server, ids: dict[str, str], **options: Any
+    stack: AsyncExitStack, browser: Browser, server: Server, ids: dict[str, str], language: str, **options: Any
 ) -> AsyncIterator[tuple[str, Page]]:
-    """Every page once, opened by somebody who may."""
+    """Every page once, opened by somebody who may and who reads that language."""
     for email, paths in {"": PUBLIC, **PAGES}.items():
         page = await stack.enter_async_context(opened(browser, server, **options))
         if email:
             await sign_in(page, email)
+            await _post(page, "/api/language", language=language)
+        else:
+            await page.set_extra_http_headers({"Accept-Language": language})
         for path in paths:
             await page.goto(path.format(**ids))
             yield f"{email} {path}", page
 
 
 async def practice_in_use(browser: Browser, server: Server) -> dict[str, str]:
-    """Mina has a session soon, one to be moved, one cancelled late, a hold and a series; and has put money in."""
+    """Mina has a session soon, one to be moved, one cancelled late, a hold and a series; has put money in, written
+    to her practitioner and asked for urgent help."""
     async with opened(browser, server) as page:
         soon = await book_soonest(page, "mina@example.com")
         session = await _get(page, f"/api/appointments/{soon}")
@@ -91,6 +96,9 @@ async def practice_in_use(browser: Browser, server: Server) -> dict[str, str]:
         bought = await _topped_up(page, 2_050)
         waits = await _post(page, "/api/wallet/top-up", amount_minor=1_000, currency="EUR")
         payment = await _with_receipt(page, bought)
+        talk = await _written(page, amara)
+        asked = {"kind": "urgent", "text": "I am dizzy", "country": "NO"}
+        problem = await _post(page, f"/api/appointments/{soon}/problems", **asked)
     return {
         "id": soon,
         "service": service,
@@ -103,9 +111,22 @@ async def practice_in_use(browser: Browser, server: Server) -> dict[str, str]:
         "purchase": waits["id"],
         "payment": payment["id"],
         "receipt": payment["receipt"],
+        "talk": talk,
+        "problem": problem["id"],
         "amara": amara,
         "mina": session["client"]["id"],
     }
+
+
+async def _written(page: Page, practitioner: str) -> str:
+    """A conversation with a message and a file in it."""
+    await page.goto(f"/messages/to/{practitioner}")
+    seen = await page.locator("input[name=notice_version]").input_value()
+    content = b"Sleep, walk, call"
+    file = await _post(page, "/api/files", name="notes.txt", size=len(content))
+    await _send(page, "PUT", f"/api/files/{file['id']}/chunks/0", content)
+    words = {"text": "Shall I bring my notes?", "files": [file["id"]], "notice_version": seen}
+    return str((await _post(page, "/api/conversations", to=practitioner, **words))["conversation_id"])
 
 
 async def _get(page: Page, path: str) -> Any:
@@ -115,10 +136,14 @@ async def _get(page: Page, path: str) -> Any:
 
 
 async def _post(page: Page, path: str, **body: Any) -> Any:
+    return await _send(page, "POST", path, body)
+
+
+async def _send(page: Page, method: str, path: str, data: Any) -> Any:
     token = await page.locator("meta[name=csrf-token]").get_attribute("content")
     origin = "/".join(page.url.split("/")[:3])
     headers = {"Origin": origin, "X-CSRF-Token": token or "", "Idempotency-Key": uuid4().hex}
-    answer = await page.request.post(path, data=body, headers=headers)
+    answer = await page.request.fetch(path, method=method, data=data, headers=headers)
     assert answer.ok, f"{path}: {await answer.text()}"
     return await answer.json()
 

@@ -1,10 +1,17 @@
 """How times, money and lengths are written for people."""
 
+import ast
+import re
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from web import words
+from control.audit import Entry
+from control.language import speaking
+from control.notices.kinds import NoticeKind
+from web import log_words, words
+from web.setting_words import kind_words
 
 AT = datetime(2026, 3, 3, 15, 0, tzinfo=UTC)
 OSLO, LISBON = "Europe/Oslo", "Europe/Lisbon"
@@ -146,3 +153,45 @@ def test_marks_of_written_words_are_headings_lists_and_paragraphs() -> None:
         ("text", ["#no heading", "-5 degrees"]),
     ]
     assert words.blocks(" \n\n ") == []
+
+
+def _recorded_actions() -> tuple[set[str], set[str]]:
+    """What control writes into the audit log: whole actions, and the beginnings of those put together there."""
+    whole, begun = set(), set()
+    for file in (Path(__file__).parents[2] / "control").rglob("*.py"):
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(call, ast.Call) or "record" not in ast.unparse(call.func):
+                continue
+            for given in call.args:
+                if isinstance(given, ast.Constant) and re.fullmatch(r"[a-z_]+\.[a-z_]+", str(given.value)):
+                    whole.add(str(given.value))
+                elif isinstance(given, ast.JoinedStr) and isinstance(given.values[0], ast.Constant):
+                    begun.add(str(given.values[0].value))
+    return whole, {one for one in begun if one.endswith(".")}
+
+
+def test_the_audit_log_has_words_for_every_action() -> None:
+    whole, begun = _recorded_actions()
+    named = set(log_words.DONE)
+    assert len(whole) > 70
+    assert whole - named == {"consent.answer"}, "has words of its own"
+    assert {start for start in begun if not any(one.startswith(start) for one in named)} == set()
+
+
+def test_the_audit_log_is_read_in_the_readers_language() -> None:
+    detail = {"from": "pending", "to": "expired", "by": "operator"}
+    entry = Entry(AT, None, "appointment.expire", "appointment:" + "a" * 32, detail)
+    assert log_words.more(entry, LISBON, 2026) == "from On hold, into Expired, by operator"
+    with speaking("de"):
+        assert log_words.done(entry) == "Die Reservierung lief ab"
+        assert log_words.done_to(entry) == "Termin aaaaaaaa"
+        assert log_words.more(entry, LISBON, 2026) == "von Reserviert, zu Abgelaufen, von Betrieb"
+
+
+def test_kinds_of_notices_have_names() -> None:
+    assert len({kind_words(kind) for kind in NoticeKind}) == len(NoticeKind)
+
+
+def test_utc_is_said_once() -> None:
+    assert words.zone_words("Asia/Tokyo", AT) == "Tokyo, UTC+9"
+    assert words.zone_words("UTC", AT) == "UTC"

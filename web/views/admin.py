@@ -21,6 +21,7 @@ from control.lifecycle import Party
 from control.models.outbox import OutboxState
 from control.models.people import Role
 from control.notices import sent
+from control.notices.kinds import NoticeKind
 from control.notices.sent import SentMail
 from control.paging import Wanted, place_of
 from control.security import content_security_policy
@@ -28,6 +29,7 @@ from web.lists import list_of
 from web.log_words import done
 from web.models import Letter
 from web.render import render
+from web.setting_words import kind_words
 from web.views.sources import joining_of, readiness_of, refund_words, session_of, sessions_of
 
 routes = web.RouteTableDef()
@@ -159,8 +161,8 @@ async def _note_look(request: web.Request, actor: Actor) -> None:
 def _letter(row: SentMail) -> Letter:
     return Letter(
         id=row.id,
-        to=row.to_address or "somebody",
-        subject=row.subject_line or row.kind.replace("_", " ").capitalize(),
+        to=row.to_address or t("somebody"),
+        subject=row.subject_line or kind_words(NoticeKind(row.kind)),
         state=str(row.state),
         created_at=row.created_at,
         text=row.body_text or "",

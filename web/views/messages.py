@@ -14,6 +14,7 @@ from control.accounts import Actor, actor_of, require_actor
 from control.api.messages import SEARCHING
 from control.errors import NotFound
 from control.keys import CLOCK, DATABASE, FILES, LIMITS, MESSAGES
+from control.language import t
 from control.message_files import MOST_OF_A_MESSAGE
 from control.message_queries import MessageView
 from control.models.people import Role
@@ -71,7 +72,7 @@ async def to_support(request: web.Request) -> web.StreamResponse:
         known = await messages.find(session, messages.Pair(None, actor.person_id))
     if known is not None:
         raise web.HTTPSeeOther(messages.path_of(known))
-    to = Addressee(None, message_queries.SUPPORT_NAME)
+    to = Addressee(None, t(message_queries.SUPPORT_NAME))
     return render(request, "messages.html", **await _list(request, actor), talk=None, to=to, **_writing(request))
 
 

@@ -48,6 +48,7 @@ class RoomPage:
     opens_at: datetime
     gives_up_at: datetime
     is_open: bool
+    is_running: bool
     price: str
     practitioner_call: str
     help: Country
@@ -143,6 +144,7 @@ async def _room_page(request: web.Request, db: Database, seen: SessionView, now:
         ends_at=seen.ends_at,
         opens_at=opens_at(facts),
         gives_up_at=start_missed_at(facts),
+        is_running=seen.state is State.IN_PROGRESS,
         is_open=now >= opens_at(facts) or seen.state is not State.SCHEDULED,
         practitioner_call=words.first_name(seen.practitioner_name),
         help=await request.app[PROBLEMS].help_now(require_actor(request), seen.id),

@@ -14,13 +14,13 @@ from control.accounts import require_actor
 from control.config_reading import Key, keys
 from control.errors import Malformed
 from control.keys import CLOCK, DATABASE, LIVE, LOOP_WATCH, MEDIA, OUTBOX, SCHEDULER, SETTINGS
-from control.language import t
+from control.language import look_up, t
 from control.models.people import Role
 from control.notices.kinds import NEVER_OFF, NoticeKind
 from control.paging import Wanted, place_of
 from web.log_words import done, done_to, more
 from web.render import render
-from web.setting_words import in_order, section_words, value_words
+from web.setting_words import in_order, kind_words, section_words, value_words
 from web.words import year
 
 routes = web.RouteTableDef()
@@ -94,13 +94,15 @@ async def settings(request: web.Request) -> web.StreamResponse:
     """What is in force. Secrets are only said to be set; all of it is changed in the settings file and by a restart."""
     require_actor(request, Role.ADMIN)
     in_force = request.app[SETTINGS]
-    sections: dict[str, list[tuple[Key, str, bool]]] = {}
+    sections: dict[str, list[tuple[Key, str, str, bool]]] = {}
     for key in sorted(keys(), key=in_order):
         holder = getattr(in_force, key.section) if key.section else in_force
         value = getattr(holder, key.name)
-        sections.setdefault(key.section, []).append((key, value_words(key, value), value != key.default))
+        sections.setdefault(key.section, []).append(
+            (key, look_up(key.sentence), value_words(key, value), value != key.default)
+        )
     off = set(in_force.notices.off)
-    kinds = [(str(kind), kind in off, kind in NEVER_OFF) for kind in NoticeKind]
+    kinds = [(kind_words(kind), str(kind), kind in off, kind in NEVER_OFF) for kind in NoticeKind]
     named = [(section_words(section), rows) for section, rows in sections.items()]
     return render(request, "admin/settings.html", sections=named, kinds=kinds)
 

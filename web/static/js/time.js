@@ -49,7 +49,7 @@ export function clockLength(ms) {
 /** "1 h 32 min", "4 min", "less than a minute", "now" @param {number} ms */
 export function wordLength(ms) {
   const minutes = Math.ceil(ms / 60000);
-  if (ms <= 0) return 'now';
+  if (ms <= 0) return t('now');
   if (ms < 60000) return t('less than a minute');
   if (minutes >= 2 * 24 * 60) return t('%(days)s days', { days: Math.floor(minutes / (24 * 60)) });
   const hours = Math.floor(minutes / 60);

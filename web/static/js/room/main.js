@@ -321,7 +321,7 @@ class Room {
     const recording = this._call.state.snapshot?.recording;
     const isOff = recording?.state === 'off';
     say(byId('record-title'), isOff ? t('Not recording') : recording?.state === 'paused' ? t('The recording is paused') : t('This session is being recorded'));
-    say(byId('record-words'), recording?.reason || (isOff ? '' : t('Everybody in the room sees the Recording sign.')));
+    say(byId('record-words'), recording?.reason ? t(recording.reason) : (isOff ? '' : t('Everybody in the room sees the Recording sign.')));
     byId('record-pause').hidden = isOff;
     byId('record-stop').hidden = isOff;
     say(byId('record-pause'), recording?.state === 'paused' ? t('Go on recording') : t('Pause'));

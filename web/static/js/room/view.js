@@ -271,7 +271,7 @@ export class RoomView {
       const recording = state.snapshot?.recording;
       record.hidden = !recording?.offered || !(can?.record ?? false);
       record.setAttribute('aria-pressed', String(recording?.state === 'recording' || recording?.state === 'paused'));
-      record.title = recording?.reason || '';
+      record.title = recording?.reason ? t(recording.reason) : '';
     }
     const end = document.getElementById('end');
     if (end) end.hidden = !(can?.end ?? false);
