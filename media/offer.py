@@ -7,7 +7,6 @@ what is answered.
 """
 
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -29,6 +28,8 @@ MAX_LINE_CHARACTERS: Final = 1_000
 MAX_FORMATS: Final = 64
 MAX_SSRCS: Final = 8
 MAX_RIDS: Final = 3
+SHARED_LINES: Final = 2_048
+"""Kept once for all connections: several builds of browsers write a few hundred each."""
 
 Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 
@@ -207,6 +208,13 @@ def _take_security(security: _Security, name: str, value: str) -> bool:
     return True
 
 
+@lru_cache(SHARED_LINES)
+def _share(line: str) -> str:
+    """One object for equal lines, which every connection keeps. Not `sys.intern`: Python 3.12 before 3.12.7 never lets
+    go of what it interned, and these are strangers' lines."""
+    return line
+
+
 def _read_security(lines: Iterable[str], shared: _Security) -> tuple[_Security, tuple[str, ...]]:
     """The section's security lines, and the rest without candidates: two offers compare by the rest."""
     security = _Security(shared.ufrag, shared.setup, set(shared.fingerprints))
@@ -214,7 +222,7 @@ def _read_security(lines: Iterable[str], shared: _Security) -> tuple[_Security, 
     for line in lines:
         name, value = _attribute(line)
         if not _take_security(security, name, value) and name not in ("candidate", "end-of-candidates", "ice-pwd"):
-            rest.append(sys.intern(line))  # kept by every connection, and mostly what one browser's build writes
+            rest.append(_share(line))
     return security, tuple(rest)
 
 

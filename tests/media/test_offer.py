@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media.errors import BadOffer
-from media.offer import MAX_SDP_BYTES, OfferReader, ParsedOffer
+from media.offer import MAX_SDP_BYTES, SHARED_LINES, OfferReader, ParsedOffer, _share
 
 DATA = Path(__file__).parents[1] / "data"
 PLAIN = (DATA / "offer_chromium_156.sdp").read_bytes().decode()
@@ -80,6 +80,16 @@ def test_unchanged_sections_are_not_parsed_again() -> None:
     assert reader.sections_parsed == 5, "only the section whose direction changed"
     assert second.sections[1] is first.sections[1]
     assert second.ice_ufrag == "qZ8+"
+
+
+def test_equal_lines_are_one_object_and_what_strangers_write_is_not_kept_without_end() -> None:
+    first, second = ("".join(("a=rtcp-fb:96 ", "nack")) for _ in range(2))
+    assert first is not second
+    assert _share(first) is _share(second)
+    for number in range(15):
+        names = range(200 * number, 200 * number + 200)
+        read(PLAIN.replace("a=mid:1\r\n", "a=mid:1\r\n" + "".join(f"a=x-{name}\r\n" for name in names)))
+    assert _share.cache_info().currsize == SHARED_LINES
 
 
 def test_a_stopped_section_is_told_from_a_bundled_one() -> None:
