@@ -96,11 +96,11 @@ check-js: web/node_modules/.package-lock.json
 lint: check-python check-js
 
 # Rust is built and checked while the rest is installed. Then everything side by side: browser tests mostly wait, the
-# others mostly work. A browser test that fails is run once more, and told of (tests/conftest.py).
+# others mostly work. A browser test that fails is run up to twice more, and told of (tests/conftest.py).
 test: test-prerequisites
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line check-rust check-python check-js blur-for-tests
-	$(BIN)/pytest -q -n 3 --dist worksteal -m "not alone" --browser-reruns 1
-	$(BIN)/pytest -q -m alone --browser-reruns 1 tests/browser tests/media
+	$(BIN)/pytest -q -n 3 --dist worksteal -m "not alone" --browser-reruns 2
+	$(BIN)/pytest -q -m alone --browser-reruns 2 tests/browser tests/media
 
 test-fast: $(VENV)/.installed-test blur
 	$(BIN)/pytest -q -n 2 -m "not browser and not servers"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from benchmarks import api, blur, booking, charts, forward, join, memory, peers, recording, recovery, sessions
+from benchmarks import api, blur, booking, charts, flood, forward, join, memory, peers, recording, recovery, sessions
 from benchmarks.machine import Circumstances, Measuring
 from benchmarks.namespace import NoRight
 
@@ -36,6 +36,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "forward": forward,
     "sessions": sessions,
     "memory": memory,
+    "flood": flood,
     "peers": peers,
     "recovery": recovery,
     "recording": recording,

@@ -95,6 +95,8 @@ class Crowd:
         self._certificate = RTCCertificate.generateCertificate()
         self._sockets: list[SharedSocket] = []
         self.rooms = 0
+        self.address = ("", 0)
+        self.ice_username = ""
 
     async def grow(self, rooms: int, tell: Callable[[str], None]) -> None:
         """Raises RuntimeError, or TimeoutError, when somebody can't connect."""
@@ -115,6 +117,8 @@ class Crowd:
         socket = self._generator.add_socket(shared.fd)
         for participant in participants:
             self._generator.add({**participant, "socket": socket})
+        # Of one of them, for those who would be taken for it.
+        self.address, self.ice_username = participants[0]["server"], participants[0]["ice_username"]
         self.rooms = rooms
 
     async def measure(self, seconds: float) -> Window:

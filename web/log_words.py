@@ -183,7 +183,6 @@ _NAMES = {
 }
 _VALUES = {
     "yes": N_("yes"),
-    "no": N_("no"),
     "withdrawn": N_("taken back"),
     "operator": N_("operator"),
     "client": N_("client"),
@@ -237,7 +236,7 @@ def _facts(entry: Entry, zone: str, this_year: int) -> Iterator[str]:
 
 def _value(value: Any, zone: str, this_year: int) -> str:
     if isinstance(value, bool):
-        return t("yes") if value else t("no")
+        return _plain("yes" if value else "no")
     if isinstance(value, (list, tuple)):
         return ", ".join(_value(one, zone, this_year) for one in value) or t("none")
     if isinstance(value, dict):
@@ -253,4 +252,6 @@ def _short(text: str) -> str:
 
 
 def _plain(text: str) -> str:
+    if text == "no":
+        return t("No").lower()  # "no" itself is the number before a noun: "keine"
     return look_up(_VALUES.get(text, text.replace("_", " ")))

@@ -76,6 +76,8 @@ def about_of(facts: Facts) -> SessionFacts:
 
 
 def money_of(about: SessionFacts) -> str:
+    if not about.currency:
+        raise ValueError("facts without an amount")  # of an older version: no letter may say 0.00 instead
     return spoken_money(about.amount_minor, about.currency)
 
 

@@ -146,7 +146,12 @@ class OutboxWorker:
         """Bring every row that is due now one step further; how many there were."""
         rows = await self._claim(self._clock())
         for row in rows:
-            outcome = await self._try(row)
+            try:
+                outcome = await self._try(row)
+            except Exception as error:
+                # Such as facts of an older version. The next row must not wait for this one.
+                log.exception("not written row=%s kind=%s attempt=%d", row.id[:8], row.kind, row.attempts)
+                outcome = self._not_sent(row, f"unexpected {type(error).__name__}")
             await self._settle(row, outcome)
         return len(rows)
 
@@ -208,10 +213,15 @@ class OutboxWorker:
             return _Outcome(OutboxState.DROPPED, str(why))
         except email.NotDelivered as error:
             log.info("not delivered row=%s channel=%s attempt=%d reason=%s", row.id[:8], channel, row.attempts, error)
-            if error.permanent or row.attempts >= MOST_ATTEMPTS:
-                return _Outcome(OutboxState.DEAD, str(error), written=written)
-            return _Outcome(OutboxState.WAITING, str(error), retry_at=now + back_off(row.attempts))
+            return self._not_sent(row, str(error), written, for_good=error.permanent)
         return _Outcome(OutboxState.SENT, written=written)
+
+    def _not_sent(
+        self, row: OutboxRow, error: str, written: _Written | None = None, *, for_good: bool = False
+    ) -> _Outcome:
+        if for_good or row.attempts >= MOST_ATTEMPTS:
+            return _Outcome(OutboxState.DEAD, error, written=written)
+        return _Outcome(OutboxState.WAITING, error, retry_at=self._clock() + back_off(row.attempts))
 
     async def _write(self, row: OutboxRow, kind: NoticeKind, channel: OutboxChannel, person: Person) -> _Written:
         with speaking(choose(self._settings.practice.languages, person.language)):

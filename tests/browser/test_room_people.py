@@ -164,12 +164,14 @@ async def expect_no_show_to_be_offered_in_its_time(page: Page) -> None:
     await item.click(force=True)
     await expect(dialog).to_be_hidden()
     await page.evaluate(hear, [alone, heard[1] | {"no_show_from": "2026-03-03T16:15:00Z"}])
+    await journey.press(page, "#more")
     await expect(item).to_have_text("Mark as no-show")
     await page.keyboard.press("x")
     await expect(dialog.get_by_role("heading")).to_have_text("Mina did not come?")
     await dialog.get_by_role("button", name="Mark as no-show").click()
     await expect(page.locator("#no-show-error")).to_have_text("Your client was in this session.")
     await dialog.get_by_role("button", name="Wait on").click()
+    await expect(page.locator("#more")).to_be_focused()
     await page.evaluate(hear, heard)
     await journey.press(page, "#more")
     await expect(page.locator("#menu-guest")).to_be_visible()
@@ -225,7 +227,7 @@ async def test_layouts_sound_only_and_keys(meeting: Meeting) -> None:
     assert other["width"] < 250
     await amara.locator("#self").press("Enter")
     await expect(room).not_to_have_class(re.compile("room--(even|swapped)"))
-    await expect(amara.locator("#main > #self")).to_be_visible()
+    await expect(amara.locator("#main > #self")).to_be_focused()
     await amara.locator("#self").dblclick()
     await expect(room).to_have_class(re.compile("room--swapped"))
     await amara.locator("#self").press("Enter")
@@ -233,7 +235,6 @@ async def test_layouts_sound_only_and_keys(meeting: Meeting) -> None:
     await expect_full_screen_and_small_window(amara)
     await expect_room_for_25(amara)
     await expect_no_show_to_be_offered_in_its_time(amara)
-    meeting.amara.errors.clear()  # the refusal above
 
     await amara.keyboard.press("a")
     await expect(amara.locator(".picture__instead")).to_contain_text("Sound only")
@@ -246,7 +247,8 @@ async def test_layouts_sound_only_and_keys(meeting: Meeting) -> None:
     await journey.wait_for_picture(meeting.amara)
     await amara.keyboard.press("Shift+?")
     await expect(amara.locator("#keys-list")).to_contain_text("Chat")
-    assert meeting.mina.errors == meeting.amara.errors == []
+    unexpected = [error for error in meeting.amara.errors if "409" not in error]  # what the server refused above
+    assert meeting.mina.errors == unexpected == []
 
 
 async def test_practitioner_reads_and_writes_the_clients_file_beside_the_picture(meeting: Meeting) -> None:

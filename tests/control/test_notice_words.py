@@ -147,6 +147,12 @@ def test_amounts_and_invites_are_written_in_the_readers_language() -> None:
     assert "€65.00" in texts.mail(NoticeKind.RECEIPT, FACTS, None, READER).text
 
 
+def test_facts_without_an_amount_are_not_said_to_be_nothing() -> None:
+    older = {name: value for name, value in ABOUT.as_json().items() if name not in ("amount_minor", "currency")}
+    with pytest.raises(ValueError, match="without an amount"):
+        texts.mail(NoticeKind.REFUND_CONFIRMED, {"about": older | {"amount": "€65.00"}}, None, READER)
+
+
 def test_facts_survive_their_way_through_json() -> None:
     assert SessionFacts.from_json(json.loads(json.dumps(ABOUT.as_json()))) == ABOUT
 

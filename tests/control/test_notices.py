@@ -179,6 +179,23 @@ async def test_a_letter_is_given_up_after_the_last_try_and_an_admin_sees_it(
     assert (await worker.backlog()).dead == 1
 
 
+async def test_a_letter_of_facts_that_nobody_can_read_any_more_is_given_up_and_holds_up_no_other(
+    db: Database, worker: OutboxWorker, mailbox: Mailbox, mina: Someone, clock: ManualClock
+) -> None:
+    who = mina.actor.person_id
+    await _owe(db, Notice(NoticeKind.RECEIPT, who, extra={"number": "2026-7", "amount": "€65.00"}), clock)
+    await _owe(db, Notice(NoticeKind.WELCOME, who), clock)
+    assert await worker.work_once() == 2
+    assert [message["Subject"] for message in mailbox.taken] == ["Welcome to Test Row"]
+    for _ in range(MOST_ATTEMPTS - 1):
+        clock.now += LONGEST_BACK_OFF
+        assert await worker.work_once() == 1
+    clock.now += LONGEST_BACK_OFF
+    assert await worker.work_once() == 0
+    (letter,) = (await page_of_outbox(db, OPERATOR, Wanted(9), state=OutboxState.DEAD)).rows
+    assert (letter.kind, letter.last_error) == (NoticeKind.RECEIPT, "unexpected KeyError")
+
+
 @pytest.mark.parametrize(("which", "answer"), [("answer", "554 no"), ("recipient_answer", "550 unknown")])
 async def test_a_refusal_for_good_is_not_tried_again(
     db: Database, worker: OutboxWorker, mailbox: Mailbox, mina: Someone, clock: ManualClock, which: str, answer: str

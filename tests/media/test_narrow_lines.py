@@ -50,6 +50,17 @@ async def made_up_sound(page: Page, begin: float, end: float) -> list[float]:
     return [(late.concealed - early.concealed) / max(1, late.heard - early.heard) for early, late in pairs]
 
 
+async def goes_on(pages: list[Page]) -> bool:
+    """Whether sound comes nearly whole to everybody for three seconds, once what stood in the line's queues is out."""
+    for _ in range(5):
+        begin = time.time()
+        await asyncio.sleep(3)
+        made_up = [await made_up_sound(page, begin, time.time()) for page in pages]
+        if all(each and sum(each) / len(each) < 0.1 for each in made_up):
+            return True
+    return False
+
+
 async def test_a_line_too_narrow_for_pictures_pauses_them_says_so_and_brings_them_back(stage: Stage) -> None:
     pages = [await enter(stage, name) for name in ("ann", "bob")]
     for page in pages:
@@ -66,11 +77,7 @@ async def test_a_line_too_narrow_for_pictures_pauses_them_says_so_and_brings_the
 
     stage.link.rate_bps = 110_000
     await told(is_paused=True)
-    begin = time.time()
-    await asyncio.sleep(4)
-    for page in pages:
-        made_up = await made_up_sound(page, begin + 1, time.time())
-        assert sum(made_up) / len(made_up) < 0.1
+    assert await goes_on(pages), "sound is still broken long after its pictures have gone"
     stage.link.rate_bps = None
     await told(is_paused=False)
     before = [(await until(page, lambda _: True, seconds=5))["decoded"]["3"] for page in pages]

@@ -186,6 +186,8 @@ def test_the_audit_log_is_read_in_the_readers_language() -> None:
         assert log_words.done(entry) == "Die Reservierung lief ab"
         assert log_words.done_to(entry) == "Termin aaaaaaaa"
         assert log_words.more(entry, LISBON, 2026) == "von Reserviert, zu Abgelaufen, von Betrieb"
+        refused = Entry(AT, None, "consent.answer", "person:" + "a" * 32, {"purpose": "recording", "answer": "no"})
+        assert log_words.done(refused).endswith(": nein")
 
 
 def test_kinds_of_notices_have_names() -> None:

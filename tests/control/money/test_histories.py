@@ -6,10 +6,8 @@ own wire is test_cards.py's and test_razorpay.py's.
 """
 
 import os
-import shutil
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -30,16 +28,12 @@ from control.money.payments import Method, PaymentState
 from control.money.policy import Outcome
 from tests.helpers.practice import World
 
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 HISTORIES = int(os.environ.get("HOLDSPACE_TEST_MONEY_HISTORIES", "200"))
 PER_TRANSACTION = 50
 HOLD = timedelta(minutes=10)
 WAYS = (Method.WALLET, Method.CREDITS, Method.STRIPE, Method.STRIPE, Method.RAZORPAY)
-
-
-@pytest.fixture
-def database_url(sqlite_template: Path, tmp_path: Path) -> str:
-    shutil.copy(sqlite_template, tmp_path / "test.db")
-    return f"sqlite:///{tmp_path / 'test.db'}"
 
 
 @dataclass

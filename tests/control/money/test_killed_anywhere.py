@@ -4,12 +4,10 @@ A step is a stored transaction, or a call of a gateway right before it leaves an
 step, the payer comes back, the poller makes its rounds, and in the end the price was taken once and given back once.
 """
 
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,14 +33,10 @@ from tests.helpers.razorpay_server import RazorpayServer
 from tests.helpers.stand_in import serving
 from tests.helpers.stripe_server import GOOD, StripeServer
 
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 CALLS = ("authorise", "capture", "cancel", "refund", "fetch", "find", "fetch_refund", "find_refund")
 FEWEST_STEPS = 10  # fewer would mean that they are not counted
-
-
-@pytest.fixture
-def database_url(sqlite_template: Path, tmp_path: Path) -> str:
-    shutil.copy(sqlite_template, tmp_path / "test.db")
-    return f"sqlite:///{tmp_path / 'test.db'}"
 
 
 @dataclass

@@ -84,9 +84,11 @@ export class Layouts {
     byId('room').classList.toggle('room--even', isInGrid);
     byId('room').classList.toggle('room--swapped', isSwapped);
     if ((isInGrid || isSwapped) !== (self.parentElement === stage)) {
+      const isFocused = document.activeElement === self;
       if (isInGrid || isSwapped) stage.append(self);
       else byId('main').insertBefore(self, byId('bar'));
-      // A picture that is moved in the document stops.
+      // A picture that is moved in the document stops, and loses the focus.
+      if (isFocused) self.focus();
       void self.querySelector('video')?.play().catch(() => {});
     }
     stage.dataset.count = String(Math.min(25, people + (isInGrid ? 1 : 0)));

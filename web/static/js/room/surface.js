@@ -100,7 +100,8 @@ export function startMenu() {
     for (const double of doubles) double.hidden = byId(double.dataset.presses || '').hidden;
     set(menu.hidden);
   });
-  menu.addEventListener('click', () => set(false));
+  // Before the item's own work: a dialog that it opens gives the focus back to where it found it.
+  menu.addEventListener('click', (event) => set(false, !menu.hidden && event.detail === 0), true);
   menu.addEventListener('keydown', (event) => {
     const all = items();
     const at = all.indexOf(/** @type {HTMLElement} */ (document.activeElement));
