@@ -162,6 +162,7 @@ fn a_run_of_datagrams_is_taken_apart_and_each_judged_by_itself() {
 fn a_run_is_sorted_by_its_first_datagram_and_what_is_of_another_kind_is_not_lost() {
     let runtime = start(1);
     add_transport(&runtime, 1, 1, "known-fragment");
+    settle(&runtime, 1);
     let socket = client(&runtime);
     socket.send(&check("known-fragment", 1)).unwrap();
     assert_eq!(answered(&socket), 1);
