@@ -73,7 +73,7 @@ $(VENV)/.installed-test: pyproject.toml $(RUST_SOURCES)
 	@$(MAKE) --no-print-directory prerequisites
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@echo "Building the packet core and installing Holdspace with what its tests need (a few minutes the first time)"
-	$(BIN)/pip install --quiet --editable '.[test]'
+	$(BIN)/pip install --quiet --no-compile --editable '.[test]'
 	@touch $(VENV)/.installed $@
 
 web/node_modules/.package-lock.json: web/package.json web/package-lock.json

@@ -37,6 +37,7 @@ MOST_PASSWORD_LENGTH = 200  # characters; Argon2 itself has no limit, the hashin
 _HASHER = PasswordHasher()  # Argon2id with the library's present defaults (RFC 9106, low-memory profile)
 _HASHING = ThreadPoolExecutor(2, thread_name_prefix="hashing")  # each hash holds 64 MiB and a core for about 50 ms
 _EMAIL = re.compile(r"[^@\s<>\"']{1,64}@[^@\s<>\"']{1,180}\.[^@\s<>\"'.]{2,}")
+_WEB_ADDRESS = re.compile(r"://|\bwww\.", re.IGNORECASE)  # not every one: "Dr.med." is a name
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,8 @@ def checked_name(text: str) -> str:
     name = " ".join(text.split())
     if not 1 <= len(name) <= 120 or any(not character.isprintable() for character in name):
         raise Invalid("name_invalid", "A name has 1 to 120 letters.", pointer="/name")
+    if _WEB_ADDRESS.search(name):  # letters greet by name, and a stranger may have them sent to anybody
+        raise Invalid("name_invalid", "A name has no web address in it.", pointer="/name")
     return name
 
 

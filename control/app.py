@@ -198,7 +198,12 @@ def create_app(
     app[LIMITS] = Limits()
     app[LIVE] = LiveBus()
     in_zendesk = settings.zendesk.url is not None
-    app[MESSAGES] = rules_from(settings.messages, app[INSTALL_KEYS].master_key, zendesk=in_zendesk)
+    app[MESSAGES] = rules_from(
+        settings.messages,
+        app[INSTALL_KEYS].master_key,
+        languages=settings.practice.languages,
+        zendesk=in_zendesk,
+    )
     app[ZENDESK] = desk_from(settings.zendesk, app[DATABASE], app[MESSAGES], settings.practice.name)
     opener = partial(open_secrets, app[MESSAGES])
     app[PUSH_SENDER] = sender_of(settings)
@@ -290,7 +295,7 @@ def _files(app: web.Application, settings: Settings) -> Files:
 def _exports(app: web.Application, settings: Settings) -> Exports:
     sources = Sources(app[DATABASE], app[MESSAGES], app[CHAT], app[FILES], app[PROBLEMS], app[CLIENT_FILES])
     folder, key = settings.server.data_dir / "exports", app[INSTALL_KEYS].master_key
-    return Exports(app[DATABASE], folder, key, sources, app[LIVE].publish)
+    return Exports(app[DATABASE], folder, key, sources, app[LIVE].publish, languages=settings.practice.languages)
 
 
 def _add_routes(app: web.Application) -> None:

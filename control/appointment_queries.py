@@ -14,11 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from control.accounts import Actor
-from control.appointment_moves import guest_of, is_hidden
+from control.appointment_moves import facts_of, guest_of, is_hidden
 from control.appointment_states import ENDED, OPEN, State
 from control.database import Database
 from control.errors import NotFound
-from control.lifecycle import Party
+from control.lifecycle import Facts, Party
 from control.models.appointments import Appointment, Guest
 from control.models.money import Payment
 from control.models.people import Person, Role
@@ -75,6 +75,8 @@ class SessionView:
     payment_method: str | None
     payment_state: str | None
     payment_failure: str | None
+    facts: Facts
+    """What the rules of lifecycle.py ask; they are asked about the same here as where something is done."""
 
     @property
     def needs_another_way(self) -> bool:
@@ -123,6 +125,7 @@ def _view(found: Row[Any], actor: Actor) -> SessionView:
         payment_method=found.payment_method,
         payment_state=found.payment_state,
         payment_failure=found.payment_failure,
+        facts=facts_of(row),
     )
 
 

@@ -21,7 +21,7 @@ from control.audit import record
 from control.availability import FARTHEST_WINDOW, require_profile
 from control.database import Database
 from control.errors import Forbidden, NotFound
-from control.language import speaking, t
+from control.language import choose, speaking, t
 from control.models.appointments import Appointment
 from control.models.calendars import CalendarFeed
 from control.models.people import Person, Role
@@ -76,7 +76,14 @@ async def revoke_feed(db: Database, actor: Actor, *, now: datetime) -> None:
 
 
 async def feed_text(
-    db: Database, token_untrusted: str, secret: bytes, *, practice_name: str, base_url: str, now: datetime
+    db: Database,
+    token_untrusted: str,
+    secret: bytes,
+    *,
+    practice_name: str,
+    base_url: str,
+    languages: Sequence[str],
+    now: datetime,
 ) -> bytes:
     """Two queries, whatever is booked. Raises NotFound for an address that is not, or no longer, ours."""
     nonce = nonce_of_untrusted(token_untrusted, secret)
@@ -96,7 +103,7 @@ async def feed_text(
             .order_by(Appointment.starts_at, Appointment.id)
             .limit(MOST_ENTRIES)
         )
-        with speaking(owner.language):
+        with speaking(choose(languages, owner.language)):
             return _calendar(rows.all(), practice_name, base_url, now)
 
 

@@ -7,7 +7,7 @@ commit. Rules live in the action functions, not here; the schema lives in models
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,7 +130,7 @@ class Database:
         self._writer_turn = asyncio.Lock()
         self._writer: asyncio.Task[Any] | None = None
         self._listeners: list[Listener] = []
-        self._giving_back: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def connect(self) -> None:
         engine = create_async_engine(async_url(self.url), **_engine_options(is_sqlite=self.is_sqlite))
@@ -142,8 +142,8 @@ class Database:
         self._read = async_sessionmaker(engine, expire_on_commit=False, info=self._info)
 
     async def close(self) -> None:
-        if self._giving_back:
-            await asyncio.wait(self._giving_back)
+        if self._under_way:
+            await asyncio.wait(self._under_way)
         if self._engine is not None:
             await self._engine.dispose()
             self._engine = self._write = self._read = None
@@ -165,8 +165,10 @@ class Database:
             yield session
             for step in session.info.pop(_BEFORE, ()):
                 await step(session)
-            await session.commit()
+            cancelled = await self._to_the_end(session.commit())
         await self._after_commit(session)
+        if cancelled is not None:
+            raise cancelled
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
@@ -183,10 +185,26 @@ class Database:
         try:
             yield session
         finally:
-            giving_back = asyncio.create_task(session.close())
-            self._giving_back.add(giving_back)
-            giving_back.add_done_callback(self._giving_back.discard)
-            await asyncio.shield(giving_back)
+            await asyncio.shield(self._started(session.close()))
+
+    async def _to_the_end(self, step: Coroutine[Any, Any, None]) -> asyncio.CancelledError | None:
+        """Its caller's cancelling, however often, is answered once it is done: a commit cut off could be either."""
+        task = self._started(step)
+        cancelled = None
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        task.result()
+        return cancelled
+
+    def _started(self, step: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task of its own, which its caller's cancelling does not reach; `close` waits for it."""
+        task = asyncio.create_task(step)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task
 
     @asynccontextmanager
     async def _turn_to_write(self) -> AsyncIterator[None]:

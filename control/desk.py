@@ -201,7 +201,9 @@ async def close(db: Database, actor: Actor, conversation_id: str, *, now: dateti
         row = await _desks(session, actor, conversation_id)
         if row.closed_at is None:
             await session.execute(
-                update(Conversation).where(Conversation.id == row.id).values(closed_at=now, remind_at=None)
+                update(Conversation)
+                .where(Conversation.id == row.id)
+                .values(closed_at=now, unanswered=0, unanswered_since=None, remind_at=None)
             )
             record(session, actor, "desk.closed", f"conversation:{row.id}", now=now)
         return await _one(session, row.id)

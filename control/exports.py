@@ -10,7 +10,7 @@ import asyncio
 import io
 import logging
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ from control.database import Database, insert_into, new_id
 from control.errors import NotFound
 from control.export_parts import PARTS, Entry, Sources
 from control.file_store import FileStore
-from control.language import speaking
+from control.language import choose, speaking
 from control.models.my_data import DataExport
 from control.note_requests import ask_for_notes
 from control.notices.outbox import Notice, NoticeKind, enqueue
@@ -92,11 +92,21 @@ class _Sealed(io.RawIOBase):
 class Exports:
     """One per application; holds the key and no state."""
 
-    def __init__(self, db: Database, folder: Path, master_key: bytes, sources: Sources, tell: Tell) -> None:
+    def __init__(
+        self,
+        db: Database,
+        folder: Path,
+        master_key: bytes,
+        sources: Sources,
+        tell: Tell,
+        *,
+        languages: Sequence[str],
+    ) -> None:
         self._db = db
         self._store = FileStore(folder, master_key)
         self._sources = sources
         self._tell = tell
+        self._languages = languages
         self._turn = asyncio.Lock()
 
     async def ask(self, actor: Actor, *, now: datetime) -> ExportView:
@@ -176,7 +186,7 @@ class Exports:
             if not await _go_on(session, export_id, row.file_id, state="making", file_id=file_id, parts_done=0):
                 return
         try:
-            with speaking(actor.language):
+            with speaking(choose(self._languages, actor.language)):
                 size = await self._pack(export_id, file_id, actor, now)
         except Exception:
             log.exception("export failed export=%s", export_id[:8])

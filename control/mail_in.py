@@ -9,6 +9,7 @@ Files that came with it are not taken; the message names them, so that nobody wa
 import email
 import email.policy
 import hashlib
+import html
 import logging
 import re
 from datetime import datetime, timedelta
@@ -24,9 +25,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control.accounts import Actor
 from control.audit import record
 from control.database import Database, insert_into
-from control.language import speaking, t
+from control.language import choose, speaking, t
 from control.messages import MOST_TEXT_LENGTH, MessageRules, add_message
-from control.models.messages import Conversation, InboundMail
+from control.models.messages import ZENDESK_COMMENT, Conversation, InboundMail
 from control.models.people import Person
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ async def take(db: Database, rules: MessageRules, raw_untrusted: bytes, *, now: 
         if not await _is_new(session, mail, raw_untrusted, now):
             return Outcome.KNOWN
         reader = await session.get(Person, row.practitioner_id or person.id)
-        with speaking((reader or person).language):
+        with speaking(choose(rules.languages, (reader or person).language)):
             missing = _words_for_missing(names, is_cut=is_cut)
         writer = Actor(person.id, person.role_names, person.name, person.time_zone)
         text = text[: MOST_TEXT_LENGTH - len(missing)] + missing
@@ -114,10 +115,23 @@ def _text_of(mail: EmailMessage) -> str:
         content = part.get_content()
     except (LookupError, ValueError, KeyError, AttributeError):
         return ""
-    text = content if isinstance(content, str) else ""
+    text = content.replace("\r\n", "\n") if isinstance(content, str) else ""
     if part.get_content_type() == "text/html":
-        text = re.sub(r"(?is)<(script|style|blockquote)\b.*?(</\1>|$)|<[^>]*>?", " ", text)
-    return "".join(one for one in text if one in "\n\t" or one.isprintable())
+        text = _words_of_html(text)
+    return "".join(" " if one.isspace() and one not in "\n\t" else one for one in text if _is_written(one))
+
+
+def _is_written(one: str) -> bool:
+    return one.isprintable() or one.isspace()
+
+
+def _words_of_html(text: str) -> str:
+    """Line breaks and paragraphs stay; those of the source are spaces, as in a mail program."""
+    text = re.sub(r"(?is)<(script|style|title|blockquote)\b.*?(</\1>|$)", " ", text)
+    text = re.sub(r"(?i)<br\b[^>]*>|</?(p|div|li|ul|ol|table|tr|h[1-6])\b[^>]*>", "\v", re.sub(r"\s+", " ", text))
+    text = re.sub(r"(?i)</?t[dh]\b[^>]*>", " ", text)
+    lines = html.unescape(re.sub(r"<[^>]*>?", "", text)).split("\v")
+    return "\n".join(" ".join(line.split()) for line in lines)
 
 
 def _names_of_files(mail: EmailMessage) -> list[str]:
@@ -171,6 +185,7 @@ async def _is_new(session: AsyncSession, mail: EmailMessage, raw: bytes, now: da
 
 
 async def forget_old(db: Database, now: datetime) -> None:
-    """An errand of the scheduler's."""
+    """An errand of the scheduler's. Zendesk's comments stay known: each look at a ticket brings all of them again."""
+    of_zendesk = InboundMail.fingerprint.startswith(ZENDESK_COMMENT)
     async with db.transaction() as session:
-        await session.execute(delete(InboundMail).where(InboundMail.received_at < now - REMEMBERED))
+        await session.execute(delete(InboundMail).where(InboundMail.received_at < now - REMEMBERED, ~of_zendesk))

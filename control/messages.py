@@ -22,10 +22,11 @@ from control.appointment_states import State
 from control.config import MessageSettings
 from control.database import Database, insert_into, new_id, publish
 from control.errors import Conflict, Forbidden, Invalid, NotFound
-from control.language import N_, t
+from control.language import ENGLISH, N_, t
 from control.message_events import MessageStored
 from control.models.appointments import Appointment
 from control.models.messages import Conversation, ConversationReader, DeskJob, Message
+from control.models.my_data import PersonErasure
 from control.models.people import Person, PersonRole, Role
 from control.models.practice import PractitionerProfile
 from control.monitoring import NOT_MONITORED, WritingNotice, require_acknowledgement
@@ -50,9 +51,12 @@ class MessageRules:
     """None: e-mailed replies have no way in."""
     zendesk: bool = False
     """What enquirers and the practice write to each other goes to Zendesk too, which writes to the enquirer."""
+    languages: tuple[str, ...] = (ENGLISH,)
 
 
-def rules_from(settings: MessageSettings, master_key: bytes, *, zendesk: bool = False) -> MessageRules:
+def rules_from(
+    settings: MessageSettings, master_key: bytes, *, languages: tuple[str, ...], zendesk: bool = False
+) -> MessageRules:
     monitored = settings.monitored
     notice = WritingNotice(settings.notice if monitored else NOT_MONITORED, monitored)
     address = settings.reply_address
@@ -62,6 +66,7 @@ def rules_from(settings: MessageSettings, master_key: bytes, *, zendesk: bool = 
         tuple(timedelta(hours=hours) for hours in settings.reminder_hours),
         None if address is None else ReplyAddresses(address, master_key),
         zendesk,
+        languages,
     )
 
 
@@ -228,6 +233,8 @@ async def add_message(
     text = "" if files and not text.strip() else checked_text(text)
     if files and not await is_member(session, row.person_id):
         raise Conflict("files_need_account", "Who has no account gets answers by e-mail, and those carry no files.")
+    if await session.get(PersonErasure, row.person_id) is not None:
+        raise Conflict("person_erased", "This account was erased. Nobody would read it.")
     row.last_seq += 1
     row.last_message_at = now
     row.closed_at = None
@@ -313,7 +320,8 @@ async def _tell(
     text: str,
     now: datetime,
 ) -> None:
-    """One notice for all that came since they last looked; who is no member gets each answer itself, by e-mail."""
+    """One notice for all that came since they last looked, or since the last answer, which another of the staff may
+    have written; who is no member gets each answer itself, by e-mail."""
     facts: dict[str, Any] = {
         "from_name": actor.name,
         "path": path_of(row.id),
@@ -326,7 +334,8 @@ async def _tell(
             await mail_answer(session, rules, row, actor.name, text, now=now)
         return
     reader = await session.get(ConversationReader, (row.id, person_id))
-    if (0 if reader is None else reader.read_seq) < row.last_seq - 1:
+    has_more_unread = (0 if reader is None else reader.read_seq) < row.last_seq - 1
+    if has_more_unread and row.unanswered != 1:
         return
     if actor.person_id == row.person_id and row.last_seq == 1 and not await is_member(session, row.person_id):
         await enqueue(session, Notice(NoticeKind.NEW_ENQUIRY, person_id, extra=facts), now=now)

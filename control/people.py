@@ -13,6 +13,8 @@ from control.audit import record
 from control.countries import COUNTRIES
 from control.database import Database
 from control.errors import Conflict, Forbidden, Invalid, NotFound
+from control.messages import STAFF
+from control.models.messages import Conversation
 from control.models.people import Credential, LinkPurpose, Person, PersonRole, Role
 from control.notices.outbox import Notice, NoticeKind, enqueue
 from control.paging import Page, Place, Wanted, after, cut
@@ -118,7 +120,8 @@ async def _owe_invitation(session: AsyncSession, person_id: str, now: datetime) 
 
 
 async def set_roles(db: Database, actor: Actor, person_id: str, roles: Iterable[Role], *, now: datetime) -> PersonView:
-    """Exactly these from now on. Who loses one is signed out everywhere. The last admin stays one."""
+    """Exactly these from now on. Who loses one is signed out everywhere; who is staff no more gives back what they had
+    taken at the help desk. The last admin stays one."""
     wanted = frozenset(roles)
     _require_some(wanted)
     async with db.transaction() as session:
@@ -135,6 +138,9 @@ async def set_roles(db: Database, actor: Actor, person_id: str, roles: Iterable[
         session.add_all(PersonRole(person_id=person_id, role=role) for role in sorted(wanted))
         if before - wanted:
             await web_sessions.revoke_all(session, person_id, now=now)
+        if wanted.isdisjoint(STAFF):
+            mine = update(Conversation).where(Conversation.assigned_to_id == person_id)
+            await session.execute(mine.values(assigned_to_id=None))
         if before != wanted:
             detail = {"before": sorted(before), "after": sorted(wanted)}
             record(session, actor, "person.roles", f"person:{person_id}", detail, now=now)

@@ -11,6 +11,7 @@ lets one go on whose session is still in progress.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, cast
@@ -27,6 +28,7 @@ from control.appointment_states import ENDED, State
 from control.audit import record
 from control.consents import Answer, Purpose, answer_of, standing_in
 from control.database import Database
+from control.errors import Unavailable
 from control.models.appointments import Appointment
 from control.models.recordings import Recording
 from control.notices.outbox import Notice, NoticeKind, enqueue
@@ -167,7 +169,8 @@ class Recordings:
     async def reconcile_recording(self, appointment_id: str) -> None:
         """Make the recorder do what the rule wants now. Safe to call at any time, any number of times.
 
-        Raises what kept the rule from being read or noted, after pausing; it is then tried again by itself.
+        Raises what kept the rule from being read or noted, after pausing (Unavailable where it took too long); it is
+        then tried again by itself.
         """
         failure: Exception | None = None
         async with self._turn_of(appointment_id):
@@ -223,13 +226,23 @@ class Recordings:
         return turn
 
     async def _reconciled(self, appointment_id: str) -> Shown:
-        async with asyncio.timeout(RULE_READ_WITHIN_S), self._db.reading() as session:
-            row = await session.get(Appointment, appointment_id)
-            recording = await open_recording(session, appointment_id)
-            if row is None or recording is None:
-                return self._broken.get(appointment_id, OFF)
-            room = await self._room(session, row)
-            names = await names_of(session, room.admitted)
+        try:
+            async with asyncio.timeout(RULE_READ_WITHIN_S), self._db.reading() as session:
+                row = await session.get(Appointment, appointment_id)
+                recording = await open_recording(session, appointment_id)
+                if row is None or recording is None:
+                    return self._broken.get(appointment_id, OFF)
+                room = await self._room(session, row)
+                names = await names_of(session, room.admitted)
+        except TimeoutError:
+            tries = self._tries.get(appointment_id, 0)
+            log.warning(
+                "recording rule not read appointment=%s within_s=%g tries=%d",
+                appointment_id[:8],
+                RULE_READ_WITHIN_S,
+                tries + 1,
+            )
+            raise Unavailable("database_busy", "Please try again in a moment.", retry_after_s=2) from None
         decision = wanted(Pressed(recording.pressed), room, in_progress=row.state == State.IN_PROGRESS)
         try:
             shown = await self._carry_out(recording, decision, room.standing, names)
@@ -475,7 +488,7 @@ class Recordings:
                 row = await session.get(Recording, recording_id)
             if row is not None:
                 await self._break(row, why)
-                await self.reconcile_recording(row.appointment_id)
+                await self._react(row.appointment_id)
 
         self._spawn(ended())
 
@@ -488,7 +501,8 @@ class Recordings:
         await self._react(happened.appointment_id)
 
     async def _react(self, appointment_id: str) -> None:
-        await self.reconcile_recording(appointment_id)
+        with suppress(Unavailable):  # said in the log, and tried again by itself
+            await self.reconcile_recording(appointment_id)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -55,6 +55,8 @@ FOR_APPS: frozenset[str] = frozenset({"/api/tokens"})
 
 
 def wants_json(request: web.Request) -> bool:
+    if request.headers.get("Sec-Fetch-Dest") == "document":
+        return False  # a person looks at it: a file's link that is gone, or where a gateway's page has sent them
     if request.path.startswith(JSON_PREFIXES) or request.method not in security.SAFE_METHODS:
         return True
     return "text/html" not in request.headers.get("Accept", "text/html")

@@ -55,13 +55,13 @@ class Zendesk:
             self._session = None
 
     async def find_ticket(self, external_id: str) -> Ticket | None:
+        """The one that can be written in. A closed one never can again: whoever writes then opens another."""
         answer = await self._call("GET", f"/api/v2/tickets.json?external_id={external_id}")
-        match answer.get("tickets"):
-            case []:
-                return None
-            case [found, *_]:
-                return _ticket(found)
-        raise NotReached("an answer of another shape")
+        found = answer.get("tickets")
+        if not isinstance(found, list):
+            raise NotReached("an answer of another shape")
+        still_open = [one for one in found if not (isinstance(one, Mapping) and one.get("status") == "closed")]
+        return _ticket(still_open[0]) if still_open else None
 
     async def open_ticket(
         self, external_id: str, subject: str, name: str, email: str, body: str, *, public: bool, key: str

@@ -8,7 +8,6 @@ FALL_BACK_AFTER tries the answer leaves by our own e-mail and its comment is tol
 nobody waits for Zendesk and nobody is written to twice.
 """
 
-import hashlib
 import logging
 from collections import Counter
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from control.database import Database, insert_into
 from control.errors import NotFound
 from control.message_queries import SUPPORT_NAME, told_elsewhere
 from control.messages import MOST_TEXT_LENGTH, MessageRules, add_message, mail_answer
-from control.models.messages import Conversation, DeskJob, InboundMail, Message
+from control.models.messages import ZENDESK_COMMENT, Conversation, DeskJob, InboundMail, Message
 from control.models.my_data import PersonErasure
 from control.models.people import Person
 from control.zendesk import Comment, NotReached, Ticket, Zendesk
@@ -123,7 +122,7 @@ class ZendeskDesk:
         row = work.conversation
         ticket = await self._zendesk.find_ticket(row.id)
         if ticket is None and not work.by_person:
-            raise NotReached("no ticket: its first message was refused", permanent=True)
+            raise NotReached("no ticket that can be written in", permanent=True)
         if ticket is None:
             await self._zendesk.open_ticket(
                 row.id,
@@ -164,7 +163,7 @@ class ZendeskDesk:
         comments = [one for one in await self._zendesk.comments(ticket.id) if one.public]
         async with self._db.transaction() as session:
             row = await session.get(Conversation, conversation_id, with_for_update=True)
-            if row is None:
+            if row is None or await session.get(PersonErasure, row.person_id) is not None:
                 raise NotFound
             ours = Counter(_folded(text) for text in await self._told(session, row.id))
             before = await session.scalars(
@@ -220,7 +219,7 @@ async def _desk_person(session: AsyncSession, now: datetime) -> Person:
 
 
 def _fingerprint(comment: Comment) -> str:
-    return hashlib.sha256(f"zendesk comment {comment.id}".encode()).hexdigest()
+    return f"{ZENDESK_COMMENT}{comment.id}"
 
 
 def _folded(text: str) -> str:

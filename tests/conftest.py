@@ -1,6 +1,7 @@
-"""For all tests: one loop for what drives Chromium, and word of every test that passed only when run again."""
+"""For all tests: one loop for what drives Chromium, who runs what, and word of what passed only when run again."""
 
 import gc
+import os
 from collections.abc import Generator
 from typing import Any
 
@@ -45,6 +46,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.flaky(reruns=reruns))
             if is_async_test(item):
                 item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+    items[:] = in_shares(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def in_shares(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Ordered for `--dist worksteal`, which gives each worker an equal share and lets the idle take from a share's end.
+
+    All workers but one begin with browser tests, a file in one piece: they mostly wait while the others mostly work,
+    and what is left for the end is short.
+    """
+    if workers == 1:
+        return items
+    files: dict[str, list[pytest.Item]] = {}
+    others: list[pytest.Item] = []
+    for item in items:
+        of_file = files.setdefault(item.path.name, []) if item.get_closest_marker("browser") else others
+        of_file.append(item)
+    shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    for tests in sorted(files.values(), key=len, reverse=True):
+        min(shares[1:], key=len).extend(tests)
+    left = len(items)
+    for number, share in enumerate(shares):
+        more = max(0, left // (workers - number) - len(share))
+        share += others[:more]
+        del others[:more]
+        left -= len(share)
+    return [item for share in shares for item in share]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

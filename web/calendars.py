@@ -363,10 +363,10 @@ def _row(row: int, columns: Sequence[_Column], first_row: int, last_row: int, no
 
 def _week_words(monday: date, sunday: date) -> str:
     """2 to 8 March 2026; 30 March to 5 April 2026"""
-    end = f"{sunday.day} {words.month(sunday)}"
+    end = t("%(day)s %(month)s", day=sunday.day, month=words.month(sunday))
     if monday.month == sunday.month:
         return t("%(day)s to %(end)s", day=monday.day, end=end)
-    start = f"{monday.day} {words.month(monday)}"
+    start = t("%(day)s %(month)s", day=monday.day, month=words.month(monday))
     return t(
         "%(start)s to %(end)s",
         start=start.removesuffix(f" {monday.year}") if monday.year == sunday.year else start,

@@ -18,6 +18,8 @@ class Session:
     state: str
     starts_at: datetime
     ends_at: datetime
+    opens_at: datetime
+    """When the waiting room opens, as was agreed at the booking."""
     mode: str
     service_id: str
     service_name: str

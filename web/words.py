@@ -147,21 +147,28 @@ def when(at: datetime, zone: str, *, this_year: int | None = None) -> str:
     return f"{day(at, zone, this_year=this_year)}, {clock(at, zone)}"
 
 
+def tenths(value: float) -> str:
+    """4.0, or 4,0 where that is how it is written"""
+    return str(format_decimal(value, "0.0", locale()))
+
+
 def year(at: datetime, zone: str) -> int:
     return at.astimezone(ZoneInfo(zone)).year
 
 
-def near_day(at: datetime, zone: str, now: datetime) -> str:
-    """Today, Tomorrow, Yesterday or the day, with the year when it is another one."""
+def near_day(at: datetime, zone: str, now: datetime, *, within: bool = False) -> str:
+    """Today, Tomorrow, Yesterday or the day, with the year when it is another one. Small `within` a sentence."""
     here = ZoneInfo(zone)
     local, today = at.astimezone(here).date(), now.astimezone(here).date()
     named = {-1: t("Yesterday"), 0: t("Today"), 1: t("Tomorrow")}.get((local - today).days)
-    return named or day(local, this_year=today.year)
+    if named is None:
+        return day(local, this_year=today.year)
+    return named.lower() if within else named
 
 
-def near(at: datetime, zone: str, now: datetime) -> str:
+def near(at: datetime, zone: str, now: datetime, *, within: bool = False) -> str:
     """Today, 16:00"""
-    return f"{near_day(at, zone, now)}, {clock(at, zone)}"
+    return f"{near_day(at, zone, now, within=within)}, {clock(at, zone)}"
 
 
 def other_zone(at: datetime, zone: str, other: str) -> str:
@@ -367,6 +374,6 @@ FILTERS = {
         near_day, near, other_zone,
         minutes, clock_length, spoken_length, until, state_words, mode_words,
         mode_name, mode_icon, role_name, role_words, size, initials, tint,
-        first_name, linked, blocks,
+        first_name, linked, blocks, tenths,
     )
 }  # fmt: skip

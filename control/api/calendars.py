@@ -30,6 +30,7 @@ async def read_feed(request: web.Request) -> web.Response:
         request.app[INSTALL_KEYS].session_secret,
         practice_name=settings.practice.name,
         base_url=settings.server.public_url,
+        languages=settings.practice.languages,
         now=request.app[CLOCK](),
     )
     headers = {"Cache-Control": "private, no-store", "Content-Disposition": 'attachment; filename="sessions.ics"'}

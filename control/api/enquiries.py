@@ -7,6 +7,7 @@ from aiohttp import web
 from pydantic import Field
 
 from control import enquiries
+from control.accounts import normalised_email
 from control.api.bodies import Body, EmptyBody, read
 from control.api.shapes import Id, Text
 from control.keys import CLOCK, DATABASE, INSTALL_KEYS, LIMITS, MESSAGES, SETTINGS
@@ -41,7 +42,7 @@ async def send(request: web.Request) -> web.Response:
     limits.count(FROM_ONE_NETWORK, network, now)
     enquiries.check_stamp(request.app[INSTALL_KEYS].session_secret, body.stamp, now)
     if not body.website:
-        limits.count(TO_ONE_ADDRESS, body.email.lower(), now)
+        limits.count(TO_ONE_ADDRESS, normalised_email(body.email), now)
         wanted = enquiries.NewEnquiry(body.to, body.name, body.email, body.text, body.notice_version)
         await enquiries.send(request.app[DATABASE], request.app[MESSAGES], wanted, now=now)
     return web.json_response({"detail": t(enquiries.THANKS)}, status=202)

@@ -1,5 +1,6 @@
 """A payer's attempts: how they stand, coming back from a gateway's page, the test gateway's bank, and what was paid."""
 
+import re
 from typing import Any
 
 from aiohttp import web
@@ -118,7 +119,10 @@ async def test_bank(request: web.Request) -> web.Response:
 
 @routes.post("/api/payments/razorpay-return")
 async def razorpay_return(request: web.Request) -> web.StreamResponse:
-    """Razorpay's page sends the payer's browser back with a form: the signature is the proof, then they go on."""
+    """Razorpay's page sends the payer's browser back with a form: the signature is the proof, then they go on.
+
+    Without an order they were refused, or gave up; `?payment` then says where they came from (pay.js).
+    """
     form = await request.post()
     order, paid, signature = (str(form.get(f"razorpay_{name}", "")) for name in ("order_id", "payment_id", "signature"))
     cashier, page = request.app[CASHIER], "/wallet"
@@ -127,8 +131,11 @@ async def razorpay_return(request: web.Request) -> web.StreamResponse:
             cashier.verify_razorpay_return(order[:MOST_REF], paid[:MOST_REF], signature[:128])
         except Forged:
             raise Malformed("signature_wrong", "This was not signed by the gateway.") from None
-        payment_id = await cashier.returned(order, now=request.app[CLOCK]())
-        page = await history.page_after(request.app[DATABASE], payment_id) if payment_id else page
+    named = request.query.get("payment", "")
+    ref = order or (named if re.fullmatch(ID_PATTERN, named) else "")
+    payment_id = await cashier.returned(ref, now=request.app[CLOCK]())
+    if payment_id is not None:
+        page = await history.page_after(request.app[DATABASE], payment_id)
     answer = web.Response(status=303)
     answer.headers["Location"] = page
     return answer

@@ -78,8 +78,12 @@ class Enquiry(WithId, Base):
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
+ZENDESK_COMMENT = "zendesk comment "
+
+
 class InboundMail(Base):
-    """E-mails that were read in, by the digest of their Message-ID: each counts once, however it came."""
+    """What was read in, each once, however it came: e-mails by the digest of their Message-ID, Zendesk's comments by
+    their number."""
 
     __tablename__ = "inbound_mails"
 

@@ -282,6 +282,7 @@ async def _needs_action(session: AsyncSession, row: Payable, payment: Payment, h
     if payment.state not in OPEN:
         return
     _set(payment, PaymentState.REQUIRES_ACTION, now)
+    payment.failure_code = None  # another card is being asked: it may yet be paid
     if payment.action_at is not None:
         return
     payment.action_at = now

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.accounts import Actor
@@ -366,10 +366,14 @@ class Cashier:
                 await refund_records.record_refund(session, refund.refund_id, refund, now=now)
         return True
 
-    async def returned(self, order_ref: str, *, now: datetime) -> str | None:
-        """The payer has come back from a gateway's own page: look at once. The payment's id, if it is one of ours."""
+    async def returned(self, ref: str, *, now: datetime) -> str | None:
+        """The payer has come back from a gateway's own page: look at once. The payment's id, if it is one of ours.
+
+        `ref` is the gateway's, or that id itself: who was refused brings no word of the gateway's.
+        """
+        ours = or_(Payment.gateway_ref == ref, Payment.id == ref)
         async with self._db.reading() as session:
-            payment_id: str | None = await session.scalar(select(Payment.id).where(Payment.gateway_ref == order_ref))
+            payment_id: str | None = await session.scalar(select(Payment.id).where(ours))
         if payment_id is not None:
             try:
                 await self.calls.look(payment_id, now)

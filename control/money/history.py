@@ -11,7 +11,7 @@ from control.models.money import Payment, Refund
 from control.models.people import Person
 from control.models.purchases import Purchase, Receipt, RefundRequest
 from control.money.gateway_work import RefundState
-from control.money.payments import PaymentState
+from control.money.payments import OPEN, PaymentState
 from control.money.refund_requests import what_for
 from control.paging import Page, Place, Wanted, after, cut
 
@@ -113,6 +113,19 @@ def _until(payment: Payment, since: datetime | None, within: timedelta, now: dat
     if payment.state != PaymentState.EARNED or not payment.kept_minor or since is None:
         return None
     return since + within if now <= since + within else None
+
+
+async def was_refused(db: Database, *, appointment_id: str | None = None, purchase_id: str | None = None) -> bool:
+    """The newest attempt to pay it was refused, and nothing was taken."""
+    newest = (
+        select(Payment.state, Payment.failure_code)
+        .where(Payment.appointment_id == appointment_id, Payment.purchase_id == purchase_id)
+        .order_by(Payment.created_at.desc(), Payment.id)
+        .limit(1)
+    )
+    async with db.reading() as session:
+        found = (await session.execute(newest)).one_or_none()
+    return found is not None and found.failure_code is not None and found.state in (*OPEN, PaymentState.FAILED)
 
 
 async def page_after(db: Database, payment_id: str) -> str:

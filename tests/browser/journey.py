@@ -82,16 +82,20 @@ async def start_from_dashboard(page: Page) -> None:
     await page.wait_for_url(re.compile("/room$"))
 
 
-async def until(page: Page, expression: str, seconds: float = 20) -> None:
+async def until(page: Page, expression: str, seconds: float = 45) -> None:
     """Until a JavaScript expression is true. (Playwright's own wait evaluates in the page, which our CSP forbids.)"""
     for _ in range(int(seconds * 20)):
         if await page.evaluate(expression):
             return
         await asyncio.sleep(0.05)
-    raise AssertionError(f"not true within {seconds} s on {page.url}: {expression}")
+    said = " ".join((await page.locator("body").inner_text()).split())[:400]
+    fetched = await page.evaluate("performance.getEntriesByType('resource').slice(-6).map((one) => one.name)")
+    raise AssertionError(
+        f"not true within {seconds} s on {page.url}: {expression}\nThe page says: {said}\nIt fetched last: {fetched}"
+    )
 
 
-async def wait_for_picture(person: Person, seconds: float = 20) -> None:
+async def wait_for_picture(person: Person, seconds: float = 45) -> None:
     """Until the page shows somebody else's moving picture."""
     moving = "video.videoWidth > 0 && video.getVideoPlaybackQuality().totalVideoFrames > 2"
     await until(person.page, f"probe.remoteVideos().some((video) => {moving})", seconds)

@@ -20,6 +20,7 @@
         const message = JSON.parse(data);
         if (message.type === "people") window.probe.people = message.people;
         if (message.type === "snapshot") window.probe.snapshot = message.snapshot;
+        if (message.type === "slots") window.probe.slots = message.slots;
       });
     }
   };
@@ -193,6 +194,7 @@
     /** Who is in the room, as the server said last. */
     people: [],
     snapshot: null,
+    slots: [],
     remoteVideos,
     stats,
     sent,

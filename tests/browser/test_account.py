@@ -7,6 +7,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.browser.journey import sign_in
 from tests.browser.people import Server
+from tests.helpers.axe import violations
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -73,6 +74,7 @@ async def test_a_number_is_proven_by_the_code_that_was_sent_to_it(browser: Brows
     await page.get_by_label("The code from the SMS").fill(code[0])
     await page.get_by_role("button", name="This is my number").click()
     await expect(page.locator("#phone-part")).to_contain_text("+351912345678, proven")
+    assert await violations(page) == []
     await page.get_by_role("button", name="Remove this number").click()
     await expect(page.locator("#phone-part")).to_contain_text("No number yet")
 
@@ -93,3 +95,4 @@ async def test_an_admin_gives_a_role_and_finds_it_in_the_audit_log(browser: Brow
     await expect(admin.get_by_role("row", name=re.compile("Roles changed"))).to_contain_text("after support")
     await admin.get_by_role("row", name=re.compile("Roles changed")).get_by_role("link").click()
     await expect(admin.get_by_role("row", name=re.compile("Roles changed"))).to_be_visible()
+    assert await violations(admin) == []

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from control.config import ConsentSettings
 from tests.browser.journey import book_soonest, until
 from tests.browser.people import running_server
-from tests.browser.test_room_access import violations
+from tests.helpers.axe import violations
 
 pytestmark = pytest.mark.timeout(180)
 

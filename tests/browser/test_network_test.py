@@ -8,6 +8,7 @@ from playwright.async_api import Playwright, Route, expect
 
 from tests.browser import journey
 from tests.browser.people import Server, person_in_browser
+from tests.helpers.axe import violations
 from tests.helpers.fake_media import MINA
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(200)]
@@ -35,4 +36,5 @@ async def test_it_measures_both_ways_and_says_what_it_means(
         await page.locator("#test-network").click()
         await expect(words).to_contain_text("can't get through this network", timeout=20_000)
         await expect(page.locator("#test-network")).not_to_have_attribute("aria-busy", "true")
+        assert await violations(page) == []
         assert mina.errors == []

@@ -1,22 +1,12 @@
 """The room for everybody: axe finds nothing with anything open, no button is cut off, all is done by keyboard alone."""
 
-from pathlib import Path
-
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
 from tests.browser.rooms import Meeting
+from tests.helpers.axe import violations
 
 pytestmark = pytest.mark.timeout(240)
-
-AXE = (Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js").read_text()
-
-
-async def violations(page: Page) -> list[str]:
-    # By CDP: the page's policy lets no script in, which is as it should be.
-    await page.evaluate(AXE)
-    found = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [f"{one['id']}: {[node['target'] for node in one['nodes']]}" for one in found["violations"]]
 
 
 @pytest.mark.parametrize("width", [1440, 390])

@@ -3,18 +3,23 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, Playwright, expect
+from playwright.async_api import Page, Playwright, Route, expect
 
+from control import keyfiles
+from control.config import Settings
+from signaling.tokens import JOIN_LIFETIME, sign_join, verify_join
 from tests.browser import journey
 from tests.browser.people import person_in_browser, running_server
 from tests.browser.rooms import Meeting
 from tests.browser.test_networks import until_pictures_move
+from tests.helpers.axe import violations
 from tests.helpers.fake_media import AMARA, MINA
 from tests.helpers.networks import Link, network
 
@@ -63,6 +68,7 @@ async def far(playwright: Playwright, media_dir: Path, tmp_path: Path) -> AsyncI
         yield Far(server, mina, amara, appointment, cable)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("away_s", [5, 60])
 async def test_network_that_is_gone_is_said_on_both_pages_and_comes_back_by_itself(far: Far, away_s: int) -> None:
     mina, amara = far.mina.page, far.amara.page
@@ -107,14 +113,40 @@ async def test_restarted_server_is_said_and_everything_goes_on_with_the_right_ti
     await expect(amara.locator("#chat-lines .msg__text")).to_have_text(["before", "while it was away"], timeout=10_000)
 
 
+@asynccontextmanager
+async def expired_token_at_first(page: Page, meeting: Meeting) -> AsyncIterator[None]:
+    """What the page gets to come in with has run out, until the server has said so to it."""
+    secret = keyfiles.load(Settings.model_validate({"server": {"data_dir": meeting.server.data_dir}})).session_secret
+    heard: list[str] = []
+
+    async def outdate(route: Route) -> None:
+        reply = await route.fetch()
+        link = await reply.json()
+        if not any("token_expired" in message for message in heard):
+            claims = verify_join(secret, link["access_token"], datetime.now(UTC))
+            over = replace(claims, expires_at=claims.expires_at - int(JOIN_LIFETIME.total_seconds()))
+            link["access_token"] = sign_join(secret, over)
+        await route.fulfill(response=reply, json=link)
+
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda data: heard.append(str(data))))
+    await page.route("**/generate-call-link", outdate)
+    try:
+        yield
+    finally:
+        await page.unroute_all(behavior="ignoreErrors")
+    assert any("token_expired" in message for message in heard)
+
+
 async def test_second_page_takes_over_and_the_first_may_take_it_back(meeting: Meeting) -> None:
     first = meeting.mina.page
     second = await meeting.mina.context.new_page()
-    await second.goto(f"/sessions/{meeting.appointment}/room")
-    await expect(second.locator("#status")).to_have_text("Active", timeout=15_000)
+    async with expired_token_at_first(second, meeting):
+        await second.goto(f"/sessions/{meeting.appointment}/room")
+        await expect(second.locator("#status")).to_have_text("Active", timeout=45_000)
     await expect(first.locator("#over-title")).to_have_text("You are here on another device")
+    assert await violations(first) == []
     await first.get_by_role("button", name="Go on here").click()
-    await expect(first.locator("#status")).to_have_text("Active", timeout=15_000)
+    await expect(first.locator("#status")).to_have_text("Active", timeout=45_000)
     await expect(second.locator("#over-title")).to_have_text("You are here on another device")
     await expect(meeting.amara.page.locator("#people-list li")).to_have_count(2)
 
@@ -126,6 +158,7 @@ async def test_whoever_was_signed_out_meanwhile_signs_in_and_is_back(meeting: Me
     await meeting.server.stop()
     await meeting.server.start()
     await expect(mina.locator("#over-title")).to_have_text("Please sign in again", timeout=20_000)
+    assert await violations(mina) == []
     await mina.get_by_role("button", name="Sign in").click()
     await mina.wait_for_url(re.compile("/sign-in"))
     await journey.sign_in(mina, "mina@example.com")

@@ -10,6 +10,7 @@ from playwright.async_api import Page, Playwright, expect
 from tests.browser import journey
 from tests.browser.people import Server, person_in_browser
 from tests.browser.rooms import Meeting
+from tests.helpers.axe import violations
 from tests.helpers.fake_media import AMARA, MINA
 
 pytestmark = pytest.mark.timeout(240)
@@ -47,6 +48,8 @@ async def test_two_people_write_to_each_other_and_read_it_afterwards(meeting: Me
     await mina.reload()
     await journey.press(mina, "#chat")
     await expect(mina.locator("#chat-lines .msg")).to_have_count(2)
+    for page in (mina, amara):
+        assert await violations(page) == []
     await meeting.end()
     await amara.goto(f"/sessions/{meeting.appointment}/chat")
     await expect(amara.locator(".msg__text").first).to_have_text("Hello Mina")

@@ -5,6 +5,7 @@ from playwright.async_api import Page, expect
 
 from tests.browser import journey
 from tests.browser.rooms import Meeting
+from tests.helpers.axe import violations
 
 pytestmark = [pytest.mark.timeout(300)]
 
@@ -50,6 +51,8 @@ async def test_each_failure_of_a_device_is_said_and_has_a_way_on(meeting: Meetin
     )
     await journey.wait_for_picture(meeting.mina)
     await expect(tile).to_have_text("Mina's camera is off.")
+    for page in (mina, amara):
+        assert await violations(page) == []
     await fail(mina)
     await again.click()
     await expect(mina.locator("#notice")).to_be_hidden()
@@ -125,5 +128,6 @@ async def test_browser_without_what_is_needed_says_so_instead_of_hanging(meeting
     await expect(page.locator("#over-title")).to_have_text("This browser can't carry the session")
     await expect(page.locator("#over-words")).to_contain_text("Chrome, Edge, Firefox or Safari")
     await expect(page.locator("#over-link")).to_be_visible()
+    assert await violations(page) == []
     # The first page is not pushed out by one that can do nothing.
     await expect(meeting.mina.page.locator("#over")).to_be_hidden()

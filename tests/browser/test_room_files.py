@@ -9,6 +9,7 @@ from playwright.async_api import Page, expect
 from tests.browser import journey
 from tests.browser.rooms import Meeting
 from tests.control.test_files import picture
+from tests.helpers.axe import violations
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -53,6 +54,8 @@ async def test_dropped_file_is_seen_fetched_and_withdrawn(meeting: Meeting, tmp_
     program.write_bytes(b"MZ\x90\x00\x03")
     await amara.locator("#file-input").set_input_files(program)
     await expect(amara.locator("#file-error")).to_contain_text("can't be shared")
+    for page in (mina, amara):
+        assert await violations(page) == []
 
     await mina.get_by_role("button", name="Withdraw letter to my sister.txt").click()
     await expect(amara.locator("#file-list li")).to_have_count(1)

@@ -9,13 +9,22 @@ from playwright.async_api import expect
 
 from tests.browser import journey
 from tests.browser.rooms import Meeting
-from tests.browser.test_room_access import violations
 from tests.browser.test_room_chat import write
+from tests.helpers.axe import violations
 
 pytestmark = pytest.mark.timeout(240)
 
 SENDS_NONE = "probe.connections.every((one) => one.getSenders().every(({ track }) => !track))"
 SENDS_NO_PICTURE = "probe.connections.every((one) => one.getSenders().every(({ track }) => track?.kind !== 'video'))"
+
+
+ASKED = """
+window.asked = 0;
+navigator.mediaDevices.getUserMedia = async () => {
+  window.asked += 1;
+  throw new DOMException('nothing to open', 'NotFoundError');
+};
+"""
 
 
 async def held(meeting: Meeting, mode: str) -> None:
@@ -41,13 +50,43 @@ async def test_room_by_sound_has_no_camera_and_the_one_in_writing_opens_no_devic
     await mina.keyboard.press("m")
     await expect(mina.locator("#mic")).to_have_class("ctl ctl--off")
 
+    await meeting.mina.context.add_init_script(ASKED)
     await held(meeting, "chat")
     for page in (mina, amara):
         await expect(page.locator("#panel-chat")).to_be_visible()
         for gone in ("#camera", "#mic", "#blur", "#share", "#menu-layout"):
             await expect(page.locator(gone)).to_be_hidden()
         assert await page.evaluate(SENDS_NONE)
+    await expect_waiting_room_without_devices(meeting)
     await write(mina, "I would rather write today")
     await expect(amara.locator("#chat-lines")).to_contain_text("I would rather write today")
-    assert await violations(amara) == []
+    for page in (mina, amara):
+        assert await violations(page) == []
     assert meeting.mina.errors == meeting.amara.errors == []
+
+
+async def expect_waiting_room_without_devices(meeting: Meeting) -> None:
+    """Mina is sent there from a session in writing, and let in again."""
+    mina, amara = meeting.mina.page, meeting.amara.page
+    assert await mina.evaluate("asked") == 0
+    await amara.locator("#panel-chat [data-close]").click()
+    await journey.press(amara, "#people")
+    row = amara.locator("#people-list li", has_text="Mina Halvorsen")
+    await row.get_by_role("button", name="To the waiting room").click()
+    await mina.wait_for_url("**/waiting-room")
+    await expect(mina.locator("#wait-title")).to_contain_text("is here and will let you in")
+    await expect(mina.locator("#own-instead")).to_have_text(
+        "A session in writing: it needs neither camera nor microphone"
+    )
+    await expect(mina.locator("#check-connection")).to_be_visible()
+    for gone in ("#mic", "#camera", ".wait__devices", "#check-sound", "#check-camera", "#device-problem"):
+        await expect(mina.locator(gone)).to_be_hidden()
+    assert await violations(mina) == []
+    assert await mina.evaluate("asked") == 0
+    await row.get_by_role("button", name="Admit").click()
+    await expect(row.get_by_role("button", name="To the waiting room")).to_be_visible()
+    await amara.locator("#panel-people [data-close]").click()
+    await journey.press(amara, "#chat")
+    for page in (mina, amara):
+        await expect(page.locator("#panel-chat")).to_be_visible()
+        await expect(page.locator("#status")).to_have_text("Active")

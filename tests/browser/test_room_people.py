@@ -11,6 +11,7 @@ from tests.browser import journey
 from tests.browser.people import Person
 from tests.browser.rooms import Meeting, guest_by_link
 from tests.browser.test_room_files import fetched
+from tests.helpers.axe import violations
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -35,6 +36,9 @@ async def test_practitioner_mutes_sends_out_lets_in_again_and_invites(
     await mina.wait_for_url("**/waiting-room")
     await expect(row).to_contain_text("in the waiting room")
     await expect(mina.locator("#wait-title")).to_contain_text("is here and will let you in")
+    await expect(mina.locator("#wait-lead")).to_have_text("The session is running already. You needn't do anything.")
+    await expect(mina.locator("#next-running")).to_be_visible()
+    await expect(mina.locator("#next-early")).to_be_hidden()
     await row.get_by_role("button", name="Admit").click()
     await expect(amara.locator("#said")).to_have_text("Mina joined")
     await journey.wait_for_picture(meeting.mina)
@@ -53,6 +57,8 @@ async def test_practitioner_mutes_sends_out_lets_in_again_and_invites(
         )
         await expect_the_speaker_to_be_large(mina)
         await expect_file_for_one(meeting, gwen, tmp_path)
+        for page in (mina, amara, gwen.page):
+            assert await violations(page) == []
         assert meeting.mina.errors == meeting.amara.errors == gwen.errors == []
 
 
@@ -62,7 +68,7 @@ async def expect_three_with_pictures_and_sound(people: dict[str, Person]) -> Non
     async def expect_the_others(name: str, who: Person) -> None:
         others = {other: one.person for other, one in people.items() if other != name}
         await expect(who.page.locator("#stage")).to_have_attribute("data-layout", "grid")
-        await journey.until(who.page, f"{LIVE} === 2", 30)
+        await journey.until(who.page, f"{LIVE} === 2")
         await journey.until(who.page, "probe.cameraSizes() === 3")
         blue = {f"{other}'s picture": 1.772 * (one.tint - 128) for other, one in others.items()}
         same = f"Object.entries({blue}).every(([name, blue]) => Math.abs(blue - seen[name]) < 30)"
@@ -125,6 +131,8 @@ async def test_client_shares_the_screen_only_while_the_practitioner_allows_it(me
     await expect(screen).to_be_visible()
     await expect(amara.locator("#stage")).to_have_attribute("data-layout", "screen")
     await journey.until(amara, "document.querySelector('.picture--screen video').videoWidth > 640")
+    for page in (mina, amara):
+        assert await violations(page) == []
     await amara.locator("#may-share").uncheck(force=True)
     await expect(screen).to_have_count(0)
     await expect(mina.locator("#share")).to_be_hidden()
@@ -177,6 +185,17 @@ async def expect_no_show_to_be_offered_in_its_time(page: Page) -> None:
     await expect(page.locator("#menu-guest")).to_be_visible()
     await expect(item).to_be_hidden()
     await page.keyboard.press("Escape")
+
+
+async def expect_paused_pictures_to_be_said(page: Page) -> None:
+    """As on a line too slow for them. That the server tells of such a line: tests/media/test_narrow_lines.py."""
+    # Heard anew at each look: what the server says in between takes its place.
+    hear = "probe.hear({ type: 'slots', slots: probe.slots.map((one) => ({ ...one, paused: %s })) })"
+    said = "document.body.innerText.includes({!r})".format
+    both = said("Mina's picture is paused.") + " && " + said("Your connection is slow just now. Sound goes on")
+    await journey.until(page, f"({hear % 'true'}, {both})")
+    await journey.until(page, f"({hear % 'false'}, !{said('is paused.')} && !{said('is slow just now')})")
+    await journey.until(page, f"{LIVE} === 1")
 
 
 async def expect_full_screen_and_small_window(page: Page) -> None:
@@ -235,6 +254,7 @@ async def test_layouts_sound_only_and_keys(meeting: Meeting) -> None:
     await expect_full_screen_and_small_window(amara)
     await expect_room_for_25(amara)
     await expect_no_show_to_be_offered_in_its_time(amara)
+    await expect_paused_pictures_to_be_said(amara)
 
     await amara.keyboard.press("a")
     await expect(amara.locator(".picture__instead")).to_contain_text("Sound only")
@@ -272,5 +292,6 @@ async def test_practitioner_reads_and_writes_the_clients_file_beside_the_picture
     await amara.unroute("**/api/clients/*/notes")
     await amara.locator("#client-keep").click()
     await expect(note).to_have_text(["a second one", "n is a letter here: sleeps better"])
+    assert await violations(amara) == []
     assert await mina.locator("#client, #panel-client").count() == 0
     assert "Client file" not in await mina.content()

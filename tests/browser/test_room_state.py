@@ -287,9 +287,11 @@ async def test_a_line_too_slow_for_pictures_is_told_and_taken_back(page: Page) -
 @pytest.mark.parametrize(
     ("others", "group"),
     [
-        ([person("amara")], False),
-        ([person("amara"), person("guest", place="waiting")], False),
-        ([person("amara"), person("guest")], True),
+        ([person("me"), person("amara")], False),
+        ([person("me"), person("amara"), person("guest", place="waiting")], False),
+        ([person("me"), person("amara"), person("guest")], True),
+        ([person("me", place="waiting"), person("amara"), person("guest")], True),
+        ([person("me", place="waiting"), person("amara"), person("guest", place="waiting")], False),
     ],
 )
 async def test_three_admitted_people_are_a_group(page: Page, others: list[dict[str, Any]], group: bool) -> None:
@@ -298,7 +300,7 @@ async def test_three_admitted_people_are_a_group(page: Page, others: list[dict[s
             const { freshState, isGroup, reduce } = await import('/static/js/room/state.js');
             return isGroup(news.reduce(reduce, freshState()));
         }""",
-        open_room(*others),
+        [*open_room(), *messages({"type": "people", "n": 3, "people": others})],
     )
     assert found is group
 
@@ -313,3 +315,53 @@ async def test_people_are_called_by_first_name_with_their_title(page: Page) -> N
         names,
     )
     assert called == ["Mina", "Dr. Amara", "Cher", "Prof. Ngũgĩ"]
+
+
+LAYOUTS = ("auto", "speaker", "side", "grid", "own")
+ROOM = f"""
+<div id="room"><main id="main"><div id="stage"></div><div id="self" tabindex="0" aria-label="Enter"></div>
+<div id="bar"></div></main></div>
+<dialog id="layout-dialog">{"".join(f'<input type="radio" id="layout-{one}">' for one in LAYOUTS)}</dialog>
+<button id="menu-layout"></button><button id="layout-next"></button><p id="said"></p>
+<button id="menu-pip"><b id="pip-words"></b></button>
+"""
+
+
+async def test_own_picture_is_swapped_only_with_the_one_other(page: Page) -> None:
+    """With more people, or a screen, nothing could be swapped: it is neither offered nor said."""
+    told = await page.evaluate(
+        """async (room) => {
+            document.body.innerHTML = room;
+            const { Layouts } = await import('/static/js/room/layouts.js');
+            const { freshState } = await import('/static/js/room/state.js');
+            const layouts = new Layouts();
+            const at = (id) => document.getElementById(id);
+            const draw = () => layouts.apply(freshState(), 0);
+            layouts.onChange = draw;
+            const press = () => at('self').dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter' }));
+            const next = () => at('layout-next').click();
+            const after = (kinds, act) => {
+                for (const tile of document.querySelectorAll('.picture')) tile.remove();
+                for (const kind of kinds) {
+                    const tile = document.createElement('div');
+                    tile.className = `picture ${kind}`;
+                    at('stage').append(tile);
+                }
+                draw();
+                at('said').textContent = '';
+                act();
+                return [at('room').className, at('said').textContent, at('layout-own').disabled,
+                    at('self').getAttribute('aria-label').includes('Enter')];
+            };
+            return [after([''], press), after(['', ''], press), after(['', 'picture--screen'], press), after([], press),
+                after([''], () => {}), after(['', ''], next), after([''], () => { next(); next(); next(); })];
+        }""",
+        ROOM,
+    )
+    swapped, nothing = "room--swapped", ["", "", True, False]
+    assert told[:4] == [[swapped, "Layout: Swapped: my own, large", False, True], nothing, nothing, nothing]
+    assert told[4:] == [
+        [swapped, "", False, True],
+        ["", "Layout: Who speaks, large", True, False],
+        [swapped, "Layout: Swapped: my own, large", False, True],
+    ]

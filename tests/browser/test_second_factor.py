@@ -10,6 +10,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.browser.journey import sign_in, until
 from tests.browser.people import Server
+from tests.helpers.axe import violations
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -136,5 +137,6 @@ async def test_an_invited_practitioner_signs_in_with_an_app_a_recovery_code_and_
     await expect(page.locator("#factors")).not_to_contain_text("Noor's laptop")
     await page.get_by_role("button", name="Remove the authenticator app").click()
     await expect(page.locator("#totp-remove-error")).to_contain_text("Your role needs a second step")
+    assert await violations(page) == []
 
     assert [error for error in errors if not error.startswith("Failed to load resource")] == []

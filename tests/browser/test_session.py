@@ -267,7 +267,7 @@ async def test_a_killed_server_loses_at_most_the_last_second_of_a_recording(agre
     last = await agreed.mina.probe("sent()")
     await agreed.server.stop(signal.SIGKILL)
     await agreed.server.start()
-    await journey.wait_for_picture(agreed.mina, 30)
+    await journey.wait_for_picture(agreed.mina)
     await agreed.end()
     # The newest recording is the one that went on after the restart.
     files = await agreed.open_recording(oldest=True)

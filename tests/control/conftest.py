@@ -2,4 +2,5 @@
 
 from tests.control.recording_studio import studio  # noqa: F401  fixtures are taken by name
 from tests.helpers.control import *  # noqa: F403  fixtures are taken by name
+from tests.helpers.databases import *  # noqa: F403
 from tests.helpers.practice import *  # noqa: F403

@@ -4,6 +4,8 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from argon2 import extract_parameters
+from argon2.profiles import RFC_9106_LOW_MEMORY
 from sqlalchemy import select
 
 from control import accounts
@@ -16,7 +18,7 @@ from control.second_factor import FactorRules
 from control.web_sessions import revoke_session, session_of
 from tests.helpers.browsers import PASSWORD
 from tests.helpers.clock import ManualClock
-from tests.helpers.control import AddSomeone, NewBrowser
+from tests.helpers.control import OWN_HASHER, AddSomeone, NewBrowser
 from tests.helpers.practice import find_by_email
 from tests.helpers.queries import counted
 
@@ -105,6 +107,10 @@ async def test_only_hashes_are_stored(db: Database, add_someone: AddSomeone, clo
         assert (await session.scalars(select(OneTimeLink.token_hash))).one() != token
         assert (await session.scalars(select(WebSession.token_hash))).one() != signed_in.token
         assert (await session.scalars(select(Credential.secret_hash))).one().startswith("$argon2id$")
+
+
+def test_passwords_are_hashed_as_the_library_advises() -> None:
+    assert extract_parameters(OWN_HASHER.hash("a long enough password")) == RFC_9106_LOW_MEMORY
 
 
 async def test_a_link_signs_in_once_even_when_used_twice_at_the_same_time(

@@ -3,10 +3,14 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from icalendar import Calendar
 
 from control.appointment_states import State
+from control.calendar_feed import feed_text
+from control.keys import INSTALL_KEYS
 from control.models.appointments import Appointment
+from control.models.people import Person
 from tests.helpers.practice import Hand, Site
 
 FEED = "/api/calendar-feed"
@@ -57,6 +61,25 @@ async def test_feed_says_neither_who_comes_nor_what_for(site: Site) -> None:
     _, text = await read(site, path)
     for secret in ("Bob", "Client", "Individual", "example.org", "Alice"):
         assert secret not in text
+
+
+@pytest.mark.parametrize("hers", ["de", "fr"])
+async def test_feed_speaks_its_owner_s_language_only_where_the_practice_offers_it(site: Site, hers: str) -> None:
+    world = site.world
+    path = await made(await site.hand_of(world.alice))
+    async with world.db.transaction() as session:
+        (await session.get_one(Person, world.alice.person_id)).language = hers
+    assert "Sessions at" in (await read(site, path))[1]
+    both = await feed_text(
+        world.db,
+        path.removeprefix("/calendar/").removesuffix(".ics"),
+        site.app[INSTALL_KEYS].session_secret,
+        practice_name="Linden Row",
+        base_url="https://row.example",
+        languages=("en-GB", "de"),
+        now=world.clock(),
+    )
+    assert ("Sitzungen bei Linden Row" if hers == "de" else "Sessions at Linden Row") in both.decode()
 
 
 async def test_renewed_or_revoked_address_opens_nothing_any_more(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from control.accounts import add_person
 from control.database import Base, Database, after_commit, async_url, before_commit, erase, publish, upgrade
 from control.models.people import Person, Role
 from tests.helpers.clock import START
+from tests.helpers.databases import OWN_PREPARE
 
 
 async def _add(session: Any, name: str) -> Person:
@@ -68,6 +70,47 @@ async def test_closing_waits_for_the_connection_of_a_look_that_was_cancelled_twi
     await db.close()
     assert (task.cancelled(), given_back.is_set()) == (True, True)
     await db.connect()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_commit_is_not_cut_off_by_a_cancelling_and_is_told_of(
+    db: Database, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    committing, let_go = asyncio.Event(), asyncio.Event()
+    commit, heard = AsyncSession.commit, []
+
+    async def slow_commit(session: AsyncSession) -> None:
+        committing.set()
+        await let_go.wait()
+        await commit(session)
+
+    async def change() -> None:
+        async with db.transaction() as session:
+            publish(session, "told")
+            await _add(session, "mina")
+
+    db.subscribe(heard.extend)
+    monkeypatch.setattr(AsyncSession, "commit", slow_commit)
+    task = asyncio.create_task(change())
+    await committing.wait()
+    for _ in range(times):
+        task.cancel()
+        await asyncio.sleep(0)
+    let_go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert heard == ["told"]
+    assert await _names(db) == ["mina"]
+
+
+async def test_a_server_s_sqlite_waits_for_the_disk(tmp_path: Path) -> None:
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/one.db")
+    OWN_PREPARE(engine)
+    async with engine.connect() as connection:
+        pragmas = [await connection.exec_driver_sql(f"PRAGMA {name}") for name in ("synchronous", "journal_mode")]
+        found = [pragma.scalar() for pragma in pragmas]
+    await engine.dispose()
+    assert found == [2, "wal"]  # 2: FULL
 
 
 async def test_callbacks_and_events_leave_only_after_the_commit(db: Database) -> None:

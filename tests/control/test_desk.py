@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import func, select
 
-from control import accounts, desk, message_queries, messages
+from control import accounts, desk, message_queries, messages, people
 from control.accounts import Actor
 from control.errors import Forbidden, Invalid, NotFound
 from control.keys import MESSAGES
@@ -71,6 +71,7 @@ async def test_taken_closed_and_opened_again_by_the_next_message(world: World) -
     assert await messages.remind_unanswered(world.db, RULES, world.clock.forward(hours=30)) == 0
     await ask_support(world, world.bob, "One more thing")
     assert await queue(world, sam) == ["Bob Client"]
+    assert await messages.remind_unanswered(world.db, RULES, world.clock.forward(hours=24)) == 1, "it waits anew"
     await desk.assign(world.db, sam, conversation_id, None, now=world.clock())
     assert await queue(world, world.dana, "mine") == []
 
@@ -153,6 +154,20 @@ async def test_desk_over_http(site: Site) -> None:
             assert (await hand.get(path))[0] == wanted
         for path, body in ((f"{one}/assign", {"to": None}), (f"{one}/close", {})):
             assert (await hand.post(path, body))[0] == wanted
+
+
+async def test_who_is_staff_no_more_gives_back_what_they_had_taken(world: World) -> None:
+    sam = await support(world)
+    conversation_id = (await ask_support(world, world.bob)).conversation_id
+    await desk.assign(world.db, sam, conversation_id, sam.person_id, now=world.clock())
+    seen = MONITORED.version
+    await messages.write(world.db, RULES, sam, conversation_id, "Yes?", seen_notice=seen, now=world.clock())
+    await people.set_roles(world.db, world.dana, sam.person_id, {Role.CLIENT}, now=world.clock())
+    [row] = (await desk.queue(world.db, world.dana, Wanted())).rows
+    assert row.assigned_to_id is None
+    assert world.dana.person_id not in await told(world, NoticeKind.NEW_MESSAGE)
+    await ask_support(world, world.bob, "Still there?")
+    assert world.dana.person_id in await told(world, NoticeKind.NEW_MESSAGE)
 
 
 async def test_staffs_start_page_is_the_desk(world: World) -> None:

@@ -279,10 +279,41 @@ def test_own_words_leave_out_what_is_quoted_and_signed() -> None:
 
 def test_html_mail_is_read_as_words() -> None:
     mail = EmailMessage()
-    mail.set_content("<style>p{}</style><p>Hello <b>you</b></p><blockquote>old</blockquote>", subtype="html")
+    nested, cells = "<div>On<div>Friday</div></div>", "<table><tr><td>Monday</td><td>10:00</td></tr></table>"
+    words = f"<p>Hello\n <b>you</b> &amp;&nbsp;yours<p>Bye<br>Vera &lt;3</p>{nested}{cells}"
+    mail.set_content(f"<style>p{{}}</style>{words}<blockquote>old</blockquote>", subtype="html")
     parsed = parse_untrusted_mail(mail.as_bytes())
     assert parsed is not None
-    assert mail_in._text_of(parsed).split() == ["Hello", "you"]
+    lines = own_words(mail_in._text_of(parsed)).splitlines()
+    assert [line for line in lines if line] == ["Hello you & yours", "Bye", "Vera <3", "On", "Friday", "Monday 10:00"]
+
+
+def test_spaces_that_never_break_are_spaces() -> None:
+    mail = EmailMessage()
+    mail.set_content("Bonjour\xa0! À\u202fdemain")
+    parsed = parse_untrusted_mail(mail.as_bytes().replace(b"\n", b"\r\n"))
+    assert parsed is not None
+    assert own_words(mail_in._text_of(parsed)) == "Bonjour ! À demain"
+
+
+async def test_letters_greet_nobody_by_a_web_address(site: Site) -> None:
+    stamp = enquiries.form_stamp(site.app[INSTALL_KEYS].session_secret, site.world.clock())
+    site.world.clock.forward(seconds=10)
+    body = {"text": "Hi", "email": VISITOR, "notice_version": site.app[MESSAGES].notice.version, "stamp": stamp}
+    visitor = await site.hand_of(None)
+    for name in ("Win at https://spam.example", "see WWW.spam.example"):
+        status, problem = await visitor.post("/api/enquiries", {**body, "name": name}, key=None)
+        assert (status, problem["code"], problem["pointer"]) == (422, "name_invalid", "/name")
+
+
+async def test_one_address_is_written_to_three_times_a_day_however_it_is_spelt(site: Site) -> None:
+    stamp = enquiries.form_stamp(site.app[INSTALL_KEYS].session_secret, site.world.clock())
+    site.world.clock.forward(seconds=10)
+    body = {"name": "Vera", "text": "Hi", "notice_version": site.app[MESSAGES].notice.version, "stamp": stamp}
+    visitor = await site.hand_of(None)
+    spelt = (VISITOR, f" {VISITOR}", VISITOR.upper(), f"{VISITOR} ")
+    answers = [await visitor.post("/api/enquiries", {**body, "email": one}, key=None) for one in spelt]
+    assert [status for status, _ in answers] == [202, 202, 202, 429]
 
 
 async def test_webhook_takes_signed_mail_only(site: Site) -> None:

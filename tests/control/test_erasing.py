@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import pytest
 from sqlalchemy import func, select
 
 from control import accounts, appointments, message_queries, ratings
 from control.erasing import NAME
+from control.errors import Conflict
 from control.files import CHUNK_BYTES, Wanted
 from control.keys import CHAT, ERASING, FILES, MESSAGES, PROBLEMS
 from control.messages import ERASED, write_to
@@ -101,6 +103,14 @@ async def test_words_files_name_and_ways_to_sign_in_are_gone(site: Site) -> None
     assert await count(site, select(OutboxRow).where(OutboxRow.person_id == bob)) == 0
     assert await pushed_to(site) == {world.charlie.person_id}
     assert await ratings.reviews(world.db, world.alice.person_id) == ()
+
+
+async def test_nobody_can_write_to_who_is_erased(site: Site) -> None:
+    await lived(site)
+    await erased(site)
+    world, rules = site.world, site.app[MESSAGES]
+    with pytest.raises(Conflict, match="person_erased"):
+        await write_to(world.db, rules, world.alice, world.bob.person_id, "Hello?", now=world.clock())
 
 
 async def test_money_and_receipts_stay_and_go_on_naming_who_paid(site: Site) -> None:

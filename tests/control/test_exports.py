@@ -16,12 +16,14 @@ from control.chat import Chat
 from control.client_files import ClientFiles
 from control.config import Settings
 from control.consents import Purpose
-from control.export_parts import Entry, Sources
+from control.export_parts import ABOUT, Entry, Sources
 from control.exports import Exports
 from control.files import CHUNK_BYTES, Files, Wanted
 from control.keys import CHAT, CLIENT_FILES, EXPORTS, FILES, MESSAGES, PROBLEMS
+from control.language import ENGLISH
 from control.models import testimonials
 from control.models.notices import NoticeRow
+from control.models.people import Person
 from control.models.problems import ProblemKind
 from control.notices.kinds import NoticeKind
 from control.problems import Problems
@@ -84,7 +86,10 @@ async def made(site: Site, hand: Hand) -> dict[str, bytes]:
 async def test_copy_holds_everything_of_its_person_and_nothing_of_others(site: Site) -> None:
     await filled(site)
     bob = await site.hand_of(site.world.bob)
+    async with site.world.db.transaction() as session:
+        (await session.get_one(Person, site.world.bob.person_id)).language = "de"  # this practice offers English
     found = await made(site, bob)
+    assert found["read-me.txt"].decode() == ABOUT
     [name] = [one for one in found if one.startswith("files/")]
     assert (name.endswith("-plan.pdf"), found[name]) == (True, PDF)
     read: dict[str, Any] = {one: json.loads(found[one]) for one in found if one.endswith(".json")}
@@ -149,7 +154,7 @@ def alone(world: World, folder: Path) -> Exports:
     db, key = world.db, bytes(32)
     files = Files(db, folder / "files", key, most_bytes=25_000_000, chunk_bytes=CHUNK_BYTES)
     sources = Sources(db, RULES, Chat(db, key), files, Problems(db, key), ClientFiles(db, key))
-    return Exports(db, folder / "exports", key, sources, lambda person_id, message: None)
+    return Exports(db, folder / "exports", key, sources, lambda person_id, message: None, languages=(ENGLISH,))
 
 
 async def test_copy_cut_off_by_a_crash_is_begun_anew(

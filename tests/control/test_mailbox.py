@@ -13,6 +13,7 @@ from control import mail_in
 from control.config import MessageSettings
 from control.mail_in import MOST_MAIL_BYTES
 from control.mailbox import Mailbox
+from control.models.people import Person
 from tests.control.test_enquiries import RULES, answered, reply, texts
 from tests.helpers.imap_server import HOST, PASSWORD, USERNAME, ImapServer
 from tests.helpers.practice import World
@@ -68,6 +69,8 @@ async def test_words_of_a_mail_with_a_large_picture_are_taken_and_the_picture_is
     world: World, imap: ImapServer
 ) -> None:
     _, letter = await answered(world)
+    async with world.db.transaction() as session:
+        (await session.get_one(Person, world.alice.person_id)).language = "de"  # this practice offers English
     mail = message_from_bytes(reply(letter.reply_to or "", "This is my son."), policy=policy.default)
     assert isinstance(mail, EmailMessage)
     mail.add_attachment(bytes(MOST_MAIL_BYTES), maintype="image", subtype="jpeg", filename="son.jpg")

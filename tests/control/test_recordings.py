@@ -9,7 +9,7 @@ from control import appointments, consents
 from control import recordings as recordings_module
 from control.accounts import Actor
 from control.consents import Answer, Purpose
-from control.errors import Conflict, Forbidden, NotFound
+from control.errors import Conflict, Forbidden, NotFound, Unavailable
 from control.recording_queries import get_recording, list_recordings
 from control.recording_rule import ALONE_FOR, OFF, REASONS, Cause, Pressed, RecordingState, Shown
 from media.types import ParticipantId, RoomId
@@ -153,15 +153,21 @@ async def test_a_rule_that_cannot_be_read_or_noted_pauses_until_it_can(
     assert recorder.recorded == {world.alice.person_id, world.bob.person_id}
 
 
+@pytest.mark.parametrize(("error", "raised", "traced"), [(Away, Away, True), (TimeoutError, Unavailable, False)])
 async def test_it_goes_on_by_itself_when_the_rule_can_be_read_again(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch
+    studio: Studio,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: type[Exception],
+    raised: type[Exception],
+    traced: bool,
 ) -> None:
-    """The row says `recording` all the time."""
+    """The row says `recording` all the time. A machine that is only too busy leaves a line, no traceback."""
     world, recorder = studio.world, studio.recorder
     monkeypatch.setattr(recordings_module, "TRY_AGAIN_FIRST_S", 0.01)
     studio.admit(world.alice)
     await studio.press(Pressed.ON)
-    works, left = world.db.reading, [Away(), Away()]
+    works, left = world.db.reading, [error(), error()]
 
     def away() -> object:
         if left:
@@ -169,13 +175,15 @@ async def test_it_goes_on_by_itself_when_the_rule_can_be_read_again(
         return works()
 
     monkeypatch.setattr(world.db, "reading", away)
-    with pytest.raises(Away):
+    with pytest.raises(raised):
         await studio.recordings.reconcile_recording(studio.appointment_id)
     assert recorder.recorded == set()
     await eventually(lambda: recorder.recorded == {world.alice.person_id})
     await studio.settled()
     assert await studio.recordings.state_of(studio.appointment_id) == Shown("recording")
     assert recorder.calls.count(("pause",)) == 1
+    assert any(one.exc_info for one in caplog.records) is traced
+    assert ("recording rule not read" in caplog.text) is not traced
 
 
 async def test_a_recorder_that_cannot_pause_is_stopped(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:

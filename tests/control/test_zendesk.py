@@ -8,7 +8,7 @@ import pytest_asyncio
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from control import enquiries, message_queries, messages
+from control import enquiries, mail_in, message_queries, messages
 from control.config import Settings, ZendeskSettings
 from control.errors import NotFound
 from control.messages import MessageRules
@@ -138,6 +138,38 @@ async def test_newest_comments_of_a_long_ticket_are_taken(
     assert [text for _, text in await said(world, conversation_id)][1:] == [f"Answer {n}" for n in range(6)]
 
 
+async def test_comments_are_known_however_long_ago_they_were_taken(
+    world: World, desk: ZendeskDesk, zendesk: ZendeskServer
+) -> None:
+    """Each look brings the whole ticket again, long after e-mails are forgotten."""
+    await enquired(world)
+    await work(world, desk)
+    [ticket_id] = zendesk.tickets
+    zendesk.agent_writes(ticket_id, "An agent answers")
+    assert await desk.take(str(ticket_id), world.clock()) == 1
+    await mail_in.forget_old(world.db, world.clock.forward(hours=24 * 40))
+    zendesk.requester_writes(ticket_id, "Thank you")
+    assert [await desk.take(str(ticket_id), world.clock()) for _ in range(2)] == [1, 0]
+
+
+async def test_after_a_ticket_is_closed_who_writes_opens_another_and_answers_leave_by_mail(
+    world: World, desk: ZendeskDesk, zendesk: ZendeskServer
+) -> None:
+    await messages.write_to_support(
+        world.db, RULES, world.bob, "Help", seen_notice=MONITORED.version, now=world.clock()
+    )
+    conversation_id = await enquired(world)
+    await work(world, desk)
+    for ticket in zendesk.tickets.values():
+        ticket["status"] = "closed"
+    await answer(world, conversation_id)
+    await messages.write_to_support(world.db, RULES, world.bob, "Help again", now=world.clock())
+    await work(world, desk)
+    assert await mails(world) == 1
+    assert [one["body"] for comments in zendesk.comments.values() for one in comments][2:] == ["Help again"]
+    assert [one["status"] for one in zendesk.tickets.values()] == ["closed", "closed", "new"]
+
+
 @pytest.mark.parametrize("fault", list(Fault))
 async def test_each_fault_loses_nothing_and_doubles_nothing(
     world: World, desk: ZendeskDesk, zendesk: ZendeskServer, fault: Fault
@@ -215,6 +247,22 @@ async def test_nothing_waiting_of_somebody_erased_goes_there(
     async with world.db.reading() as session:
         jobs = await session.execute(select(DeskJob.state, DeskJob.last_error))
     assert set(map(tuple, jobs)) == {("dead", "the person was erased")}
+
+
+async def test_nothing_comes_back_from_there_of_somebody_erased(
+    world: World, desk: ZendeskDesk, zendesk: ZendeskServer
+) -> None:
+    conversation_id = await enquired(world)
+    await work(world, desk)
+    [ticket_id] = zendesk.tickets
+    zendesk.requester_writes(ticket_id, "My telephone number")
+    person = await find_by_email(world.db, VISITOR)
+    assert person is not None
+    async with world.db.transaction() as session:
+        session.add(PersonErasure(person_id=person.person_id, name="V", email=VISITOR, asked_at=world.clock()))
+    with pytest.raises(NotFound):
+        await desk.take(str(ticket_id), world.clock())
+    assert len(await said(world, conversation_id)) == 1
 
 
 async def test_answer_of_another_shape_is_one_that_did_not_come(zendesk: ZendeskServer) -> None:

@@ -1,10 +1,9 @@
-"""Fixtures of everything that stands on control: databases of both kinds, the application, people and browsers.
+"""Fixtures of everything that stands on control: the application, people and browsers.
 
-A conftest takes them by `from tests.helpers.control import *`. `database_url` runs a test on SQLite and PostgreSQL.
+A conftest takes them by `from tests.helpers.control import *`, beside those of databases.py.
 """
 
 import inspect
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from argon2 import PasswordHasher
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.engine import Engine
@@ -23,14 +23,13 @@ from control import accounts
 from control.accounts import Actor
 from control.app import create_app
 from control.config import Settings
-from control.database import Database, upgrade
+from control.database import Database
 from control.models.people import Role
 from media.node import MediaNode
 from tests.helpers.browsers import PASSWORD, Browser, Someone, open_browser
 from tests.helpers.clock import ManualClock
 from tests.helpers.fake_core import FakeCore
 from tests.helpers.loop_guard import loop_never_held
-from tests.helpers.postgres import PostgresServer, binaries
 from web.render import compile_templates, setup_templates
 
 __all__ = [
@@ -38,20 +37,18 @@ __all__ = [
     "app",
     "clock",
     "compiled_templates",
-    "database_url",
     "db",
-    "empty_database_url",
     "loop_is_free",
     "new_browser",
-    "postgres_server",
+    "passwords_are_hashed_quickly",
     "server",
     "settings",
-    "sqlite_template",
     "statements_are_compiled_once",
 ]
 
 ORIGIN = "http://localhost:8080"
-BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)]
+OWN_HASHER = accounts._HASHER
+"""Takes 50 ms and all cores for a password; tests have a quick one instead."""
 
 AddSomeone = Callable[..., Awaitable[Someone]]
 NewBrowser = Callable[..., Awaitable[Browser]]
@@ -71,52 +68,6 @@ def loop_is_free(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    found = binaries()
-    if found is None:
-        pytest.fail("PostgreSQL's programs are missing: apt-get install postgresql")
-    server = PostgresServer(found)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
-
-
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    upgrade(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture(params=BOTH)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A migrated database of its own, of either kind."""
-    if request.param == "sqlite":
-        template: Path = request.getfixturevalue("sqlite_template")
-        shutil.copy(template, tmp_path / "test.db")
-        yield f"sqlite:///{tmp_path / 'test.db'}"
-        return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    url = server.take()
-    yield url
-    server.give_back(url)
-
-
-@pytest.fixture(params=BOTH)
-def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database without any table."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'empty.db'}"
-        return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    url = server.create(empty=True)
-    yield url
-    server.drop(url)
 
 
 @pytest_asyncio.fixture
@@ -184,9 +135,15 @@ async def server(app: web.Application) -> AsyncIterator[TestServer]:
     await running.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def passwords_are_hashed_quickly() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accounts, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+        yield
+
+
 @lru_cache(maxsize=1)
 def _password_hash() -> str:
-    """Everybody has the same password: hashing it once saves each test 50 ms."""
     return accounts._HASHER.hash(PASSWORD)
 
 

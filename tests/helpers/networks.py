@@ -1,7 +1,8 @@
 """Networks of a test's own: a namespace for browsers, joined to this one by links that can be cut, filtered and moved.
 
 Needs root; without it the tests say so and are skipped. Whatever is made here bears the process's number in its name,
-so that runs side by side do not meet, and goes with the context manager. The machine's own network stays as it is.
+so that runs side by side do not meet, and goes with the context manager. Other browsers of the machine see an address
+come and go, and drop the requests that wait: a test that makes a network is marked `alone`.
 """
 
 import functools

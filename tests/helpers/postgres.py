@@ -1,9 +1,10 @@
 """A PostgreSQL of Debian's binaries for one test session: own folder, unix socket only, gone afterwards.
 
 Its databases are copies of a template that is migrated once. A copy costs up to a second and emptying one a
-twentieth of that, so a used database is emptied and used again.
+fiftieth of that, so a used database is emptied and used again, over a connection that stays open.
 """
 
+import asyncio
 import os
 import pwd
 import shutil
@@ -13,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+import asyncpg  # type: ignore[import-untyped]
 
 from control.database import upgrade
 
@@ -26,12 +29,13 @@ SETTINGS = (
 
 NOT_DURABLE = (("fsync", "off"), ("synchronous_commit", "off"), ("full_page_writes", "off"))
 
-# Not DELETE: rows put into the place of deleted ones come back in another order. A trigger of an append-only table that
-# refuses to lose rows does not hold a replica back. A sequence starts anew.
+# A trigger of an append-only table that refuses to lose rows does not hold a replica back.
+OURS = {"session_replication_role": "replica"}
+
+# Not DELETE: rows put into the place of deleted ones come back in another order. A sequence starts anew.
 EMPTY = """
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid();
-SET session_replication_role = replica;
 DO $$ DECLARE used text; BEGIN
     SELECT string_agg(oid::regclass::text, ', ') INTO used FROM pg_class
         WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
@@ -39,6 +43,10 @@ DO $$ DECLARE used text; BEGIN
     IF used IS NOT NULL THEN EXECUTE 'TRUNCATE ' || used || ' RESTART IDENTITY CASCADE'; END IF;
 END $$;
 """
+
+
+# Lines of pg_dump that say how it wants to be read, and would stay so for what comes after it.
+NOT_ROWS = ("--", "SET ", "SELECT pg_catalog.set_config", "\\")
 
 
 def binaries() -> Path | None:
@@ -54,6 +62,8 @@ class PostgresServer:
         self._folder = Path(tempfile.mkdtemp(prefix="holdspace-pg-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._free: list[str] = []
+        self._loop = asyncio.new_event_loop()
+        self._connections: dict[str, Any] = {}
         self._identity: dict[str, Any] = {}
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             postgres = pwd.getpwnam("postgres")
@@ -78,6 +88,9 @@ class PostgresServer:
         upgrade(self.url_of(TEMPLATE))
 
     def stop(self) -> None:
+        for connection in self._connections.values():
+            self._loop.run_until_complete(connection.close())
+        self._loop.close()
         if self._process is not None:
             self._process.terminate()  # the smart shutdown would wait for forgotten connections
             try:
@@ -90,15 +103,30 @@ class PostgresServer:
     def url_of(self, name: str) -> str:
         return f"postgresql://{USER}@/{name}?host={self._folder}"
 
-    def take(self) -> str:
-        """The url of a migrated database without rows; hand it to `give_back` when done."""
-        return self._free.pop() if self._free else self.create()
+    def take(self, rows: str = "") -> str:
+        """The url of a migrated database with no rows but these, as `rows_of` gave them; for `give_back` when done."""
+        url = self._free.pop() if self._free else self.create()
+        if rows:
+            self._loop.run_until_complete(self._execute(url, rows))
+        return url
 
     def give_back(self, url: str) -> None:
-        self._run(
-            ["psql", "-h", str(self._folder), "-U", USER, "-qX", "-v", "ON_ERROR_STOP=1", "-c", EMPTY, _name(url)]
-        )
+        self._loop.run_until_complete(self._execute(url, EMPTY))
         self._free.append(url)
+
+    async def _execute(self, url: str, statements: str) -> None:
+        if url not in self._connections:
+            name, folder = _name(url), str(self._folder)
+            connection = await asyncpg.connect(host=folder, user=USER, database=name, server_settings=OURS)
+            self._connections[url] = connection
+        await self._connections[url].execute(statements, timeout=60)
+
+    def rows_of(self, url: str) -> str:
+        """All rows, as statements that put them into a database without any."""
+        options = ("--data-only", "--rows-per-insert", "100", "--exclude-table", "alembic_version")
+        dumped = self._run(["pg_dump", "-h", str(self._folder), "-U", USER, *options, _name(url)])
+        ours = (line for line in dumped.splitlines() if not line.startswith(NOT_ROWS))
+        return "\n".join(ours)
 
     def create(self, *, empty: bool = False) -> str:
         """The url of a new database: migrated, or `empty` without any table."""
@@ -110,7 +138,7 @@ class PostgresServer:
     def drop(self, url: str) -> None:
         self._run(["dropdb", "-h", str(self._folder), "-U", USER, "--force", _name(url)])
 
-    def _run(self, command: Sequence[str], *, attempts: int = 1, **identity: Any) -> None:
+    def _run(self, command: Sequence[str], *, attempts: int = 1, **identity: Any) -> str:
         """As ourselves unless told otherwise: to start a program as somebody else, all of this process is copied."""
         for attempt in range(attempts):
             done = subprocess.run(  # noqa: S603  our own arguments
@@ -122,7 +150,8 @@ class PostgresServer:
                 **identity,
             )
             if done.returncode == 0:
-                return
+                said: str = done.stdout.decode()
+                return said
             if attempt + 1 == attempts:
                 raise RuntimeError(f"{command[0]} failed: {done.stderr.decode()[-2000:]}")
             try:
@@ -130,6 +159,7 @@ class PostgresServer:
                     self._process.wait(0.1)  # ends at once if the server gave up
             except subprocess.TimeoutExpired:
                 continue
+        raise AssertionError("at least one attempt")
 
 
 def _name(url: str) -> str:

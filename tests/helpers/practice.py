@@ -1,16 +1,17 @@
 """A small practice for tests: Alice who owns, Bob who takes part, Charlie the stranger, Dana the admin; a manual clock.
 
 `World` holds people and services as actions see them; `Hand` is one signed-in person's HTTP client. A conftest takes
-the fixtures by `from tests.helpers.practice import *`, beside those of tests/helpers/control.py.
+the fixtures by `from tests.helpers.practice import *`, beside those of control.py and databases.py.
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
+import pytest
 import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -24,7 +25,7 @@ from control.booking import Wanted
 from control.consents import PRACTICE, Purpose
 from control.database import Database, new_id
 from control.models.consents import ConsentText
-from control.models.people import LinkPurpose, Person, Role
+from control.models.people import Person, Role
 from control.models.practice import AvailabilityRule, AvailabilityWindow
 from control.money.payments import Method, top_up
 from control.practitioners import NewProfile, NewService
@@ -137,10 +138,7 @@ async def find_by_email(db: Database, email: str) -> Actor | None:
 
 
 async def found_practice(db: Database, clock: ManualClock) -> World:
-    """Alice offers a paid session of 50 + 10 minutes and a free call; she is free this and the next afternoon.
-
-    One transaction: this runs before nearly every test.
-    """
+    """Alice offers a paid session of 50 + 10 minutes and a free call; she is free this and the next afternoon."""
     now = clock()
     async with db.transaction() as session:
         alice = await add_person(session, "Alice Owner", Role.PRACTITIONER, zone="Europe/Lisbon", now=now)
@@ -222,18 +220,18 @@ class Site:
         browser = await open_browser(self.server, ORIGIN)
         self.opened.append(browser)
         if who is not None:
-            now = self.world.clock()
             async with self.world.db.transaction() as session:
-                link = await accounts.issue_link(session, who.person_id, LinkPurpose.SIGN_IN, now=now)
-            signed_in = await accounts.consume_link(self.world.db, link, now=now)
+                signed_in = accounts._open_session(session, who.person_id, device="", now=self.world.clock())
             browser.headers["Cookie"] = f"holdspace={signed_in.token}"
         return Hand(browser)
 
 
-@pytest_asyncio.fixture
-async def world(db: Database, clock: ManualClock) -> World:
+@pytest.fixture
+def world(request: pytest.FixtureRequest, db: Database, clock: ManualClock) -> World:
+    """Founded once (databases.py); the test's database is a copy."""
     clock.now = MONDAY
-    return await found_practice(db, clock)
+    _, found = request.getfixturevalue("sqlite_practice" if db.is_sqlite else "postgres_practice")
+    return replace(found, db=db, clock=clock)
 
 
 @pytest_asyncio.fixture

@@ -121,6 +121,7 @@ class ZendeskServer:
             "external_id": wanted["external_id"],
             "requester_id": requester_id,
             "requester_email": wanted["requester"]["email"],
+            "status": "new",
             "subject": wanted["subject"],
         }
         self.comments[ticket_id] = []
@@ -140,6 +141,8 @@ class ZendeskServer:
         ticket_id = int(request.match_info["id"])
         if self._lose(request, fault):
             return web.json_response({})
+        if self.tickets[ticket_id]["status"] == "closed":
+            raise web.HTTPUnprocessableEntity
         comment = (await request.json())["ticket"]["comment"]
         self._add(ticket_id, comment["body"], comment.get("author_id", AGENT_ID), public=comment["public"])
         return self._answer(request, fault, {"ticket": self.tickets[ticket_id]})

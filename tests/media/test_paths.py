@@ -19,7 +19,7 @@ from tests.helpers.bad_link import BadLink
 from tests.helpers.networks import Network, network
 from tests.media.test_chromium import Stage, open_stage, until
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.timeout(180)]
 
 Open = Callable[..., AbstractAsyncContextManager[Stage]]
 
@@ -72,7 +72,6 @@ async def two_see_each_other(
     return [await path_of(page) for page in pages]
 
 
-@pytest.mark.alone
 async def test_pictures_come_by_tcp_where_udp_does_not_pass(net: Network, opened: Open) -> None:
     net.drop("meta l4proto udp")
     async with opened() as stage:

@@ -1,6 +1,5 @@
 """Pages need one kind of database: what differs between the two is tested under tests/control."""
 
-import shutil
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
@@ -8,6 +7,8 @@ import pytest
 
 from control.accounts import Actor
 from tests.helpers.control import *  # noqa: F403  fixtures are taken by name
+from tests.helpers.databases import *  # noqa: F403
+from tests.helpers.databases import sqlite_url
 from tests.helpers.practice import *  # noqa: F403
 from tests.helpers.practice import Site
 from tests.web.reading import Page
@@ -17,9 +18,8 @@ OpenAll = Callable[[Actor | None, Iterable[str]], Awaitable[dict[str, Page]]]
 
 
 @pytest.fixture
-def database_url(sqlite_template: Path, tmp_path: Path) -> str:
-    shutil.copy(sqlite_template, tmp_path / "test.db")
-    return f"sqlite:///{tmp_path / 'test.db'}"
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return sqlite_url(request, tmp_path)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ def session(start: datetime, minutes: int = 50, state: str = "scheduled", name: 
         state=state,
         starts_at=start,
         ends_at=start + timedelta(minutes=minutes),
+        opens_at=start,
         mode="video",
         service_id="s",
         service_name="Individual session",

@@ -341,3 +341,28 @@ async def test_a_form_sent_before_its_script_has_loaded_is_sent_by_it(browser: B
         assert page.url == f"{server.url}/sign-in"
         arrived.set()
         await page.wait_for_url("**/dashboard")
+
+
+async def test_a_page_that_lacks_a_module_is_loaded_anew(browser: Browser, server: Server) -> None:
+    """Chromium drops every request that waits when the machine's network changes."""
+    async with opened(browser, server) as page:
+        missed: list[str] = []
+        loaded: asyncio.Queue[str] = asyncio.Queue()
+
+        async def drop_the_first(route: Route) -> None:
+            if missed:
+                await route.continue_()
+                return
+            missed.append(route.request.url)
+            await route.abort("failed")
+
+        await page.route("**/js/forms.js", drop_the_first)
+        page.on("load", lambda _page: loaded.put_nowait("loaded"))
+        await page.goto("/sign-in")
+        async with asyncio.timeout(30):
+            for _ in range(2):
+                await loaded.get()
+        await page.locator("#email").fill("mina@example.com")
+        await page.locator("#password").fill("demo-mina-halvorsen")
+        await page.locator("#sign-in button[type=submit]").click()
+        await page.wait_for_url("**/dashboard")

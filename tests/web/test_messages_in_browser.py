@@ -128,7 +128,7 @@ async def test_staff_read_is_seen_and_support_is_reached(browser: Browser, serve
         await begin(mina, "Something to be read")
         await sign_in(clara, "clara@lindenrow.example")
         await clara.get_by_role("link", name="Monitoring").first.click()
-        await clara.get_by_role("link", name=re.compile("^Read Mina")).click()
+        await clara.get_by_role("link", name=re.compile("^Read it Mina")).click()
         await expect(clara.get_by_text("Both can see that you have read this.")).to_be_visible()
         await mina.reload()
         await expect(mina.get_by_text("Read by the practice, last on")).to_be_visible()

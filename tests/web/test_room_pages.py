@@ -54,8 +54,14 @@ async def test_early_client_is_told_when_it_opens(site: Site, open_page: Open) -
     await agree(world, view.id)
     page = await open_page(world.bob, f"/sessions/{view.id}/waiting-room")
     assert "The waiting room opens today, 14:55" in page.text  # Oslo
+    assert "hidden" in page.all("p", id="next-running")[0].attributes
+    assert "hidden" not in page.all("p", id="next-early")[0].attributes
     opens = page.all("section", id="wait")[0].attributes["data-opens"]
     assert opens == (view.starts_at - timedelta(minutes=5)).isoformat()
+    async with world.db.transaction() as session:
+        (await session.get_one(Appointment, view.id)).opens_before_s = 600  # as it was agreed at the booking
+    page = await open_page(world.bob, f"/sessions/{view.id}/waiting-room")
+    assert "The waiting room opens today, 14:50" in page.text
 
 
 async def test_client_goes_to_the_room_from_start_on_and_not_before(site: Site, open_page: Open) -> None:

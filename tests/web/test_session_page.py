@@ -8,7 +8,7 @@ from control import accounts, appointments, guests, ratings, reschedules
 from control.accounts import Actor
 from control.appointment_queries import SessionView
 from control.consents import Answer, Purpose
-from control.models.appointments import Presence
+from control.models.appointments import Appointment, Presence
 from control.reschedules import Proposal
 from tests.helpers.practice import Site, World
 from tests.web.conftest import Open
@@ -65,7 +65,9 @@ async def test_guest_waits_for_admit_even_when_the_session_runs(site: Site, open
     assert (room.status, room.headers["Location"]) == (303, f"{here}/waiting-room")
     waiting = await open_page(gwen, f"{here}/waiting-room")
     assert waiting.status == 200
-    assert "lets you in once the session runs" in waiting.text
+    assert "Alice will let you in." in waiting.text
+    assert "hidden" in waiting.all("p", id="next-early")[0].attributes
+    assert "hidden" not in waiting.all("p", id="next-running")[0].attributes
     await guests.admit(world.db, world.alice, view.id, guest_id, now=world.clock())
     waiting = await open_page(gwen, f"{here}/waiting-room")
     assert (waiting.status, waiting.headers["Location"]) == (303, f"{here}/room")
@@ -186,13 +188,28 @@ async def test_no_show_is_offered_to_the_practitioner_from_fifteen_minutes_on(si
     world.clock.forward(minutes=14)
     assert mark not in (await open_page(world.alice, f"/sessions/{view.id}")).actions
     async with world.db.transaction() as session:
-        from control.models.appointments import Appointment
-
         row = await session.get_one(Appointment, view.id)
         row.due_at = None
     world.clock.now = view.starts_at + timedelta(minutes=14, seconds=59)
     assert mark not in (await open_page(world.alice, f"/sessions/{view.id}")).actions
     assert mark not in (await open_page(world.bob, f"/sessions/{view.id}")).actions
+
+
+async def test_no_show_is_not_offered_of_a_client_who_was_let_in(site: Site, open_page: Open) -> None:
+    """The page asks the rule by which the server refuses it."""
+    world = site.world
+    view = await world.started()
+    mark = f"/api/appointments/{view.id}/complete-session"
+    async with world.db.transaction() as session:
+        (await session.get_one(Appointment, view.id)).client_admitted_at = view.starts_at
+    world.clock.now = view.starts_at + timedelta(minutes=20)
+    page = await open_page(world.alice, f"/sessions/{view.id}")
+    assert f"/sessions/{view.id}/room" in page.links
+    assert mark not in page.actions
+    assert not page.all("dialog", id="no-show-dialog")
+    hand = await site.hand_of(world.alice)
+    status, refused = await hand.post(mark, {"isNoShow": True, "noShowReason": None})
+    assert (status, refused["code"]) == (409, "client_was_here")
 
 
 async def test_kept_fee_is_offered_to_be_waived_to_who_may_and_once(site: Site, open_page: Open) -> None:

@@ -71,6 +71,19 @@ def test_near_days_have_names_and_other_years_their_number(later: timedelta, wri
     assert words.near(AT + later, OSLO, AT) == written
 
 
+def test_tenths_are_written_as_the_language_does() -> None:
+    assert words.tenths(4.04) == "4.0"
+    with speaking("de"):
+        assert words.tenths(4.26) == "4,3"
+
+
+def test_near_days_are_small_within_a_sentence_and_other_days_are_as_ever() -> None:
+    assert words.near(AT, OSLO, AT, within=True) == "today, 16:00"
+    assert words.near(AT + timedelta(days=7), OSLO, AT, within=True) == "Tue 10 Mar, 16:00"
+    with speaking("de"):
+        assert words.near(AT + timedelta(days=1), OSLO, AT, within=True) == "morgen, 16:00"
+
+
 @pytest.mark.parametrize(
     ("left", "written"),
     [

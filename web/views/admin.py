@@ -18,7 +18,7 @@ from control.errors import Malformed, NotFound
 from control.keys import CLOCK, DATABASE, SETTINGS
 from control.language import t
 from control.lifecycle import Party
-from control.models.outbox import OutboxState
+from control.models.outbox import OutboxChannel, OutboxState
 from control.models.people import Role
 from control.notices import sent
 from control.notices.kinds import NoticeKind
@@ -159,10 +159,11 @@ async def _note_look(request: web.Request, actor: Actor) -> None:
 
 
 def _letter(row: SentMail) -> Letter:
+    said = kind_words(NoticeKind(row.kind))
     return Letter(
         id=row.id,
         to=row.to_address or t("somebody"),
-        subject=row.subject_line or kind_words(NoticeKind(row.kind)),
+        subject=f"SMS: {said}" if row.channel is OutboxChannel.SMS else row.subject_line or said,
         state=str(row.state),
         created_at=row.created_at,
         text=row.body_text or "",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from aiohttp import web
 
 from control import practitioners, ratings, testimonials
@@ -54,7 +56,8 @@ async def missed(request: web.Request) -> web.StreamResponse:
     shown, zone = session_of(view), zone_of(request)
     free = await free_after(request, shown)
     slots = [slot_of(slot, zone, shown.practitioner_zone) for slot in free[:_OFFERED]]
-    return render(request, "missed.html", session=shown, slots=slots)
+    waited = int(view.facts.bounds.no_show_after / timedelta(minutes=1))
+    return render(request, "missed.html", session=shown, slots=slots, waited=waited)
 
 
 async def _aftercare(request: web.Request, shown: Session) -> str:

@@ -18,9 +18,9 @@ from control import appointments, availability, practitioners
 from control.accounts import Actor, require_actor
 from control.database import Database
 from control.errors import NotFound
-from control.keys import CLOCK, DATABASE, SETTINGS
+from control.keys import CLOCK, DATABASE
 from control.lifecycle import Party
-from control.money import credits, ledger
+from control.money import credits, history, ledger
 from control.practitioners import ProfileView, ServiceView
 from web.calendars import Month, last_day, month_json, month_of
 from web.models import Session, Slot, Wallet
@@ -152,7 +152,7 @@ async def _booked(request: web.Request, appointment_id: str, now: datetime) -> w
         step=step,
         session=session,
         policy=policy_words(view.late_window_minutes, view.late_fee_bp, view.no_show_fee_bp),
-        opens_at=session.starts_at - request.app[SETTINGS].booking.opens_before,
+        opens_at=session.opens_at,
         **context,
     )
     return let_gateways_in(request, page) if step == "pay" else page
@@ -164,6 +164,7 @@ async def _paying(request: web.Request, actor: Actor, session: Session) -> dict[
     return {
         "ways": ways_of(request, await wallet_of(db, actor, session.currency), left),
         "offers": await credits.offers(db, service_id=session.service_id),
+        "refused": await history.was_refused(db, appointment_id=session.id),
     }
 
 

@@ -14,6 +14,7 @@ from control.consents import Purpose
 from control.errors import NotFound
 from control.keys import CLOCK, DATABASE, SETTINGS
 from control.language import t
+from control.lifecycle import opens_at
 from web.models import Readiness, Session
 from web.render import render, zone_of
 from web.thread import session_thread
@@ -92,7 +93,7 @@ async def recording_consent(request: web.Request) -> web.StreamResponse:
     text = text_of(await consents.current_text(db, Purpose.RECORDING, view.practitioner_id))
     ready = readiness_of(await consents.standing(db, view.id), require_actor(request).person_id)
     shown = session_of(view)
-    opens = shown.starts_at - settings.booking.opens_before
+    opens = opens_at(view.facts)
     kept = settings.recording.retention_days
     return render(
         request,

@@ -19,7 +19,7 @@ from control.consents import Purpose
 from control.database import Database
 from control.help_numbers import Country, countries
 from control.keys import CLOCK, DATABASE, PROBLEMS, SETTINGS
-from control.lifecycle import Facts, Party, opens_at, start_missed_at
+from control.lifecycle import Party, opens_at, start_missed_at
 from web import words
 from web.blur_assets import MODEL
 from web.render import home_url, reader_of, render, zone_of
@@ -129,7 +129,6 @@ def _blur_path(request: web.Request) -> str:
 async def _room_page(request: web.Request, db: Database, seen: SessionView, now: datetime) -> RoomPage:
     is_practitioner, is_guest = seen.party is Party.PRACTITIONER, seen.party is Party.GUEST
     other = seen.client_name if is_practitioner else seen.practitioner_name
-    facts = Facts(seen.state, seen.starts_at, seen.ends_at)
     asks = seen.recording_offered and not is_practitioner
     text_id = (await consents.current_text(db, Purpose.RECORDING, seen.practitioner_id)).id if asks else ""
     return RoomPage(
@@ -142,10 +141,10 @@ async def _room_page(request: web.Request, db: Database, seen: SessionView, now:
         home_url=home_url(reader_of(request)),
         starts_at=seen.starts_at,
         ends_at=seen.ends_at,
-        opens_at=opens_at(facts),
-        gives_up_at=start_missed_at(facts),
+        opens_at=opens_at(seen.facts),
+        gives_up_at=start_missed_at(seen.facts),
         is_running=seen.state is State.IN_PROGRESS,
-        is_open=now >= opens_at(facts) or seen.state is not State.SCHEDULED,
+        is_open=now >= opens_at(seen.facts) or seen.state is not State.SCHEDULED,
         practitioner_call=words.first_name(seen.practitioner_name),
         help=await request.app[PROBLEMS].help_now(require_actor(request), seen.id),
         countries=countries(),

@@ -14,7 +14,7 @@ from control.appointment_states import State
 from control.database import Database
 from control.errors import NotFound
 from control.keys import CLOCK, DATABASE
-from control.lifecycle import Facts, Party, can_reschedule, no_show_from
+from control.lifecycle import Party, can_reschedule, no_show_from
 from control.reschedules import RequestState, RequestView
 from web.again import again_of, free_after
 from web.render import render, zone_of
@@ -44,10 +44,9 @@ async def session(request: web.Request) -> web.StreamResponse:
     actor, db, now = require_actor(request), request.app[DATABASE], request.app[CLOCK]()
     explanation = await waiting_room.explain(db, actor, view.id, now)
     shown = session_of(view)
-    facts = Facts(view.state, view.starts_at, view.ends_at, view.started_at)
     rating = await ratings.mine(db, actor, view.id) if view.state is State.COMPLETED else None
     may_rate = view.party in (Party.CLIENT, Party.PRACTITIONER) and view.state is State.COMPLETED
-    can_move = can_reschedule(facts, view.party, now)
+    can_move = can_reschedule(view.facts, view.party, now)
     who = actor.person_id if view.party in VISITORS else view.client_id
     return render(
         request,
@@ -69,7 +68,7 @@ async def session(request: web.Request) -> web.StreamResponse:
         guests=await guests.guests_of(db, actor, view.id) if view.party is Party.PRACTITIONER else (),
         fee_minor=_fee_that_may_be_waived(view),
         fee_waived_at=None if view.party in VISITORS else view.fee_waived_at,
-        may_miss=view.party is Party.PRACTITIONER and _may_be_missed(facts, now),
+        may_miss=view.party is Party.PRACTITIONER and _may_be_missed(view, now),
     )
 
 
@@ -84,9 +83,9 @@ def _fee_that_may_be_waived(view: SessionView) -> int:
     return (view.kept_minor or 0) if missed and view.party not in VISITORS else 0
 
 
-def _may_be_missed(facts: Facts, now: datetime) -> bool:
+def _may_be_missed(view: SessionView, now: datetime) -> bool:
     """From when on the practitioner may say that nobody came."""
-    since = no_show_from(facts)
+    since = no_show_from(view.facts)
     return since is not None and now >= since
 
 

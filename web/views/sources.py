@@ -17,7 +17,7 @@ from control.appointment_states import State
 from control.consents import Answer, Given, Purpose, answer_of
 from control.joining import Explanation
 from control.language import t, tn
-from control.lifecycle import Party
+from control.lifecycle import Party, opens_at
 from control.money.policy import Outcome, Policy, is_late, settle
 from control.practitioners import ProfileView, ServiceView
 from control.reschedules import RequestView
@@ -31,6 +31,7 @@ def session_of(view: SessionView) -> Session:
         state=str(view.state),
         starts_at=view.starts_at,
         ends_at=view.ends_at,
+        opens_at=opens_at(view.facts),
         mode=view.mode,
         service_id=view.service_id,
         service_name=view.service_name,

@@ -13,7 +13,7 @@ from control.accounts import Actor, require_actor
 from control.appointment_queries import SessionView
 from control.appointment_states import State
 from control.database import Database
-from control.keys import CLOCK, DATABASE, MESSAGES, SETTINGS
+from control.keys import CLOCK, DATABASE, MESSAGES
 from control.language import t, tn
 from control.lifecycle import Party
 from control.message_queries import ConversationView
@@ -52,7 +52,7 @@ async def dashboard(request: web.Request) -> web.StreamResponse:
         running=running,
         waiting=waiting,
         next=[one for one in coming if one is not running and one.id not in above][:_SHOWN_NEXT],
-        joining=_doors(request, coming, now),
+        joining=_doors(coming, now),
         unread=await _unread(request, actor),
         asked=asked_of(coming, await reschedules.open_for(db, actor.person_id, now=now), actor.person_id),
     )
@@ -70,7 +70,7 @@ async def sessions(request: web.Request) -> web.StreamResponse:
         list=found,
         states=[str(one) for one in State if one not in (State.PENDING, State.EXPIRED)],
         rows=rows,
-        joining=_doors(request, rows, now),
+        joining=_doors(rows, now),
     )
 
 
@@ -98,14 +98,12 @@ def _lead(today: list[Session], now: datetime) -> str:
     )
 
 
-def _doors(request: web.Request, rows: list[Session], now: datetime) -> dict[str, Joining]:
-    """When each room opens for its practitioner; the same bound as control/lifecycle.py's `opens_at`."""
-    before = request.app[SETTINGS].booking.opens_before
+def _doors(rows: list[Session], now: datetime) -> dict[str, Joining]:
+    """When each room opens for its practitioner."""
     doors = {}
     for one in rows:
-        opens = one.starts_at - before
-        can = one.state in {"confirmed", "in_progress"} or (one.state == "scheduled" and now >= opens)
-        doors[one.id] = Joining(can, (), opens)
+        can = one.state in {"confirmed", "in_progress"} or (one.state == "scheduled" and now >= one.opens_at)
+        doors[one.id] = Joining(can, (), one.opens_at)
     return doors
 
 

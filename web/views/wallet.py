@@ -53,7 +53,8 @@ async def pay(request: web.Request) -> web.StreamResponse:
     actor, db = _client(request), request.app[DATABASE]
     purchase = await purchases.get_for(db, actor, request.match_info["id"])
     own = await wallet_of(db, actor, purchase.currency) if purchase.kind == "credits" else None
-    page = render(request, "wallet_pay.html", purchase=purchase, ways=ways_of(request, own))
+    refused = await history.was_refused(db, purchase_id=purchase.id)
+    page = render(request, "wallet_pay.html", purchase=purchase, ways=ways_of(request, own), refused=refused)
     return let_gateways_in(request, page)
 
 

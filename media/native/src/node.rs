@@ -52,6 +52,16 @@ fn journal_error(error: JournalError) -> CoreError {
     }
 }
 
+/// The thread with the least to do, by its (transports, rooms) and what it has counted.
+fn lightest(load: &[(usize, usize)], counts: &[ThreadCounts], is_alive: impl Fn(usize) -> bool) -> usize {
+    let weight = |thread: &usize| {
+        let (transports, rooms) = load[*thread];
+        let rate = counts.get(*thread).map_or(0, |counts| counts.packets_per_second);
+        rate + TRANSPORT_WEIGHT * transports as u64 + ROOM_WEIGHT * rooms as u64
+    };
+    (0..load.len()).filter(|thread| is_alive(*thread)).min_by_key(weight).unwrap_or(0)
+}
+
 impl Node {
     pub fn start(options: RuntimeOptions) -> Result<Self, CoreError> {
         if options.threads == 0 || options.bind.is_empty() {
@@ -148,13 +158,7 @@ impl Node {
 
     fn least_busy(&self, registry: &Registry) -> usize {
         let load = registry.load(self.runtime.thread_count());
-        let rates = self.runtime.counts();
-        let weight = |(index, (transports, rooms)): &(usize, (usize, usize))| {
-            let rate = rates.get(*index).map_or(0, |counts| counts.packets_per_second);
-            rate + TRANSPORT_WEIGHT * *transports as u64 + ROOM_WEIGHT * *rooms as u64
-        };
-        let alive = load.into_iter().enumerate().filter(|(index, _)| self.runtime.is_alive(*index));
-        alive.min_by_key(weight).map_or(0, |(index, _)| index)
+        lightest(&load, &self.runtime.counts(), |thread| self.runtime.is_alive(thread))
     }
 
     pub fn remove_room(&self, room: u64) -> Result<(), CoreError> {
@@ -463,6 +467,18 @@ mod tests {
             assert!(Instant::now() < deadline, "still refused");
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn packets_under_way_weigh_with_people_and_rooms_when_a_thread_is_chosen() {
+        let counts = |rates: [u64; 3]| {
+            rates.map(|packets_per_second| ThreadCounts { packets_per_second, ..ThreadCounts::default() })
+        };
+        let choose = |load: [(usize, usize); 3], rates| lightest(&load, &counts(rates), |thread| thread != 2);
+        assert_eq!(choose([(2, 1), (2, 1), (0, 0)], [900, 800, 0]), 1, "the third is gone");
+        assert_eq!(choose([(2, 1), (2, 1), (0, 0)], [800, 900, 0]), 0);
+        assert_eq!(choose([(2, 1), (10, 5), (0, 0)], [5_000, 100, 0]), 1, "quiet people weigh less than a call");
+        assert_eq!(choose([(2, 1), (10, 5), (0, 0)], [400, 400, 0]), 0, "until their media flows");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from control.appointment_queries import SessionView
 from control.money import ledger
 from tests.helpers.books import books_of, earned, take_place
@@ -34,6 +36,7 @@ async def test_payout_is_written_down_once_and_lowers_the_balance(site: Site, do
     assert answer.text.splitlines()[1].endswith("earned,EUR,50.00,50.00,5.00,45.00")
 
 
+@pytest.mark.usefixtures("nothing_happens_by_itself")
 async def test_each_refused_payout_changes_nothing(site: Site, done: SessionView) -> None:
     world, dana = site.world, await site.hand_of(site.world.dana)
     before = await books_of(world.db)

@@ -49,6 +49,7 @@ async def test_top_up_by_the_test_gateway_is_in_the_wallet_once(site: Site) -> N
     ]
 
 
+@pytest.mark.usefixtures("nothing_happens_by_itself")
 async def test_top_up_whose_bank_says_no_can_be_paid_again(site: Site) -> None:
     bob = await site.hand_of(site.world.bob)
     _, begun = await bob.post("/api/wallet/top-up", {"amount_minor": 7_500, "currency": "EUR"})
@@ -76,6 +77,7 @@ async def test_top_up_whose_bank_says_no_can_be_paid_again(site: Site) -> None:
         ({"amount_minor": 5_000, "currency": "CHF"}, "currency_unknown"),
     ],
 )
+@pytest.mark.usefixtures("nothing_happens_by_itself")
 async def test_top_up_out_of_range_changes_nothing(site: Site, body: dict[str, object], code: str) -> None:
     before = await books_of(site.world.db)
     bob = await site.hand_of(site.world.bob)
@@ -85,6 +87,7 @@ async def test_top_up_out_of_range_changes_nothing(site: Site, body: dict[str, o
     assert await books_of(site.world.db) == before
 
 
+@pytest.mark.usefixtures("nothing_happens_by_itself")
 async def test_practitioner_sets_packages_and_nobody_else_does(site: Site) -> None:
     world = site.world
     path, body = f"/api/services/{world.service_id}/credits", {"credits": 5, "price": "200.00"}
@@ -138,6 +141,7 @@ async def test_without_a_credit_left_nothing_is_paid_by_one(world: World) -> Non
     assert {name for name in before if before[name] != after[name]} <= {"payments"}  # that it was tried is kept
 
 
+@pytest.mark.usefixtures("nothing_happens_by_itself")
 async def test_purchase_belongs_to_its_buyer(site: Site, offer: str) -> None:
     world = site.world
     bob = await site.hand_of(world.bob)

@@ -36,6 +36,7 @@ async def test_part_and_rest_go_back_by_the_shares_they_were_divided_by(site: Si
     assert (await payment_of(bob))["status"] == "released"
 
 
+@pytest.mark.usefixtures("nothing_happens_by_itself")
 async def test_nobody_but_an_admin_gives_back_and_each_refusal_changes_nothing(site: Site, done: SessionView) -> None:
     world = site.world
     bob, dana = await site.hand_of(world.bob), await site.hand_of(world.dana)
@@ -95,6 +96,7 @@ async def test_declined_request_moves_no_money_and_stays_declined(site: Site, do
     assert (await wallet(world), await earned(world)) == money
 
 
+@pytest.mark.usefixtures("nothing_happens_by_itself")
 async def test_asking_ends_after_its_days(site: Site, done: SessionView) -> None:
     world, bob = site.world, await site.hand_of(site.world.bob)
     path = f"/api/payments/{(await payment_of(bob))['id']}/refund-request"

@@ -1,6 +1,7 @@
 // @ts-check
-// Runs before the page is drawn (a classic script): a form of ours that is sent before forms.js has loaded is kept and
-// sent by it, instead of leaving as a plain navigation that would lose the press and put the fields into the address.
+// Runs before the page is drawn (a classic script), for what may happen before the modules run: a form of ours that is
+// sent before forms.js has loaded is kept and sent by it, instead of leaving as a plain navigation that would lose the
+// press and put the fields into the address; and a page whose modules did not all arrive is loaded anew.
 
 /** @typedef {{form: HTMLFormElement, submitter: HTMLElement | null}} Early */
 
@@ -17,4 +18,32 @@
     document.removeEventListener('submit', keep, true);
     return /** @type {any} */ (window).earlySubmit;
   };
+}
+
+{
+  const MOST_TIMES = 2; // what never arrives, as one that the browser blocks, is lived without
+  const times = history.state?.loadedAnew || 0;
+  /** Once the server answers. @param {string} url @param {number} pause in ms */
+  const loadAnew = async (url, pause) => {
+    await new Promise((done) => window.setTimeout(done, pause * (0.5 + Math.random())));
+    const status = await fetch(url, { cache: 'no-store' }).then((answer) => answer.status, () => 503);
+    if (status >= 500) {
+      void loadAnew(url, Math.min(2 * pause, 30_000));
+    } else if (status === 200) {
+      history.replaceState({ loadedAnew: times + 1 }, '');
+      location.reload();
+    }
+  };
+  let isWhole = true;
+  // A network that changes while a page loads (Wi-Fi to mobile) makes Chromium drop every request that waits, and without
+  // one of its modules the page would run nothing.
+  window.addEventListener('error', (event) => {
+    const script = event.target;
+    if (!(script instanceof HTMLScriptElement) || script.type !== 'module') return;
+    if (isWhole && times < MOST_TIMES) void loadAnew(script.src, 500);
+    isWhole = false;
+  }, true);
+  window.addEventListener('load', () => {
+    if (isWhole && times) history.replaceState(null, '');
+  });
 }

@@ -86,7 +86,7 @@ function onRazorpaysPage(payment) {
   const data = /** @type {HTMLElement} */ (ways).dataset;
   const sent = {
     key_id: payment.key_id, order_id: payment.order_id, amount: data.amount, currency: data.currency,
-    name: data.practice, callback_url: data.back, cancel_url: location.href,
+    name: data.practice, callback_url: `${data.back}?payment=${payment.id}`, cancel_url: location.href,
   };
   const inputs = Object.entries(sent).map(([name, value]) => element('input', { type: 'hidden', name, value: value || '' }));
   const leaving = element('form', { method: 'post', action: data.razorpayPage, hidden: true }, ...inputs);

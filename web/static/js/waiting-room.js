@@ -142,12 +142,17 @@ function drawWords(state) {
   }
   const isHere = state.people.some((person) => person.role === 'practitioner' && person.connected);
   const isEarly = serverNow() < startsAt;
+  const isRunning = state.snapshot?.state === 'in_progress';
+  byId('next-running').hidden = !isRunning;
+  byId('next-early').hidden = isRunning;
   say(byId('wait-title'), isHere ? t('%(other)s is here and will let you in.', { other })
-    : isEarly ? t('%(other)s is not here yet. You are early, that is fine.', { other }) : t('%(other)s is not here yet. Thank you for waiting.', { other }));
+    : isRunning ? t('%(other)s is not here just now. Thank you for waiting.', { other })
+      : isEarly ? t('%(other)s is not here yet. You are early, that is fine.', { other }) : t('%(other)s is not here yet. Thank you for waiting.', { other }));
   say(byId('wait-lead'), state.ending ? state.ending.detail
     : state.line === 'lost' ? t('The connection is gone. We are getting it back, you needn\'t do anything.')
       : state.line !== 'open' ? t('Connecting you to the waiting room.')
-        : isHere ? t('It begins in a moment. You needn\'t do anything.') : t('%(other)s has been told that you are waiting.', { other }));
+        : isRunning ? t('The session is running already. You needn\'t do anything.')
+          : isHere ? t('It begins in a moment. You needn\'t do anything.') : t('%(other)s has been told that you are waiting.', { other }));
 }
 
 /** @param {RoomState} state */

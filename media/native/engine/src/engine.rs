@@ -117,7 +117,7 @@ impl Engine {
                 Turn::Done | Turn::More => {}
             }
         }
-        false
+        self.wake.is_some_and(|at| at <= now) // such as a keyframe to ask for, now that a path has emptied
     }
 
     pub(crate) fn wake_at(&mut self, at: Time) {
@@ -133,20 +133,11 @@ impl Engine {
         }
         out.routes.extend(change.forgotten.into_iter().map(|path| Route::AddressForgotten { path, transport }));
         out.routes.extend(change.dropped_ufrag.map(|ufrag| Route::UfragRemoved { ufrag }));
-        if change.moved {
-            peer.proof_from = peer.rate.history.next_number();
-            for slot in &peer.slots {
-                if let Some(slot) = self.slots.get_mut(*slot) {
-                    slot.proof_from = slot.timeline.next_seq();
-                }
-            }
-        }
         if let Some(deadline) = peer.ice.deadline() {
             self.wake_at(deadline);
         }
         if change.moved {
-            self.restart_rate(index, now);
-            self.want_keyframes_for(index, now);
+            self.begin_path(index, now);
         }
         if let Some(state) = change.state {
             out.events.push(Event::Ice { transport, state });
@@ -178,16 +169,22 @@ impl Engine {
         }
     }
 
-    /// The peer has another path: what went by the old one since it broke is lost, and more than caches hold. Its decoder
-    /// would ask only after a second of repeats in vain.
-    fn want_keyframes_for(&mut self, index: usize, now: Time) {
-        let Some(peer) = self.transports.get(index) else { return };
+    /// The peer has another path, or an earlier one again: nothing that was learned lately holds there. What went by the
+    /// old one since it broke is lost, and more than caches hold: its decoder would ask for a keyframe only after a
+    /// second of repeats in vain.
+    fn begin_path(&mut self, index: usize, now: Time) {
+        let Some(peer) = self.transports.get_mut(index) else { return };
+        peer.proof_from = peer.rate.history.next_number();
         let mut shown = Vec::new();
         for slot in &peer.slots {
-            let Some(slot) = self.slots.get_mut(*slot).filter(|slot| slot.open && !slot.is_audio()) else { continue };
-            slot.held = false; // of the old path
+            let Some(slot) = self.slots.get_mut(*slot) else { continue };
+            slot.begin_path();
+            if !slot.open || slot.is_audio() {
+                continue;
+            }
             shown.extend(slot.source.filter(|_| !slot.is_paused()).map(|track_at| (track_at, slot.wanted_layer)));
         }
+        self.restart_rate(index, now);
         for (track_at, wanted) in shown {
             self.want_keyframe_of(track_at, wanted, now);
         }
@@ -200,22 +197,26 @@ impl Engine {
         self.want_keyframes(track_at, layers, now);
     }
 
-    /// The address now belongs to a transport of another room.
-    pub fn forget_path(&mut self, transport: TransportId, path: Path) {
-        if let Some(peer) = self.transports.by_id_mut(transport) {
-            peer.ice.forget(path);
+    /// The address now belongs to another transport.
+    pub fn forget_path(&mut self, transport: TransportId, path: Path, now: Time) {
+        let Some(index) = self.transports.index_of(transport) else { return };
+        let Some(peer) = self.transports.get_mut(index) else { return };
+        let mut change = Change::default();
+        peer.ice.forget(path, now, &mut change);
+        if change.moved {
+            self.begin_path(index, now);
         }
     }
 
     /// A stream connection (ICE-TCP) ended: like `forget_path`, and [`IceState::Closed`] if it was the last.
     pub fn path_lost(&mut self, transport: TransportId, path: Path, now: Time, out: &mut Outputs) {
         let Some(index) = self.transports.index_of(transport) else { return };
-        let Some(peer) = self.transports.get_mut(index) else { return };
-        if !peer.ice.knows(path) {
+        if !self.transports.get(index).is_some_and(|peer| peer.ice.knows(path)) {
             return;
         }
-        peer.ice.forget(path);
+        self.forget_path(transport, path, now);
         out.routes.push(Route::AddressForgotten { path, transport });
+        let Some(peer) = self.transports.get_mut(index) else { return };
         if peer.ice.paths().next().is_none() && peer.ice.state() != Some(IceState::Closed) {
             peer.ice.set_closed();
             out.events.push(Event::Ice { transport, state: IceState::Closed });

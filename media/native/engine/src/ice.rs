@@ -47,7 +47,7 @@ pub(crate) struct Change {
     pub(crate) learned: Option<Path>,
     pub(crate) forgotten: Vec<Path>,
     pub(crate) dropped_ufrag: Option<String>,
-    /// The address we send to changed, and nobody has acknowledged packets there yet.
+    /// Media goes on by another address, be it one that was left before.
     pub(crate) moved: bool,
     pub(crate) state: Option<IceState>,
 }
@@ -236,14 +236,14 @@ impl Agent {
         if self.selected == Some(path) {
             return;
         }
-        let first = self.selected.is_none();
+        let first = self.selected.is_none() && self.state.is_none();
         self.selected = Some(path);
         self.selected_at = now;
         let Some(known) = self.paths.iter_mut().find(|k| k.path == path) else { return };
         // The first address has shown itself by the DTLS handshake that must follow before any media.
         known.verified |= first;
         self.allowance = (!known.verified).then_some(PROBATION_BYTES);
-        change.moved = !known.verified;
+        change.moved = !first;
     }
 
     fn revive(&mut self, now: Time, change: &mut Change) {
@@ -301,12 +301,12 @@ impl Agent {
         self.paths.retain(|k| !gone(k));
     }
 
-    pub(crate) fn forget(&mut self, path: Path) {
+    pub(crate) fn forget(&mut self, path: Path, now: Time, change: &mut Change) {
         self.paths.retain(|k| k.path != path);
         if self.selected == Some(path) {
             self.selected = None;
-            let next = self.paths.iter().filter(|k| k.nominated).max_by_key(|k| k.checked_at);
-            self.selected = next.map(|k| k.path);
+            let next = self.paths.iter().max_by_key(|k| (k.nominated, k.checked_at)).map(|k| k.path);
+            next.into_iter().for_each(|next| self.select(next, now, change));
         }
     }
 

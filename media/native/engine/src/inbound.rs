@@ -106,17 +106,18 @@ impl Engine {
         })?;
         out.commit_one(path, len, false, None);
         if let Some(path) = change.learned {
-            self.take_from_others(index, path);
+            self.take_from_others(index, path, now);
         }
         self.settle_ice(index, change, now, out);
         Ok(())
     }
 
     /// An address claimed by a newer transport leaves the older one.
-    fn take_from_others(&mut self, index: usize, path: Path) {
+    fn take_from_others(&mut self, index: usize, path: Path, now: Time) {
         let id = self.transports.get(index).map(|peer| peer.id);
-        for other in self.transports.iter_mut().filter(|peer| Some(peer.id) != id) {
-            other.ice.forget(path);
+        let others = self.transports.iter().filter(|peer| Some(peer.id) != id && peer.ice.knows(path));
+        for other in others.map(|peer| peer.id).collect::<Vec<TransportId>>() {
+            self.forget_path(other, path, now);
         }
     }
 

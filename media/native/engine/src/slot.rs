@@ -235,6 +235,13 @@ impl Slot {
         self.drop_queue()
     }
 
+    /// The subscriber has another path: what is sent from now on proves it, and what was lost before is not its own.
+    pub(crate) fn begin_path(&mut self) {
+        self.proof_from = self.timeline.next_seq();
+        self.reported = None;
+        self.held = false;
+    }
+
     /// Packets a report speaks of for the first time.
     pub(crate) fn newly_reported(&mut self, highest_seq: u32) -> u64 {
         let before = self.reported.replace(highest_seq).unwrap_or(highest_seq);

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::browser::{picture_of, VP8_DESCRIPTOR_BYTES};
+use common::payload::{picture_of, VP8_DESCRIPTOR_BYTES};
 use common::{Faults, World};
 use holdspace_engine::Kind;
 

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::browser::picture_of;
+use common::payload::{picture_of, VP8_DESCRIPTOR_BYTES};
 use common::{assert_one_stream, worker, Faults, World};
 use holdspace_engine::*;
 use proptest::prelude::*;
@@ -26,7 +26,7 @@ fn room(seed: u64) -> (World, [u32; 2]) {
 fn frames_sent(world: &World) -> BTreeMap<u32, Vec<u8>> {
     let mut frames = BTreeMap::<u32, Vec<u8>>::new();
     for (payload, rtp_ts, _) in world.browsers[0].sending[0].history.values() {
-        frames.entry(*rtp_ts).or_default().extend(&payload[common::browser::VP8_DESCRIPTOR_BYTES..]);
+        frames.entry(*rtp_ts).or_default().extend(&payload[VP8_DESCRIPTOR_BYTES..]);
     }
     frames
 }
@@ -166,11 +166,11 @@ fn placed(world: &World, ssrc: u32, from: Time) -> Vec<(u32, u32)> {
     let report = receiving.reports.last().expect("a sender report");
     let mut sent = HashMap::<&[u8], u32>::new();
     for (payload, rtp_ts, _) in world.browsers[0].sending[0].history.values() {
-        sent.insert(&payload[common::browser::VP8_DESCRIPTOR_BYTES..], *rtp_ts);
+        sent.insert(&payload[VP8_DESCRIPTOR_BYTES..], *rtp_ts);
     }
     let got = receiving.got.values().filter(|got| got.at >= from && got.payload.first().is_some_and(|b| b & 0x10 != 0));
     got.map(|got| {
-        let raw = got.payload.get(common::browser::VP8_DESCRIPTOR_BYTES..).and_then(|data| sent.get(data).copied());
+        let raw = got.payload.get(VP8_DESCRIPTOR_BYTES..).and_then(|data| sent.get(data).copied());
         (raw.unwrap_or_else(|| worker::time_in(&got.payload[4..])), got.rtp_ts.wrapping_sub(report.rtp_ts))
     })
     .collect()

@@ -108,6 +108,29 @@ fn an_unacknowledged_address_gets_64_kilobytes_and_no_more() {
 }
 
 #[test]
+fn an_address_that_takes_a_lost_ones_place_must_prove_itself() {
+    let mut world = World::new(43);
+    let publisher = world.join();
+    world.publish(publisher, 1, Kind::Video);
+    let subscriber = world.join();
+    world.subscribe(subscriber, 10, 1, Kind::Video);
+    world.run(500);
+    let (transport, home) = (world.browsers[subscriber].transport, world.browsers[subscriber].address);
+    let other = other_address(&mut world, subscriber, 4_005);
+    world.check(subscriber, false);
+    (world.browsers[subscriber].reports, world.browsers[subscriber].nacks) = (false, false);
+    world.engine.forget_path(transport, path_of(home), world.now);
+    world.keep_sent = true;
+    world.run(3_000);
+    let bytes: usize = world.left.iter().filter(|left| left.to == other).map(|left| left.bytes.len()).sum();
+    assert!((55_000..66_000).contains(&bytes), "{bytes}");
+    world.browsers[subscriber].reports = true;
+    world.run(1_000);
+    let later: usize = world.left.iter().filter(|left| left.to == other).map(|left| left.bytes.len()).sum();
+    assert!(later > 150_000, "{later}");
+}
+
+#[test]
 fn of_two_nominated_addresses_the_one_with_media_wins() {
     let mut world = World::new(36);
     let publisher = world.join();
@@ -237,7 +260,7 @@ fn an_address_claimed_by_a_newer_transport_leaves_the_older_one() {
     let before = world.counts(first).packets_in;
     world.run(200);
     assert_eq!(world.counts(first).packets_in, before);
-    world.engine.forget_path(TransportId(101), path_of(world.browsers[second].address));
+    world.engine.forget_path(TransportId(101), path_of(world.browsers[second].address), world.now);
     world.deliver_to_engine(second, vec![22, 254, 253, 0, 0]);
     assert_eq!(world.counts(second).dropped.get(DropReason::Unauthenticated), 1);
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::World;
+use common::{Line, World};
 use holdspace_engine::{Command, Kind, TrackId};
 use holdspace_wire::srtp::Profile;
 
@@ -82,6 +82,33 @@ fn somebody_on_another_network_gets_a_keyframe_before_asking() {
     let got = world.browsers[subscriber].got(ssrc).values();
     let is_keyframe = |payload: &[u8]| payload[0] & 0x10 != 0 && payload[6] & 1 == 0;
     assert!(got.filter(|got| got.at > from).any(|got| is_keyframe(&got.payload)));
+}
+
+#[test]
+fn somebody_back_on_an_earlier_network_gets_a_keyframe_before_asking_and_the_full_rate_at_once() {
+    let (mut world, subscriber, ssrc) = room();
+    let home = world.browsers[subscriber].address;
+    world.browsers[subscriber].address.set_port(5_555);
+    world.check(subscriber, true);
+    world.link.lines.insert(subscriber, Line::new(300_000, 300));
+    world.run(5_000);
+    let estimate = |world: &World| world.counts(subscriber).estimate_bps.expect("feedback came");
+    assert!(estimate(&world) < 500_000, "{}", estimate(&world));
+    world.link.lines.clear();
+    world.link.cut_off.insert(subscriber);
+    world.run(2_000);
+    world.link.cut_off.clear();
+    world.browsers[subscriber].address = home;
+    world.browsers[subscriber].nacks = false;
+    world.browsers[0].plis_got.clear();
+    let from = world.now;
+    // Media moves with the first report from there.
+    world.run(2_000);
+    assert_eq!(world.browsers[0].plis_got.len(), 1);
+    let got = world.browsers[subscriber].got(ssrc).values();
+    let is_keyframe = |payload: &[u8]| payload[0] & 0x10 != 0 && payload[6] & 1 == 0;
+    assert!(got.filter(|got| got.at > from).any(|got| is_keyframe(&got.payload)));
+    assert!(estimate(&world) > 1_000_000, "{}", estimate(&world));
 }
 
 #[test]

@@ -151,6 +151,38 @@ fn lost_feedback_neither_stops_nor_starves() {
     assert!(call.video_bps(10_000) > 700_000, "{} {:?}", call.video_bps(10_000), call.estimates.last());
 }
 
+/// A line that narrows both ways holds up the reports that would say so, or drops them, or lets later ones overtake.
+#[test]
+fn a_drop_whose_reports_are_lost_or_overtaken_does_not_take_the_rate_far_below_the_line() {
+    let pieces = Faults { loss: 700, delay_ms: 270, ..Faults::default() };
+    let overtaken = Faults { delay_ms: 800, ..Faults::default() };
+    for (seed, queue_ms, most_bps, up, ms) in [
+        (3, 250, 1_300_000, pieces, 600),
+        (1, 600, 1_900_000, pieces, 1_500),
+        (2, 600, 1_300_000, pieces, 1_500),
+        (2, 250, 1_300_000, Faults { loss: 900, ..DELAY }, 2_500),
+        (1, 600, 1_300_000, overtaken, 1_500),
+        (1, 250, 1_300_000, overtaken, 1_500),
+    ] {
+        let mut call = Call::new(seed, most_bps);
+        call.line(2_000_000, 250);
+        call.run(8_000);
+        let (dropped_at, subscriber) = (call.world.now, call.subscriber);
+        call.line(300_000, queue_ms);
+        call.world.link.up_of.insert(subscriber, up);
+        call.run(ms);
+        call.world.link.up_of.clear();
+        call.run(10_000 - ms);
+        let since = call.estimates.iter().filter(|(at, _, _)| *at >= dropped_at);
+        let least = since.map(|(_, bps, _)| *bps).min().expect("it was lowered");
+        let freeze = call.longest_freeze_ms(dropped_at, call.world.now);
+        let (_, lost) = call.sound(dropped_at);
+        println!("{seed} queue {queue_ms}: least {least} freeze {freeze} sound lost {lost:.3}");
+        assert!(least > 150_000 && freeze < 3_000, "{seed} {queue_ms}: {least} {freeze}");
+        assert!(lost < 0.06, "{seed} {queue_ms}: {lost}");
+    }
+}
+
 #[test]
 fn two_slots_of_one_slow_peer_share_it() {
     let mut world = World::new(23);
@@ -171,9 +203,9 @@ fn two_slots_of_one_slow_peer_share_it() {
     assert_eq!(world.engine.totals().repeat_refused, 0);
 }
 
-#[test]
-fn a_peer_without_transport_wide_feedback_is_slowed_by_its_reports() {
-    let mut world = World::new(24);
+/// A subscriber without transport-wide feedback, and the stream it gets.
+fn by_reports_alone(seed: u64) -> (World, usize, u32) {
+    let mut world = World::new(seed);
     let (publisher, subscriber) = (world.join(), world.join());
     world.publish(publisher, 1, Kind::Video);
     let transport = world.browsers[subscriber].transport;
@@ -183,23 +215,52 @@ fn a_peer_without_transport_wide_feedback_is_slowed_by_its_reports() {
     world.apply(Command::SetExtensions { transport, extensions }).unwrap();
     let ssrc = world.subscribe(subscriber, 10, 1, Kind::Video);
     world.run(3_000);
-    let blocks = |world: &World, fraction_lost: u8| {
-        let highest_seq = world.browsers[subscriber].receiving[&ssrc].newest.unwrap() as u32;
-        holdspace_wire::rtcp::ReportBlock { ssrc, fraction_lost, highest_seq, ..Default::default() }
-    };
-    for _ in 0..10 {
-        world.run(1_000);
-        let block = blocks(&world, 100);
-        let report = world.browsers[subscriber].rtcp(|writer| writer.receiver_report(2, &[block]).unwrap());
-        world.send_up(subscriber, report);
-        world.run(5);
-    }
-    let last = world.events.iter().rev().find_map(|event| match event {
+    (world, subscriber, ssrc)
+}
+
+fn report(world: &mut World, subscriber: usize, ssrc: u32, fraction_lost: u8) {
+    let highest_seq = world.browsers[subscriber].receiving[&ssrc].newest.unwrap() as u32;
+    let block = holdspace_wire::rtcp::ReportBlock { ssrc, fraction_lost, highest_seq, ..Default::default() };
+    let report = world.browsers[subscriber].rtcp(|writer| writer.receiver_report(2, &[block]).unwrap());
+    world.send_up(subscriber, report);
+    world.run(5);
+}
+
+fn last_estimate(world: &World) -> Option<(u64, bool)> {
+    world.events.iter().rev().find_map(|event| match event {
         Event::Estimate { bps, is_limit, .. } => Some((*bps, *is_limit)),
         _ => None,
-    });
-    let (bps, is_limit) = last.expect("an estimate");
+    })
+}
+
+#[test]
+fn a_peer_without_transport_wide_feedback_is_slowed_by_its_reports() {
+    let (mut world, subscriber, ssrc) = by_reports_alone(24);
+    for _ in 0..10 {
+        world.run(1_000);
+        report(&mut world, subscriber, ssrc, 100);
+    }
+    let (bps, is_limit) = last_estimate(&world).expect("an estimate");
     assert!(is_limit && bps < 900_000, "{bps}");
+}
+
+#[test]
+fn what_a_report_tells_of_the_former_path_does_not_slow_the_new_one() {
+    let (mut world, subscriber, ssrc) = by_reports_alone(29);
+    report(&mut world, subscriber, ssrc, 0);
+    world.link.cut_off.insert(subscriber);
+    world.run(3_000);
+    world.link.cut_off.clear();
+    world.browsers[subscriber].address.set_port(5_555);
+    world.check(subscriber, true);
+    world.run(200);
+    report(&mut world, subscriber, ssrc, 230);
+    for _ in 0..3 {
+        world.run(1_000);
+        report(&mut world, subscriber, ssrc, 0);
+    }
+    let is_lowered = |event: &Event| matches!(event, Event::Estimate { is_limit: true, .. });
+    assert!(!world.events.iter().any(is_lowered), "{:?}", last_estimate(&world));
 }
 
 #[test]

@@ -184,6 +184,24 @@ fn levels_come_every_200_ms_with_the_loudest_of_each_track() {
 }
 
 #[test]
+fn levels_of_different_rooms_come_at_the_same_moments() {
+    for starts_after_ms in [0, 7, 38] {
+        let mut world = World::new(79);
+        world.run(starts_after_ms);
+        let publisher = world.join();
+        world.publish(publisher, 1, Kind::Audio);
+        let mut told = Vec::new();
+        for _ in 0..2_000 {
+            world.step();
+            let events = std::mem::take(&mut world.events);
+            told.extend(events.iter().filter(|event| matches!(event, Event::Levels(_))).map(|_| world.now));
+        }
+        assert!((9..=11).contains(&told.len()), "{told:?}");
+        assert!(told.iter().all(|at| at.0 % 25_000 == 0), "{told:?}");
+    }
+}
+
+#[test]
 fn a_track_is_live_at_its_first_packet_and_silent_after_two_seconds() {
     let mut world = World::new(78);
     let publisher = world.join();

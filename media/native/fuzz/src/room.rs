@@ -186,7 +186,7 @@ impl Room {
     }
 
     pub(crate) fn forget_address(&mut self, number: usize, address: usize) {
-        self.engine.forget_path(Room::transport(number), path(number, address));
+        self.engine.forget_path(Room::transport(number), path(number, address), self.now);
     }
 
     pub(crate) fn lose_address(&mut self, number: usize, address: usize) {

@@ -294,13 +294,10 @@ impl Worker {
     /// Takes tap records, workers' messages, routes and events out of the outputs, which all rooms share, and remembers
     /// that the room has something to flush.
     pub(super) fn after_turn(&mut self, room_id: u64) {
+        self.touch(room_id);
         let Some(room) = self.rooms.get_mut(&room_id) else {
             return;
         };
-        if !room.touched {
-            room.touched = true;
-            self.touched.push(room_id);
-        }
         room.observe(&self.outputs.events);
         let refused = room.write_taps(&mut self.outputs, &mut self.sink);
         if !self.outputs.events.is_empty() {
@@ -311,6 +308,14 @@ impl Worker {
         self.fail_taps(room_id, refused);
         if let Err(message) = self.write_ports(room_id) {
             self.fail_room(room_id, message);
+        }
+    }
+
+    /// It has something to flush, or another deadline.
+    fn touch(&mut self, room_id: u64) {
+        if let Some(room) = self.rooms.get_mut(&room_id).filter(|room| !room.touched) {
+            room.touched = true;
+            self.touched.push(room_id);
         }
     }
 
@@ -329,8 +334,9 @@ impl Worker {
 
     fn forget_path(&mut self, former: Owner, path: Path) {
         if let Some(room) = self.rooms.get_mut(&former.room) {
-            if let Err(message) = guarded(|| room.engine.forget_path(former.transport, path)) {
-                self.fail_room(former.room, message);
+            match guarded(|| room.engine.forget_path(former.transport, path, now())) {
+                Ok(()) => self.touch(former.room),
+                Err(message) => self.fail_room(former.room, message),
             }
         }
     }

@@ -231,6 +231,8 @@ export class Call {
         break;
       case 'people':
         if (isGroup(this.state)) void this._peer?.sendSizes();
+        // What waits to be sent would have to be offered anew once let in.
+        if (this._prepared && this._prepared.isInSizes !== isGroup(this.state)) this._prepare();
         break;
       case 'slots':
         this._seen.noteChange();

@@ -21,6 +21,8 @@ export class Layouts {
   constructor() {
     /** @type {Layout} */
     this.chosen = readChosen();
+    /** Two people: only where there is one other picture can the own one take its place. */
+    this._canSwap = true;
     this._large = '';
     this._wanted = '';
     this._since = 0;
@@ -40,11 +42,13 @@ export class Layouts {
   }
 
   _next() {
-    const at = LAYOUTS.findIndex(([name]) => name === this.chosen);
-    this._take(LAYOUTS[(at + 1) % LAYOUTS.length]);
+    const offered = LAYOUTS.filter(([name]) => name !== 'own' || this._canSwap);
+    const at = Math.max(0, offered.findIndex(([name]) => name === this.chosen));
+    this._take(offered[(at + 1) % offered.length]);
   }
 
   _swap() {
+    if (!this._canSwap) return;
     this._take(LAYOUTS.find(([name]) => name === (this.chosen === 'own' ? 'auto' : 'own')) || LAYOUTS[0]);
   }
 
@@ -68,6 +72,18 @@ export class Layouts {
 
   onChange() {}
 
+  /** Whoever chose it has it back as soon as there are two again. @param {boolean} isOffered */
+  _offerSwap(isOffered) {
+    if (isOffered === this._canSwap) return;
+    this._canSwap = isOffered;
+    const own = /** @type {HTMLInputElement} */ (byId('layout-own'));
+    own.disabled = !isOffered;
+    if (this.chosen === 'own') /** @type {HTMLInputElement} */ (isOffered ? own : byId('layout-auto')).checked = true;
+    byId('self').setAttribute('aria-label', isOffered
+      ? t('Your own picture. Arrow keys move it to another corner, Enter swaps it with the large one')
+      : t('Your own picture. Arrow keys move it to another corner'));
+  }
+
   /** After the tiles were drawn: which arrangement the stage has, and who is large in it. @param {RoomState} state @param {number} now */
   apply(state, now) {
     const stage = byId('stage');
@@ -80,7 +96,8 @@ export class Layouts {
       : side || (this.chosen === 'grid' && people > 0) ? 'grid'
         : people <= 1 ? 'one' : this.chosen === 'speaker' ? 'speaker' : 'grid';
     const isInGrid = stage.dataset.layout === 'grid' && (this.chosen === 'side' || this.chosen === 'grid');
-    const isSwapped = stage.dataset.layout === 'one' && this.chosen === 'own' && people > 0;
+    this._offerSwap(people === 1 && !screens.length);
+    const isSwapped = this.chosen === 'own' && this._canSwap;
     byId('room').classList.toggle('room--even', isInGrid);
     byId('room').classList.toggle('room--swapped', isSwapped);
     if ((isInGrid || isSwapped) !== (self.parentElement === stage)) {

@@ -184,6 +184,10 @@ export class Peer {
     void this._applyEncodings(mid);
   }
 
+  get isInSizes() {
+    return this._inSizes;
+  }
+
   /** @param {string} mid */
   async _applyEncodings(mid) {
     // An answer sets them by its offer, and then they are set anew.

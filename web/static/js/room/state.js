@@ -118,9 +118,9 @@ export function others(state) {
   return state.people.filter((person) => person.id !== state.me);
 }
 
-/** From three on cameras are sent in several sizes. @param {RoomState} state */
+/** From three on cameras are sent in several sizes; also by whoever is about to come in. @param {RoomState} state */
 export function isGroup(state) {
-  return state.people.filter((person) => person.place === 'admitted').length > 2;
+  return state.people.filter((person) => person.place === 'admitted' || person.id === state.me).length > 2;
 }
 
 /** @param {RoomState} state */

@@ -11,14 +11,14 @@ const MAX_GAP_BUCKETS: i64 = 1_000;
 pub(crate) struct AckedRate {
     /// Bytes by bucket number modulo `BUCKETS`.
     bytes: [u64; BUCKETS],
-    newest: Option<i64>,
+    newest_us: Option<i64>,
     filled: usize,
 }
 
 impl AckedRate {
     pub(crate) fn on_packet(&mut self, arrival_us: i64, bytes: u16) {
         let bucket = arrival_us.div_euclid(BUCKET_US);
-        let newest = *self.newest.get_or_insert(bucket);
+        let newest = self.newest_us.get_or_insert(arrival_us).div_euclid(BUCKET_US);
         let ahead = bucket.saturating_sub(newest);
         if ahead.abs() > MAX_GAP_BUCKETS {
             *self = AckedRate::default();
@@ -30,9 +30,19 @@ impl AckedRate {
         for skipped in 0..ahead.min(BUCKETS as i64) {
             self.bytes[at(bucket - skipped)] = 0;
         }
-        self.newest = Some(newest.max(bucket));
+        self.newest_us = self.newest_us.max(Some(arrival_us));
         self.filled = (self.filled + ahead.max(0) as usize).min(BUCKETS);
         self.bytes[at(bucket)] += u64::from(bytes);
+    }
+
+    /// Packets nobody told of, between the newest and one that arrived at `until_us`: all at once they would leave a gap
+    /// before them, in which nothing seems to have arrived.
+    pub(crate) fn credit(&mut self, packets: u64, bytes: u16, until_us: i64) {
+        let since_us = self.newest_us.map_or(until_us, |newest_us| newest_us.min(until_us));
+        let gap_us = until_us.saturating_sub(since_us);
+        for packet in 1..=packets as i64 {
+            self.on_packet(since_us.saturating_add(gap_us / (packets as i64 + 1) * packet), bytes);
+        }
     }
 
     /// Over the last half second; None until it has been seen.
@@ -47,7 +57,7 @@ impl AckedRate {
 
     /// Complete buckets only: the newest is still filling.
     fn over(&self, buckets: usize) -> Option<f64> {
-        let newest = self.newest.filter(|_| self.filled > buckets)?;
+        let newest = self.newest_us.filter(|_| self.filled > buckets)?.div_euclid(BUCKET_US);
         let bytes: u64 = (1..=buckets as i64).map(|back| self.bytes[at(newest - back)]).sum();
         Some(bytes as f64 * 8.0 * 1e6 / (buckets as i64 * BUCKET_US) as f64)
     }
@@ -73,10 +83,21 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_told_of_arrived_evenly() {
+        let mut acked = AckedRate::default();
+        (0..500).for_each(|at| acked.on_packet(at * 4_000, 1_000));
+        acked.credit(50, 1_000, 2_200_000);
+        acked.on_packet(2_200_000, 1_000);
+        let bps = acked.recent_bps().expect("seen");
+        assert!((bps - 2e6).abs() < 2e5, "{bps}");
+    }
+
+    #[test]
     fn clocks_that_jump_start_afresh_and_nothing_overflows() {
         let mut acked = AckedRate::default();
         for arrival in [0, i64::MAX, i64::MIN, 5, -5_000_000, 60_000_000, i64::MAX - 1] {
             (0..3).for_each(|_| acked.on_packet(arrival, u16::MAX));
+            acked.credit(3, u16::MAX, arrival / 2);
             acked.steady_bps();
         }
         assert_eq!(acked.recent_bps(), None);

@@ -88,8 +88,13 @@ impl Estimator {
         if fates.is_empty() {
             return false;
         }
-        self.credit_untold(fates);
-        self.newest_told = self.newest_told.max(fates[fates.len() - 1].ext_seq);
+        let newest = fates[fates.len() - 1].ext_seq;
+        // A report that was overtaken: what it tells of has been credited, and its delays are not of now.
+        let is_late = newest <= self.newest_told;
+        if !is_late {
+            self.credit_untold(fates);
+            self.newest_told = newest;
+        }
         let (mut lost, mut counted) = (0, 0);
         for fate in fates {
             // What was sent before the last decrease was lost to the old rate.
@@ -99,12 +104,14 @@ impl Estimator {
                 lost += u64::from(is_recent);
                 continue;
             };
-            self.acked.on_packet(arrival_us, fate.bytes);
+            if !is_late {
+                self.acked.on_packet(arrival_us, fate.bytes);
+            }
             if let Some(delta) = self.groups.on_packet(fate.sent_at, arrival_us) {
                 self.trend.update(delta);
             }
         }
-        let stands = self.stands(fates, sent_bps, now);
+        let stands = !is_late && self.stands(fates, sent_bps, now);
         let measured = Measured {
             usage: if stands { Usage::Over } else { self.trend.usage() },
             stands,
@@ -113,7 +120,7 @@ impl Estimator {
             sent_bps,
             rtt_us,
         };
-        let mut lowered = self.aimd.update(&measured, now);
+        let mut lowered = !is_late && self.aimd.update(&measured, now);
         if measured.usage == Usage::Normal && !self.is_limit {
             // It came through without a queue: the path carries at least that.
             measured.steady_bps.into_iter().for_each(|bps| self.aimd.raise(bps));
@@ -132,7 +139,7 @@ impl Estimator {
             return;
         }
         let bytes = fates.iter().map(|fate| u64::from(fate.bytes)).sum::<u64>() / fates.len() as u64;
-        (0..untold).for_each(|_| self.acked.on_packet(arrival_us, bytes as u16));
+        self.acked.credit(untold, bytes as u16, arrival_us);
     }
 
     /// The trend needs complete groups, and a frame that takes a quarter of a second to arrive makes few: a standing
@@ -145,9 +152,11 @@ impl Estimator {
         outpaced && excess_us > STANDING_US
     }
 
-    /// Where a decrease for loss begins: what is sent, not what might be.
+    /// Where a decrease for loss begins: what is sent, not what might be; while video waits for the path to empty, what
+    /// arrives was sent before.
     fn present(&self, sent_bps: f64, now: Time) -> f64 {
-        self.bps(now).unwrap_or(sent_bps).min(sent_bps.max(MIN_BPS) * 1.5)
+        let used_bps = self.acked.steady_bps().map_or(sent_bps, |acked| acked.max(sent_bps));
+        self.bps(now).unwrap_or(used_bps).min(used_bps.max(MIN_BPS) * 1.5)
     }
 
     /// A receiver report of a peer without transport-wide feedback: loss is all there is to go by.

@@ -1,7 +1,9 @@
-//! A fake browser: publishes VP8-shaped frames and Opus-shaped packets, answers NACKs with RTX and PLIs with
+//! A fake browser: publishes frames shaped like a codec's and Opus-shaped packets, answers NACKs with RTX and PLIs with
 //! keyframes, receives, asks for what is missing, and reports like Chromium (RR, transport-wide feedback).
 
+use super::payload;
 use holdspace_engine::*;
+use holdspace_wire::codec::Codec;
 use holdspace_wire::rtcp::{self, Arrivals, Packet, ReportBlock, SenderInfo, Writer};
 use holdspace_wire::rtp::{self, Header, NewHeader};
 use holdspace_wire::seq::{ExtSeq, Seq};
@@ -50,27 +52,16 @@ pub struct Sending {
     pub answers_nacks: bool,
     /// The first packet of a keyframe is sent to nobody: only RTX can bring it.
     pub loses_keyframe_start: bool,
-    /// 1 to 3, VP8: frames of layer 0, 0 1 or 0 2 1 2 by turns.
+    /// 1 to 3 (AV1: 3): frames of layer 0, 0 1 or 0 2 1 2 by turns.
     pub temporal_layers: u64,
     pub packets: u32,
     pub frames: u64,
     pub keyframes: u64,
-    turn: u64,
+    pub turn: u64,
+    /// Dependency descriptors (AV1) by sequence number.
+    pub descriptors: BTreeMap<u64, Vec<u8>>,
     /// Everything sent: payloads by sequence number, for comparison and for RTX.
     pub history: BTreeMap<u64, (Vec<u8>, u32, bool)>,
-}
-
-impl Sending {
-    /// Of the present frame: its layer, and whether nothing older of that layer is needed.
-    fn temporal(&self) -> (u8, bool) {
-        match (self.temporal_layers, self.turn % 4) {
-            (3, 1) => (2, true),
-            (3, 2) => (1, true),
-            (3, 3) => (2, false),
-            (2, 1 | 3) => (1, self.turn % 4 == 1),
-            _ => (0, false),
-        }
-    }
 }
 
 #[derive(Default)]
@@ -119,6 +110,8 @@ pub struct Browser {
     pub sent_numbers: u64,
     /// Offers RED (payload type 63 + n) before Opus.
     pub red: bool,
+    /// What its camera sends and its screen decodes.
+    pub video_codec: Codec,
     pub orientation: Option<u8>,
     outbound: Outbound,
     inbound: Inbound,
@@ -173,6 +166,7 @@ impl Browser {
             transport_seq: 0,
             sent_numbers: 0,
             red: false,
+            video_codec: Codec::Vp8,
             orientation: None,
             arrivals: BTreeMap::new(),
             newest_transport_seq: None,
@@ -201,7 +195,7 @@ impl Browser {
     pub fn codecs(&self, kind: Kind) -> Vec<CodecSpec> {
         let video = kind == Kind::Video;
         let mut codecs = vec![CodecSpec {
-            name: if video { "vp8" } else { "opus" }.into(),
+            name: if video { self.video_codec.name() } else { "opus" }.into(),
             payload_type: if video { self.vp8() } else { self.opus() },
             clock_hz: if video { 90_000 } else { 48_000 },
             rtx_payload_type: video.then(|| self.vp8_rtx()),
@@ -251,6 +245,7 @@ impl Browser {
             frames: 0,
             keyframes: 0,
             turn: 0,
+            descriptors: BTreeMap::new(),
             history: BTreeMap::new(),
         });
         self.sending.len() - 1
@@ -312,8 +307,7 @@ impl Browser {
         sending.picture_id = (sending.picture_id + 1) & 0x7fff;
         // A keyframe begins the pattern anew.
         sending.turn = if keyframe { 0 } else { sending.turn + 1 };
-        let is_base = sending.temporal().0 == 0;
-        sending.tl0 = sending.tl0.wrapping_add(u8::from(is_base));
+        sending.tl0 = sending.tl0.wrapping_add(u8::from(sending.is_base()));
         sending.frames += 1;
         sending.keyframes += u64::from(keyframe);
         let count = sending.packets_per_frame * if keyframe { sending.keyframe_factor } else { 1 };
@@ -323,13 +317,13 @@ impl Browser {
     }
 
     fn media_packet(&mut self, at: usize, part: usize, last: bool, keyframe: bool) -> Vec<u8> {
-        let opus = self.opus();
+        let (opus, video_codec) = (self.opus(), self.video_codec);
         let sending = &mut self.sending[at];
         sending.ext_seq += 1;
         let payload = match sending.kind {
-            Kind::Video => vp8_payload(sending, part, keyframe),
-            Kind::Audio if self.red => red_payload(sending, opus),
-            Kind::Audio => filler(sending.ssrc, sending.ext_seq, sending.payload_bytes),
+            Kind::Video => payload::video(sending, video_codec, part, last, keyframe),
+            Kind::Audio if self.red => payload::red(sending, opus),
+            Kind::Audio => payload::filler(sending.ssrc, sending.ext_seq, sending.payload_bytes),
         };
         let marker = sending.kind == Kind::Video && last;
         let ext_seq = sending.ext_seq;
@@ -354,7 +348,8 @@ impl Browser {
         let sending = &self.sending[at];
         let (_, rtp_ts, marker) = sending.history.get(&ext_seq).cloned().unwrap_or((vec![], sending.rtp_ts, false));
         let (mid, ssrc) = (sending.mid.clone(), sending.ssrc);
-        self.protect(at, Numbers { ssrc, payload_type, ext_seq, rtp_ts, marker }, &mid, payload, padding)
+        let numbers = Numbers { ssrc, payload_type, ext_seq, rtp_ts, marker, original: ext_seq };
+        self.protect(at, numbers, &mid, payload, padding)
     }
 
     fn rtx_packet(&mut self, at: usize, original: u64) -> Option<Vec<u8>> {
@@ -364,7 +359,8 @@ impl Browser {
         sending.rtx_seq += 1;
         let (ssrc, ext_seq, mid) = (sending.rtx_ssrc, sending.rtx_seq, sending.mid.clone());
         let body = [&rtp::rtx_prefix(ExtSeq(original).seq())[..], &payload].concat();
-        Some(self.protect(at, Numbers { ssrc, payload_type, ext_seq, rtp_ts, marker }, &mid, &body, 0))
+        let numbers = Numbers { ssrc, payload_type, ext_seq, rtp_ts, marker, original };
+        Some(self.protect(at, numbers, &mid, &body, 0))
     }
 
     /// RTX of a chosen packet, asked for or not.
@@ -379,6 +375,7 @@ impl Browser {
         let transport_seq = self.transport_seq.to_be_bytes();
         let level = [self.sending[at].audio_level];
         let rid = self.sending[at].rid.clone().unwrap_or_default();
+        let descriptor = self.sending[at].descriptors.get(&numbers.original).cloned();
         let mut list: Vec<(u8, &[u8])> = Vec::new();
         let ids = self.extensions;
         ids.mid.into_iter().for_each(|id| list.push((id, mid.as_bytes())));
@@ -390,6 +387,8 @@ impl Browser {
         if self.orientation.is_some() && numbers.marker {
             ids.video_orientation.into_iter().for_each(|id| list.push((id, &orientation)));
         }
+        let described = ids.dependency_descriptor.zip(descriptor.as_deref());
+        described.into_iter().for_each(|element| list.push(element));
         let rid_id = if numbers.ssrc == self.sending[at].ssrc { ids.rid } else { ids.repaired_rid };
         rid_id.filter(|_| !rid.is_empty()).into_iter().for_each(|id| list.push((id, rid.as_bytes())));
         let header = NewHeader {
@@ -648,46 +647,6 @@ struct Numbers {
     ext_seq: u64,
     rtp_ts: u32,
     marker: bool,
-}
-
-fn filler(ssrc: u32, ext_seq: u64, bytes: usize) -> Vec<u8> {
-    let seed = u64::from(ssrc) << 32 ^ ext_seq;
-    let mut payload = seed.to_be_bytes().to_vec();
-    payload.extend((0..bytes.saturating_sub(8)).map(|at| (seed as usize).wrapping_mul(31).wrapping_add(at * 7) as u8));
-    payload
-}
-
-/// One redundant block and the primary, both named by the publisher's Opus type.
-fn red_payload(sending: &Sending, opus: u8) -> Vec<u8> {
-    let older = filler(sending.ssrc, sending.ext_seq - 1, 50);
-    let newest = filler(sending.ssrc, sending.ext_seq, 50);
-    let mut payload = vec![0x80 | opus, (960_u16 << 2 >> 8) as u8, (960_u16 << 2) as u8, older.len() as u8, opus];
-    payload.extend(older);
-    payload.extend(newest);
-    payload
-}
-
-/// Bytes of the payload descriptor `vp8_payload` writes.
-pub const VP8_DESCRIPTOR_BYTES: usize = 6;
-
-fn vp8_payload(sending: &Sending, part: usize, keyframe: bool) -> Vec<u8> {
-    let [high, low] = sending.picture_id.to_be_bytes();
-    let starts = u8::from(part == 0) << 4;
-    let (temporal_id, sync) = sending.temporal();
-    let layer = temporal_id << 6 | u8::from(sync) << 5;
-    let mut payload = vec![0x80 | starts, 0xe0, 0x80 | high, low, sending.tl0, layer];
-    if part == 0 {
-        payload.extend([if keyframe { 0x10 } else { 0x11 }, 0, 0]);
-        if keyframe {
-            payload.extend([0x9d, 0x01, 0x2a, 0x80, 2, 0xe0, 1]);
-        }
-    }
-    // Packets of a frame differ by a byte or two, as libwebrtc cuts them.
-    let bytes = sending.payload_bytes - part % 3;
-    payload.extend(filler(sending.ssrc, sending.ext_seq, bytes));
-    payload
-}
-
-pub fn picture_of(payload: &[u8]) -> (u16, u8) {
-    (u16::from_be_bytes([payload[2] & 0x7f, payload[3]]), payload[4])
+    /// Of the media, where this is its repeat.
+    original: u64,
 }

@@ -1,7 +1,7 @@
 //! A room of two as the whole product plays it: a camera whose encoder obeys REMB, a microphone, and Python's part
 //! (the estimate becomes the publisher's cap, too little pauses the picture). Tells what the subscriber saw and heard.
 
-use super::browser::picture_of;
+use super::payload::picture_of;
 use super::{Line, World};
 use holdspace_engine::{Command, Event, Kind, SlotId, Time};
 

@@ -47,6 +47,8 @@ pub struct Link {
     pub damaged: u64,
     pub up: Faults,
     pub down: Faults,
+    /// Of single browsers, in place of `up`.
+    pub up_of: HashMap<usize, Faults>,
     state: u64,
     number: u64,
     flying: BTreeMap<(u64, u64), (usize, bool, Vec<u8>)>,
@@ -61,6 +63,7 @@ impl Link {
             damaged: 0,
             up: Faults::default(),
             down: Faults::default(),
+            up_of: HashMap::new(),
             state,
             number: 0,
             flying: BTreeMap::new(),
@@ -85,7 +88,7 @@ impl Link {
         if to_engine && self.damaged > 0 && self.random(1_000) < self.damaged {
             self.damage(&mut datagram);
         }
-        let faults = if to_engine { self.up } else { self.down };
+        let faults = if to_engine { self.up_of.get(&browser).copied().unwrap_or(self.up) } else { self.down };
         let copies = 1 + usize::from(self.random(1_000) < faults.duplicate);
         for _ in 0..copies {
             if self.random(1_000) < faults.loss {

@@ -6,14 +6,16 @@ pub mod browser;
 pub mod call;
 mod forget;
 pub mod link;
+pub mod payload;
 pub mod worker;
 
 pub use browser::Browser;
-use browser::{picture_of, Got};
+use browser::Got;
 pub use call::Call;
 use holdspace_engine::*;
 use holdspace_wire::srtp::Profile;
 pub use link::{Faults, Line, Link};
+use payload::picture_of;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 pub use worker::Worker;
