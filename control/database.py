@@ -7,13 +7,18 @@ commit. Rules live in the action functions, not here; the schema lives in models
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any, cast
 from uuid import uuid4
+from weakref import WeakSet
 
+import aiosqlite
 from sqlalchemy import JSON, CursorResult, DateTime, MetaData, String, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect
@@ -131,11 +136,12 @@ class Database:
         self._writer: asyncio.Task[Any] | None = None
         self._listeners: list[Listener] = []
         self._under_way: set[asyncio.Task[None]] = set()
+        self._threads: WeakSet[Thread] = WeakSet()  # of SQLite's connections
 
     async def connect(self) -> None:
         engine = create_async_engine(async_url(self.url), **_engine_options(is_sqlite=self.is_sqlite))
         if self.is_sqlite:
-            _prepare_sqlite(engine)
+            _prepare_sqlite(engine, self._threads)
         self._engine = engine
         writing = engine.execution_options(holdspace_begin="BEGIN IMMEDIATE")
         self._write = async_sessionmaker(writing, expire_on_commit=False, info=self._info)
@@ -147,6 +153,8 @@ class Database:
         if self._engine is not None:
             await self._engine.dispose()
             self._engine = self._write = self._read = None
+        for thread in list(self._threads):  # one cut off while it opened its file would speak to a closed loop
+            await asyncio.to_thread(thread.join)
 
     def subscribe(self, listener: Listener) -> None:
         """`listener` gets the events of each committed transaction, on the loop, and must not block."""
@@ -260,7 +268,23 @@ def _engine_options(*, is_sqlite: bool) -> dict[str, Any]:
     }
 
 
-def _prepare_sqlite(engine: AsyncEngine) -> None:
+class _SqliteConnection(aiosqlite.Connection):
+    """Its thread ends at the first stop and would never answer a second one, as a statement cut off twice asks for."""
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        return super().stop() if self._running else None
+
+
+def _prepare_sqlite(engine: AsyncEngine, threads: WeakSet[Thread]) -> None:
+    def open_file(*args: Any, **options: Any) -> _SqliteConnection:
+        connection = _SqliteConnection(partial(sqlite3.connect, *args, **options), iter_chunk_size=64)
+        connection._thread.daemon = True
+        threads.add(connection._thread)
+        return connection
+
+    def connect(_dialect: Dialect, _record: Any, _args: Any, options: dict[str, Any]) -> None:
+        options["async_creator_fn"] = open_file
+
     def configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves: sqlite3's own begins come too late
         cursor = connection.cursor()
@@ -273,6 +297,7 @@ def _prepare_sqlite(engine: AsyncEngine) -> None:
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql(connection.get_execution_options().get("holdspace_begin", "BEGIN"))
 
+    event.listen(engine.sync_engine, "do_connect", connect)
     event.listen(engine.sync_engine, "connect", configure)
     event.listen(engine.sync_engine, "begin", begin)
 

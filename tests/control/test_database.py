@@ -1,9 +1,14 @@
 """The database: transactions, what leaves after them, and the schema, on SQLite and PostgreSQL."""
 
 import asyncio
+import sqlite3
+import threading
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
+from weakref import WeakSet
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -72,6 +77,58 @@ async def test_closing_waits_for_the_connection_of_a_look_that_was_cancelled_twi
     await db.connect()
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_closing_waits_for_a_connection_cut_off_while_its_file_was_opened(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening, opened, connect = asyncio.Event(), threading.Event(), sqlite3.connect
+    loop = asyncio.get_running_loop()
+
+    def slow_connect(*args: Any, **options: Any) -> sqlite3.Connection:
+        loop.call_soon_threadsafe(opening.set)
+        time.sleep(0.2)
+        opened.set()
+        return connect(*args, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", slow_connect)
+    before = threading.active_count()
+    task = asyncio.create_task(_names(db))
+    await opening.wait()
+    task.cancel()
+    assert await asyncio.gather(task, return_exceptions=True) == [ANY]
+    assert (task.cancelled(), opened.is_set()) == (True, False)
+    await db.close()
+    assert opened.is_set()
+    assert threading.active_count() - before <= 1, "all but the one that waited"
+
+
+async def test_a_statement_cancelled_twice_leaves_nothing_behind(db: Database) -> None:
+    slow = (
+        "SELECT pg_sleep(0.2)"
+        if not db.is_sqlite
+        else (
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000000) SELECT count(*) FROM n"
+        )
+    )
+
+    async def look() -> None:
+        async with db.reading() as session:
+            await session.execute(text("SELECT 1"))
+            begun.set()
+            await session.execute(text(slow))
+
+    begun = asyncio.Event()
+    task = asyncio.create_task(look())
+    await begun.wait()
+    for _ in range(2):
+        await asyncio.sleep(0.02)
+        task.cancel()
+    await asyncio.wait([task])
+    await db.close()
+    await asyncio.sleep(0.05)
+    assert (task.cancelled(), asyncio.all_tasks() - {asyncio.current_task()}) == (True, set())
+
+
 @pytest.mark.parametrize("times", [1, 2])
 async def test_a_commit_is_not_cut_off_by_a_cancelling_and_is_told_of(
     db: Database, monkeypatch: pytest.MonkeyPatch, times: int
@@ -105,7 +162,7 @@ async def test_a_commit_is_not_cut_off_by_a_cancelling_and_is_told_of(
 
 async def test_a_server_s_sqlite_waits_for_the_disk(tmp_path: Path) -> None:
     engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/one.db")
-    OWN_PREPARE(engine)
+    OWN_PREPARE(engine, WeakSet())
     async with engine.connect() as connection:
         pragmas = [await connection.exec_driver_sql(f"PRAGMA {name}") for name in ("synchronous", "journal_mode")]
         found = [pragma.scalar() for pragma in pragmas]
