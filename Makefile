@@ -8,6 +8,8 @@ CARGO_MANIFEST := media/native/Cargo.toml
 RUST_LEAST := $(shell sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' $(CARGO_MANIFEST))
 RUST_SOURCES := $(CARGO_MANIFEST) $(shell find media/native -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print 2>/dev/null)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Else each program that starts compiles all it imports, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run messages blur test test-fast lint check-rust check-python check-js fuzz soak clean prerequisites test-prerequisites blur-for-tests
 

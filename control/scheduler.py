@@ -83,13 +83,15 @@ class Scheduler:
             await session.execute(delete(Lease).where(Lease.name == LEASE, Lease.holder == self._holder))
 
     async def _run(self) -> None:
+        """The first round waits like the others: at a start, people's requests come first."""
+        more = False
         while True:
+            await asyncio.sleep(0 if more else self._interval_s)
             more = False
             try:
                 more = await self.run_once(self._clock()) >= MOST_AT_ONCE
             except Exception:
                 log.exception("scheduler round failed")
-            await asyncio.sleep(0 if more else self._interval_s)
 
     async def run_once(self, now: datetime) -> int:
         """One round; the number of appointments that were due. Zero if another process holds the lease."""

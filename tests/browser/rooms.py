@@ -15,7 +15,7 @@ from playwright.async_api import Playwright, expect
 
 from tests.browser import journey
 from tests.browser.people import Person, Server, person_in_browser, running_server
-from tests.helpers.fake_media import AMARA, GWEN, MINA, write_camera, write_microphone
+from tests.helpers.fake_media import AMARA, GWEN, MINA
 
 GUEST = "gwen@example.org"
 
@@ -60,8 +60,6 @@ async def guest_by_link(meeting: Meeting, playwright: Playwright, media_dir: Pat
     await dialog.get_by_label("E-mail").fill(GUEST)
     await dialog.get_by_role("button", name="Invite", exact=True).click()
     await expect(amara.locator("#toasts")).to_contain_text("Invited. A link is on its way.")
-    await asyncio.to_thread(write_camera, media_dir / f"{GWEN.name}.y4m", GWEN)
-    await asyncio.to_thread(write_microphone, media_dir / f"{GWEN.name}.wav", GWEN)
     async with person_in_browser(playwright, GWEN, media_dir, meeting.server.url) as gwen:
         await gwen.page.goto(await _letters_link(meeting.server))
         await gwen.page.get_by_role("button", name="Sign me in").click()

@@ -1,8 +1,9 @@
 """Camera and microphone files for Chromium under test: pictures that carry a number, and beeps in step with them.
 
-Each picture is 640×480 at 24 fps with a drifting pattern, and in its lower part a row of 16 black or white squares:
-bit 15 first, the picture's number modulo 2¹⁶. The first twelve pictures of every second are *marked* by a white band
-along the top, and a beep of the person's own pitch sounds for exactly that half second: sound and picture compare.
+Each picture is 640×480 at 24 fps (or a part of that) with a drifting pattern, and in its lower part a row of 16 black
+or white squares: bit 15 first, the picture's number modulo 2¹⁶. The first twelve pictures of every second are *marked*
+by a white band along the top, and a beep of the person's own pitch sounds for exactly that half second: sound and
+picture compare.
 """
 
 import wave
@@ -61,14 +62,19 @@ def read_number(plane: Picture) -> int:
     return number
 
 
-def write_camera(path: Path, person: FakePerson) -> Path:
-    """An uncompressed Y4M file for `--use-file-for-fake-video-capture`."""
-    half = np.full((HEIGHT // 2, WIDTH // 2), 128, np.uint8).tobytes()
-    tint = np.full((HEIGHT // 2, WIDTH // 2), person.tint, np.uint8).tobytes()
+def write_camera(path: Path, person: FakePerson, *, every: int = 1, smaller: int = 1) -> Path:
+    """An uncompressed Y4M file for `--use-file-for-fake-video-capture`.
+
+    Of each `every`th picture, `smaller` times in width and height: two people in a room whose pictures nobody
+    measures take half the processor by that.
+    """
+    width, height = WIDTH // smaller, HEIGHT // smaller
+    half = np.full((height // 2, width // 2), 128, np.uint8).tobytes()
+    tint = np.full((height // 2, width // 2), person.tint, np.uint8).tobytes()
     with path.open("wb") as file:
-        file.write(b"YUV4MPEG2 W%d H%d F%d:1 Ip A1:1 C420jpeg\n" % (WIDTH, HEIGHT, FPS))
-        for number in range(SECONDS * FPS):
-            file.write(b"FRAME\n" + luma(number).tobytes() + tint + half)
+        file.write(b"YUV4MPEG2 W%d H%d F%d:1 Ip A1:1 C420jpeg\n" % (width, height, FPS // every))
+        for number in range(0, SECONDS * FPS, every):
+            file.write(b"FRAME\n" + luma(number)[::smaller, ::smaller].tobytes() + tint + half)
     return path
 
 
