@@ -68,7 +68,7 @@ LOOK_OUT = """() => {
 
 
 @pytest.fixture(scope="session")
-def writers_room(media_dir: Path) -> Path:
+def writers_room(whole_media: Path) -> Path:
     """The folder of cameras, with Writer's among them."""
     data = Path(mpl.get_data_path())
     font = ImageFont.truetype(str(data / "fonts" / "ttf" / "DejaVuSans.ttf"), 28)
@@ -76,7 +76,7 @@ def writers_room(media_dir: Path) -> Path:
     for line in range(12):
         ImageDraw.Draw(wall).text((8, 10 + 40 * line), "nobody else may read this", font=font, fill=(20, 20, 40))
     portrait = Image.open(data / "sample_data" / "grace_hopper.jpg").convert("RGB").resize((360, 422))
-    with (media_dir / f"{WRITER.name}.y4m").open("wb") as file:
+    with (whole_media / f"{WRITER.name}.y4m").open("wb") as file:
         file.write(b"YUV4MPEG2 W%d H%d F%d:1 Ip A1:1 C420jpeg\n" % (WIDTH, HEIGHT, FPS))
         for number in range(2 * FPS):
             wall_with_person = wall.copy()
@@ -84,8 +84,8 @@ def writers_room(media_dir: Path) -> Path:
             planes = np.asarray(wall_with_person.convert("YCbCr"))
             file.write(b"FRAME\n" + planes[..., 0].tobytes())
             file.write(planes[::2, ::2, 1].tobytes() + planes[::2, ::2, 2].tobytes())
-    shutil.copy(media_dir / f"{MINA.name}.wav", media_dir / f"{WRITER.name}.wav")
-    return media_dir
+    shutil.copy(whole_media / f"{MINA.name}.wav", whole_media / f"{WRITER.name}.wav")
+    return whole_media
 
 
 @dataclass
