@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from control.config import LOOPBACK_NAMES, ServerSettings
-from control.errors import Forbidden
+from control.errors import Forbidden, NotSignedIn
 from control.keys import INSTALL_KEYS, SESSION_ID, SETTINGS, VISITOR
 from control.language import t
 from control.models.people import SessionKind
@@ -119,14 +119,21 @@ def check_csrf(request: web.Request) -> None:
     visitor = visitor_of(request)
     bound_to = f"session {session_id}" if session_id is not None else f"visitor {visitor}"
     sent = request.headers.get(CSRF_HEADER, "")
+    if session_id is None and sent.startswith("session-"):
+        raise NotSignedIn(
+            "not_signed_in",
+            "You were signed out meanwhile. Nothing was changed: copy what you wrote, then load this page again.",
+        )
     unbound = session_id is None and visitor is None
     if unbound or not hmac.compare_digest(_csrf_for(request, bound_to).encode(), sent.encode("utf-8", "replace")):
         raise Forbidden("csrf_token_wrong", "This page is out of date. Load it again and repeat what you did.")
 
 
 def _csrf_for(request: web.Request, bound_to: str) -> str:
+    """What it is bound to is said in front: a page that was signed in says so by its token."""
+    kind = bound_to.partition(" ")[0]
     key = hmac.digest(request.app[INSTALL_KEYS].session_secret, b"holdspace csrf 1", hashlib.sha256)
-    return hmac.new(key, bound_to.encode(), hashlib.sha256).hexdigest()
+    return f"{kind}-{hmac.new(key, bound_to.encode(), hashlib.sha256).hexdigest()}"
 
 
 # -- Origin ------------------------------------------------------------------------------------------------------

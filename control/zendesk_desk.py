@@ -10,11 +10,12 @@ nobody waits for Zendesk and nobody is written to twice.
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import ColumnElement, CursorResult, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.accounts import Actor, add_person, find_person
@@ -37,6 +38,10 @@ MOST_TRIES = 48  # at an hour each, about two days; then the job is given up
 MOST_AT_ONCE = 20
 DESK_EMAIL = "help-desk@zendesk.invalid"
 """Under this address stands who answers in Zendesk: nobody can sign in with it."""
+
+
+_Words = tuple[bool, str]
+"""Whether the ticket's requester said it, and what: by this a comment is told from another."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +91,12 @@ class ZendeskDesk:
         if work is None:
             return
         try:
-            await self._send(work)
+            ticket = await self._send(work)
         except NotReached as error:
             await self._put_off(work, error, now)
             return
         async with self._db.transaction() as session:
-            await _settle(session, job_id, state="sent", last_error=None)
+            await _settle(session, job_id, state="sent", ticket_id=ticket.id, last_error=None)
 
     async def _load(self, job_id: str) -> _Work | None:
         """None, and the job is given up, where the person has been erased: nothing more of them goes anywhere."""
@@ -108,23 +113,16 @@ class ZendeskDesk:
         text = told_elsewhere(self._rules.sealer, message)
         return _Work(job.id, job.tries, row, message, text, person)
 
-    async def _send(self, work: _Work) -> None:
+    async def _send(self, work: _Work) -> Ticket:
+        """The ticket it is in: opened with it, commented, or found to have it from a try whose answer was lost."""
         row = work.conversation
         # What our own e-mail has carried meanwhile must not be sent to the person again.
         public = work.by_person or work.tries < FALL_BACK_AFTER
-        ticket = await self._ticket(work, public=public)
-        if ticket is not None:
-            await self._zendesk.comment(ticket, work.text, by_requester=work.by_person, public=public)
-        log.info("zendesk told conversation=%s seq=%d", row.id[:8], work.message.seq)
-
-    async def _ticket(self, work: _Work, *, public: bool) -> Ticket | None:
-        """The conversation's ticket; None if this message is in it already: opened with it, or sent before."""
-        row = work.conversation
         ticket = await self._zendesk.find_ticket(row.id)
         if ticket is None and not work.by_person:
             raise NotReached("no ticket that can be written in", permanent=True)
         if ticket is None:
-            await self._zendesk.open_ticket(
+            ticket = await self._zendesk.open_ticket(
                 row.id,
                 f"Enquiry at {self._practice_name}",
                 work.person.name,
@@ -133,12 +131,17 @@ class ZendeskDesk:
                 public=public,
                 key=work.job_id,
             )
-            return None
-        if work.tries and any(
-            _folded(one.body) == _folded(work.text) for one in await self._zendesk.comments(ticket.id)
-        ):
-            return None
+        elif not (work.tries and await self._is_there(work, ticket)):
+            await self._zendesk.comment(ticket, work.text, by_requester=work.by_person, public=public)
+        log.info("zendesk told conversation=%s seq=%d", row.id[:8], work.message.seq)
         return ticket
+
+    async def _is_there(self, work: _Work, ticket: Ticket) -> bool:
+        comments = await self._zendesk.comments(ticket.id)
+        async with self._db.reading() as session:
+            told = await self._told(session, work.conversation, ticket, DeskJob.state == "sent")
+            others = await _not_of(session, told, ticket, comments)
+        return _words(work.text, by_person=work.by_person) in [_words_of(one, ticket) for one in others]
 
     async def _put_off(self, work: _Work, error: NotReached, now: datetime) -> None:
         tries = work.tries + 1
@@ -160,33 +163,29 @@ class ZendeskDesk:
     async def take(self, ticket_id: str, now: datetime) -> int:
         """Fetch a ticket's comments and keep what is new; how many that were. Raises NotReached, NotFound."""
         ticket, conversation_id = await self._zendesk.ticket(ticket_id)
-        comments = [one for one in await self._zendesk.comments(ticket.id) if one.public]
+        comments = await self._zendesk.comments(ticket.id)
         async with self._db.transaction() as session:
             row = await session.get(Conversation, conversation_id, with_for_update=True)
             if row is None or await session.get(PersonErasure, row.person_id) is not None:
                 raise NotFound
-            ours = Counter(_folded(text) for text in await self._told(session, row.id))
-            before = await session.scalars(
-                select(InboundMail.fingerprint).where(InboundMail.fingerprint.in_(map(_fingerprint, comments)))
-            )
-            known = set(before)
-            taken = 0
-            for comment in comments:
-                if _fingerprint(comment) in known:
-                    continue
-                if ours[_folded(comment.body)]:
-                    ours[_folded(comment.body)] -= 1
-                    continue
-                taken += await self._keep(session, row, ticket, comment, now)
-            return taken
+            # One that waits may have arrived, and the answer is lost or on its way.
+            told = await self._told(session, row, ticket, DeskJob.state != "dead")
+            new = [one for one in await _not_of(session, told, ticket, comments) if one.public]
+            return sum([await self._keep(session, row, ticket, one, now) for one in new])
 
-    async def _told(self, session: AsyncSession, conversation_id: str) -> list[str]:
-        """What was written here and went, or goes, there: each of these texts is one of the comments."""
-        went = select(DeskJob.seq).where(DeskJob.conversation_id == conversation_id)
-        rows = await session.scalars(
-            select(Message).where(Message.conversation_id == conversation_id, Message.seq.in_(went))
+    async def _told(
+        self, session: AsyncSession, row: Conversation, ticket: Ticket, which: ColumnElement[bool]
+    ) -> Counter[_Words]:
+        """What was written here and went to this ticket: each stands for one of its comments.
+
+        Where none is noted the job waits, or is from before tickets were noted.
+        """
+        here = or_(DeskJob.ticket_id == ticket.id, DeskJob.ticket_id.is_(None))
+        went = select(DeskJob.seq).where(DeskJob.conversation_id == row.id, here, which)
+        rows = await session.scalars(select(Message).where(Message.conversation_id == row.id, Message.seq.in_(went)))
+        return Counter(
+            _words(told_elsewhere(self._rules.sealer, one), by_person=one.author_id == row.person_id) for one in rows
         )
-        return [told_elsewhere(self._rules.sealer, one) for one in rows]
 
     async def _keep(
         self, session: AsyncSession, row: Conversation, ticket: Ticket, comment: Comment, now: datetime
@@ -206,6 +205,25 @@ class ZendeskDesk:
         return True
 
 
+async def _not_of(
+    session: AsyncSession, told: Counter[_Words], ticket: Ticket, comments: Sequence[Comment]
+) -> list[Comment]:
+    """Those that were neither told from here nor taken before."""
+    before = await session.scalars(
+        select(InboundMail.fingerprint).where(InboundMail.fingerprint.in_(map(_fingerprint, comments)))
+    )
+    known, found = set(before), []
+    for comment in comments:
+        words = _words_of(comment, ticket)
+        if _fingerprint(comment) in known:
+            continue
+        if told[words]:
+            told[words] -= 1
+        else:
+            found.append(comment)
+    return found
+
+
 async def _settle(session: AsyncSession, job_id: str, **values: Any) -> bool:
     changed = await session.execute(
         update(DeskJob).where(DeskJob.id == job_id, DeskJob.state == "waiting").values(**values)
@@ -222,9 +240,13 @@ def _fingerprint(comment: Comment) -> str:
     return f"{ZENDESK_COMMENT}{comment.id}"
 
 
-def _folded(text: str) -> str:
+def _words(text: str, *, by_person: bool) -> _Words:
     """Zendesk changes the white space of what it is given."""
-    return " ".join(text.split())
+    return by_person, " ".join(text.split())
+
+
+def _words_of(comment: Comment, ticket: Ticket) -> _Words:
+    return _words(comment.body, by_person=comment.author_id == ticket.requester_id)
 
 
 def desk_from(zendesk: ZendeskSettings, db: Database, rules: MessageRules, practice_name: str) -> ZendeskDesk | None:

@@ -103,6 +103,7 @@ class DeskJob(WithId, Base):
     created_at: Mapped[datetime]
     next_attempt_at: Mapped[datetime]
     last_error: Mapped[str | None] = mapped_column(String(200))
+    ticket_id: Mapped[str | None] = mapped_column(String(24))  # once it is sent
 
     __table_args__ = (UniqueConstraint("conversation_id", "seq"), Index("ix_desk_jobs_due", "state", "created_at"))
 

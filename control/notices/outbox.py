@@ -17,7 +17,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.database import Database, before_commit, publish
-from control.language import LANGUAGES, choose, speaking
+from control.language import ENGLISH, choose, speaking
 from control.models.notices import NoticeRow
 from control.models.outbox import OutboxChannel, OutboxRow, OutboxState
 from control.models.people import Person
@@ -73,6 +73,7 @@ class NoticeRules:
     off: frozenset[str] = frozenset()
     reminders: tuple[timedelta, ...] = (timedelta(hours=24), timedelta(minutes=15))
     push: bool = False
+    languages: tuple[str, ...] = (ENGLISH,)
 
 
 def rules_of(session: AsyncSession) -> NoticeRules:
@@ -179,7 +180,7 @@ async def _number_in_app(session: AsyncSession) -> None:
         if row is None:
             continue
         seq = row.last_notice_seq
-        with speaking(choose(tuple(LANGUAGES), row.language)):
+        with speaking(choose(rules_of(session).languages, row.language)):
             text = texts.in_app(notice.kind, facts)
         session.add(
             NoticeRow(

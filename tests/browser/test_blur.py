@@ -26,6 +26,7 @@ from playwright.async_api import Page, Playwright, Route, expect
 from benchmarks.practice import book_session
 from tests.browser import journey
 from tests.browser.people import Person, Server, person_in_browser, running_server
+from tests.helpers.axe import violations
 from tests.helpers.fake_media import AMARA, FPS, HEIGHT, MINA, WIDTH, FakePerson
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]
@@ -187,6 +188,7 @@ async def test_others_see_no_picture_without_the_blur_that_was_asked_for(pair: P
     assert [url for url in asked if not re.match(rf"{server}/|data:|blob:", url)] == []
     # MediaPipe tells its news as errors: "INFO: …", "W1121 …".
     assert [words for words in pair.mina.errors if not re.match(r"INFO: |[IW]\d{4} ", words)] == []
+    assert await violations(page) == []
 
 
 async def test_without_its_files_blur_says_so_and_until_they_come_the_camera_is_off(pair: Pair) -> None:
@@ -195,6 +197,7 @@ async def test_without_its_files_blur_says_so_and_until_they_come_the_camera_is_
     await page.get_by_label("Background").select_option("light")
     await expect(page.locator("#device-words")).to_contain_text("your camera stays off")
     await expect(page.locator("#own")).to_be_hidden()
+    assert await violations(page) == []
     await pair.start()
     await pair.amara.page.wait_for_timeout(3000)
     assert await pair.edges() == []
@@ -209,6 +212,7 @@ async def test_without_its_files_blur_says_so_and_until_they_come_the_camera_is_
     await expect(page.locator("#background-words")).to_contain_text("Nobody sees you before it works")
     await journey.until(pair.amara.page, "performance.now() - seenAt.at(-1) > 1000")
     await pair.edges()
+    assert await violations(pair.amara.page) == []
     arrive.set()
     await journey.until(pair.amara.page, "seenEdges.length > 20", 60)
     assert max(await pair.edges()) < BLURRED
@@ -238,6 +242,7 @@ async def test_a_blur_that_dies_takes_the_picture_with_it(pair: Pair) -> None:
     await expect(page.locator("#notice-words")).to_contain_text("your camera stays off", timeout=15_000)
     await pair.amara.page.wait_for_timeout(1500)
     assert max(await pair.edges()) < BLURRED
+    assert await violations(page) == []
 
 
 SLOW = """() => {
@@ -271,6 +276,7 @@ async def test_browsers_without_track_streams_blur_through_a_canvas_and_slow_one
     count = await pair.amara.page.evaluate("seenEdges.length")
     await journey.until(pair.amara.page, f"seenEdges.length > {count} + 40", 60)
     assert max(await pair.edges()) < BLURRED
+    assert await violations(page) == []
 
 
 SERVER = pytest.mark.parametrize("pair", [{"MEDIA__BLUR_PATH": "server"}], indirect=True)
@@ -289,6 +295,7 @@ async def test_by_the_server_others_see_no_picture_without_the_blur_and_no_gap_w
 
     for _ in range(3):
         await pair.switch_off_and_on()
+    assert await violations(pair.amara.page) == []
 
 
 @SERVER
@@ -305,6 +312,7 @@ async def test_a_worker_that_dies_leaves_a_placeholder_and_never_the_camera(pair
     count = await pair.amara.page.evaluate("seenEdges.length")
     await journey.until(pair.amara.page, f"seenEdges.length > {count} + 20", 60)
     assert max(await pair.edges()) < BLURRED
+    assert await violations(pair.amara.page) == []
 
 
 async def test_where_the_browser_cannot_blur_the_server_is_offered(pair: Pair) -> None:
@@ -313,6 +321,8 @@ async def test_where_the_browser_cannot_blur_the_server_is_offered(pair: Pair) -
     offer = page.get_by_role("button", name="Let this server do it")
     await expect(offer).to_be_hidden()
     await page.get_by_label("Background").select_option("light")
+    await expect(offer).to_be_visible()
+    assert await violations(page) == []
     await offer.click()
     await expect(page.locator("#background-words")).to_contain_text("before anybody sees you")
     await pair.start()

@@ -9,6 +9,7 @@ from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.journey import sign_in, until
 from tests.browser.people import Server, running_server
+from tests.helpers.axe import violations
 from tests.helpers.push_service import PushService
 from tests.helpers.stand_in import serving
 
@@ -37,6 +38,7 @@ async def test_only_the_shell_is_kept_whatever_was_opened(context: BrowserContex
     page = await controlled(context)
     for path in ("/dashboard", "/wallet", "/messages", "/account", "/sessions"):
         await page.goto(path)
+        assert await violations(page) == [], path
     paths = {url.split("/", 3)[3].split("?")[0] for url in await page.evaluate(KEPT)}
     assert paths == {
         *("offline", "static/css/tokens.css", "static/css/components.css", "static/css/pages.css"),
@@ -52,6 +54,7 @@ async def test_offline_page_is_shown_and_the_wanted_one_follows_by_itself(contex
     await page.goto("/wallet")
     await expect(page.get_by_role("heading", name="The practice can't be reached")).to_be_visible()
     assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(251, 250, 247)"
+    assert await violations(page) == []
     await context.set_offline(False)
     await expect(page.get_by_role("heading", name="Wallet and payments")).to_be_visible(timeout=20_000)
 
@@ -61,12 +64,14 @@ async def test_whoever_is_not_signed_in_gets_no_worker(context: BrowserContext) 
     await page.goto("/")
     await page.wait_for_load_state("networkidle")
     assert await page.evaluate("navigator.serviceWorker.getRegistrations().then((all) => all.length)") == 0
+    assert await violations(page) == []
 
 
 async def test_app_can_be_installed_and_starts_where_its_person_does(context: BrowserContext) -> None:
     page = await context.new_page()
     await page.goto("/start")
     assert page.url.endswith("/sign-in")
+    assert await violations(page) == []
     await sign_in(page, "mina@example.com")
     devtools = await context.new_cdp_session(page)
     found = await devtools.send("Page.getAppManifest")
@@ -122,6 +127,7 @@ async def test_device_is_switched_on_told_and_shows_it_without_a_name(browser: B
         await until(page, f"{shown}.then((all) => all.length === 1)")
         notice = await page.evaluate(f"{shown}.then(([one]) => [one.title, one.body, one.data.path])")
         assert notice == ["Your session starts soon", "", "/sessions"]
+        assert await violations(page) == []
 
         await toggle.uncheck(force=True)
         await until(page, "fetch('/api/push').then((answer) => answer.json()).then((said) => !said.on)")

@@ -17,6 +17,7 @@ from playwright.async_api import Playwright, expect
 from tests.browser import journey
 from tests.browser.people import Person, person_in_browser, running_server
 from tests.browser.test_session import Session
+from tests.helpers.axe import violations
 from tests.helpers.fake_media import AMARA, MINA
 from tests.helpers.networks import Link, Network, network
 
@@ -97,6 +98,7 @@ async def it_is_the_same_session(session: Roaming) -> None:
     for who in (session.amara, session.mina):
         await expect(who.page.locator("#recording")).to_have_text("Recording")
     await asyncio.sleep(1)
+    assert await violations(session.mina.page) == []
     await session.end()
     await session.open_recording()
     await session.amara.page.goto("/therapist/recordings")

@@ -16,6 +16,7 @@ from playwright.async_api import Browser, Page, expect
 from tests.browser import journey
 from tests.browser.cut_off import AMARA, MINA, PAUSED_S, TALK_S, CutOff, leave_recordings
 from tests.browser.people import Server, running_server
+from tests.helpers.axe import violations
 
 pytestmark = pytest.mark.timeout(300)
 LONG_MS = 120_000
@@ -67,6 +68,7 @@ async def test_what_a_crash_left_is_composed_with_progress_stopped_taken_up_agai
     picture = listed.filter(has_text="recovered after").locator("img")
     await expect(picture).to_be_visible()
     assert await picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 320
+    assert await violations(page) == []
 
 
 async def stop_making(page: Page, path: str) -> None:
@@ -83,6 +85,7 @@ async def stop_and_take_up_again(page: Page, path: str) -> None:
     await expect(making).to_be_visible(timeout=LONG_MS)
     await stop_making(page, path)
     await expect(page.locator("#making")).to_have_count(0)
+    assert await violations(page) == []
     await page.get_by_role("button", name="Go on making it").click()
     await expect(page.locator("#making")).to_be_visible()
 
@@ -107,6 +110,7 @@ async def assert_film_plays(page: Page) -> None:
     await expect(page.locator(".chapters [aria-current]")).to_have_text(re.compile("Paused"))
     await page.keyboard.press("]")
     await expect(page.locator(".chapters [aria-current]")).to_have_text(re.compile("goes on"))
+    assert await violations(page) == []
 
 
 async def test_a_shared_recording_is_the_clients_to_watch_to_trace_and_to_take_back(practice: Practice) -> None:
@@ -116,6 +120,7 @@ async def test_a_shared_recording_is_the_clients_to_watch_to_trace_and_to_take_b
     await theirs.get_by_role("button", name="Share with the client").click()
     await theirs.get_by_role("button", name="Share", exact=True).click()
     await expect(theirs.get_by_role("button", name="Shared with the client")).to_be_visible()
+    assert await violations(theirs) == []
 
     page = await practice.page_of(MINA)
     await page.goto("/recordings")
@@ -123,16 +128,20 @@ async def test_a_shared_recording_is_the_clients_to_watch_to_trace_and_to_take_b
     every_part = "[...document.querySelectorAll('#player video')]"
     await page.locator("#play").click()
     await journey.until(page, f"{every_part}.every((part) => part.currentTime > 0.5)", 40)
+    assert await violations(page) == []
 
     await page.goto("/recordings/looks")
     mine = page.locator("tr", has_text="You").filter(has_text="Watched it")
     await expect(mine.first).to_be_visible()
+    assert await violations(page) == []
     await expect(page.locator("tr", has_text="Dr. Amara Okafor").filter(has_text="Shared it").first).to_be_visible()
 
     await page.goto(f"/sessions/{practice.left.appointment}/recording-consent")
     await page.get_by_role("button", name="Take my consent back").click()
     await page.get_by_role("button", name="Delete what was recorded of me").click()
     await expect(page.get_by_text("What was recorded of you is deleted.")).to_be_visible()
+    assert await violations(page) == []
     await theirs.goto(path)
     await expect(theirs.get_by_text("What was recorded of Mina Halvorsen was deleted on their wish.")).to_be_visible()
     await expect(theirs.locator(".chapters")).not_to_contain_text("Mina")
+    assert await violations(theirs) == []

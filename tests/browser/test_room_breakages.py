@@ -101,6 +101,7 @@ async def test_restarted_server_is_said_and_everything_goes_on_with_the_right_ti
     await meeting.server.stop()
     await expect(mina.locator("#notice-words")).to_contain_text("We are getting it back")
     await expect(mina.locator("#status")).to_have_text("Reconnecting")
+    await expect(mina.locator("#recording")).to_have_text("Recording interrupted", timeout=15_000)
     await mina.locator("#chat-input").fill("while it was away")
     await mina.locator("#chat-input").press("Enter")
     await meeting.server.start()

@@ -179,6 +179,26 @@ async def test_the_recording_sign_says_the_same_to_everybody(
         assert said == words
 
 
+@pytest.mark.parametrize(
+    ("line", "media", "words"),
+    [
+        *(("lost", "disconnected", "Recording interrupted"), ("lost", "none", "Recording interrupted")),
+        *(("lost", "connected", "Recording"), ("open", "disconnected", "Recording")),
+    ],
+)
+async def test_the_recording_sign_says_recording_as_long_as_the_server_may_do_it(
+    page: Page, line: str, media: str, words: str
+) -> None:
+    said = await page.evaluate(
+        """async ([line, media]) => {
+            const { freshState, recordingWords } = await import('/static/js/room/state.js');
+            return recordingWords({ ...freshState(), line, media, snapshot: { recording: { state: 'recording' } } });
+        }""",
+        [line, media],
+    )
+    assert said == words
+
+
 async def test_new_session_forgets_people_and_slots_and_a_resumed_one_keeps_them(page: Page) -> None:
     left = await page.evaluate(
         """async (news) => {

@@ -23,6 +23,7 @@ from playwright.async_api import Playwright, expect
 from tests.browser import journey
 from tests.browser.people import Person, Server, person_in_browser, running_server
 from tests.helpers import recorded
+from tests.helpers.axe import violations
 from tests.helpers.fake_media import AMARA, MINA, FakePerson
 
 pytestmark = pytest.mark.timeout(300)
@@ -164,11 +165,13 @@ async def test_two_people_meet_are_recorded_and_the_practitioner_plays_it(
     await asyncio.sleep(1)
     for who in (mina, amara):
         await expect(who.page.locator("#recording")).to_have_text("Recording")
+        assert await violations(who.page) == []
     await agreed.end()
 
     await mina.page.locator("label[for=s5]").click()
     await mina.page.get_by_role("button", name="Send", exact=True).click()
     await expect(mina.page.get_by_role("heading", name="Thank you")).to_be_visible()
+    assert await violations(mina.page) == []
 
     files = await agreed.open_recording()
     assert len(files) == 2
@@ -191,6 +194,7 @@ async def test_two_people_meet_are_recorded_and_the_practitioner_plays_it(
     assert sent == {}
 
     await assert_plays_and_seeks(amara)
+    assert await violations(amara.page) == []
     await assert_nobody_else_gets(agreed, files)
     assert mina.errors == []
     assert amara.errors == []
@@ -233,6 +237,7 @@ async def test_nothing_is_recorded_when_the_client_refused(refused: Session) -> 
         await expect(who.page.locator("#recording")).to_have_text("Recording paused: somebody said no")
     journals = [path for path in (refused.server.data_dir / "recordings").rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in journals) < 20_000, "media of somebody who refused was written"
+    assert await violations(refused.amara.page) == []
 
 
 @pytest.mark.alone
@@ -249,6 +254,7 @@ async def test_a_withdrawal_ends_the_recording_at_once(agreed: Session) -> None:
     recorded_s = monotonic() - began
     after = await agreed.mina.probe("sent()")
     await expect(agreed.mina.page.locator("#forget-me")).to_be_visible()
+    assert await violations(agreed.mina.page) == []
     await agreed.mina.page.get_by_role("button", name="Keep what there is").click()
     await asyncio.sleep(4)
     await agreed.end()
@@ -268,6 +274,7 @@ async def test_a_killed_server_loses_at_most_the_last_second_of_a_recording(agre
     await agreed.server.stop(signal.SIGKILL)
     await agreed.server.start()
     await journey.wait_for_picture(agreed.mina)
+    assert await violations(agreed.mina.page) == []
     await agreed.end()
     # The newest recording is the one that went on after the restart.
     files = await agreed.open_recording(oldest=True)
@@ -292,6 +299,7 @@ async def test_reloading_leaving_and_a_second_device_all_come_back(
         await expect(agreed.mina.page.locator("#over")).to_be_visible()
         await until_sees(agreed.amara)
         await assert_hears(second, AMARA)
+        assert await violations(agreed.mina.page) == []
 
 
 async def test_connection_is_said_in_words_with_what_they_mean_and_kept_for_the_practitioner(agreed: Session) -> None:
@@ -303,6 +311,7 @@ async def test_connection_is_said_in_words_with_what_they_mean_and_kept_for_the_
         await journey.press(who.page, "#quality")
         await expect(who.page.locator("#quality-meaning")).to_have_text(re.compile("^(Sound and|Sound or|Sound may) "))
         await expect(who.page.locator("#quality-numbers")).to_contain_text("% of packets lost")
+        assert await violations(who.page) == []
         await who.page.keyboard.press("Escape")
         await expect(who.page.locator("#quality-more")).to_be_hidden()
     await agreed.end()
@@ -310,3 +319,4 @@ async def test_connection_is_said_in_words_with_what_they_mean_and_kept_for_the_
     await expect(kept).to_have_text(
         re.compile(r"Dr\. Amara Okafor: (good|fair|poor).*Mina Halvorsen: (good|fair|poor)")
     )
+    assert await violations(agreed.amara.page) == []

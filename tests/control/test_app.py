@@ -63,6 +63,19 @@ async def test_a_token_of_another_browser_or_of_before_signing_in_does_not_fit(
     assert (await of_mina.post("/api/sign-out")).status == 200
 
 
+async def test_page_of_somebody_signed_out_meanwhile_says_so(new_browser: NewBrowser, add_someone: AddSomeone) -> None:
+    mina = await add_someone("Mina", Role.CLIENT)
+    browser = await new_browser(mina)
+    page = (await browser.get("/api/me")).body["csrf_token"]
+    assert (await browser.post("/api/sign-out", X_CSRF_Token=page)).status == 200
+    answer = await browser.send("PATCH", "/api/me", {"name": "Mina H"}, X_CSRF_Token=page)
+    assert (answer.status, answer.code) == (401, "not_signed_in")
+    assert answer.body["detail"].startswith("You were signed out meanwhile.")
+    back = await new_browser(mina)
+    answer = await back.send("PATCH", "/api/me", {"name": "Mina H"}, X_CSRF_Token=page)
+    assert (answer.status, answer.code) == (403, "csrf_token_wrong"), "another sign-in is not this page's"
+
+
 async def test_localhost_may_be_called_by_all_its_names_and_nothing_else() -> None:
     local = Settings.model_validate({}).server
     assert own_origins(local) == {"http://localhost:8080", "http://127.0.0.1:8080", "http://[::1]:8080"}

@@ -18,9 +18,11 @@ from control import appointments
 from control.accounts import OPERATOR
 from control.config import MailSettings, Settings
 from control.database import Database
+from control.install import open_database
+from control.language import ENGLISH
 from control.models.notices import NoticeRow
 from control.models.outbox import OutboxRow, OutboxState
-from control.models.people import Role
+from control.models.people import Person, Role
 from control.notices.email import Letter, NotDelivered, deliver, put_together
 from control.notices.kinds import NoticeKind
 from control.notices.outbox import Notice, enqueue, notices_after
@@ -340,6 +342,23 @@ async def test_numbers_follow_the_commits_without_gaps_however_many_write(
     for person in people:
         seqs = [notice.seq for notice in await notices_after(db, person, 0)]
         assert seqs == list(range(1, 21))
+
+
+@pytest.mark.parametrize(
+    ("offered", "title"), [((ENGLISH, "de"), "Eine Sitzung wurde abgesagt"), ((ENGLISH,), "A session was cancelled")]
+)
+async def test_notice_speaks_its_persons_language_where_the_practice_has_it(
+    db: Database, settings: Settings, mina: Someone, clock: ManualClock, offered: tuple[str, ...], title: str
+) -> None:
+    async with db.transaction() as session:
+        (await session.get_one(Person, mina.actor.person_id)).language = "de"
+    practice = settings.practice.model_copy(update={"languages": offered})
+    install = open_database(settings.model_copy(update={"practice": practice}))
+    await install.connect()
+    await _owe(install, Notice(NoticeKind.SESSION_CANCELLED, mina.actor.person_id, ABOUT), clock)
+    (told,) = await notices_after(install, mina.actor.person_id, 0)
+    await install.close()
+    assert told.title == title
 
 
 async def test_a_notice_that_is_e_mail_only_is_not_shown_on_pages(

@@ -9,12 +9,14 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from control import enquiries, mail_in, message_queries, messages
+from control.accounts import Actor
 from control.config import Settings, ZendeskSettings
 from control.errors import NotFound
 from control.messages import MessageRules
-from control.models.messages import DeskJob
+from control.models.messages import Conversation, DeskJob
 from control.models.my_data import PersonErasure
 from control.models.outbox import OutboxRow
+from control.models.people import Person
 from control.notices.kinds import NoticeKind
 from control.zendesk import NotReached, Zendesk, signature_fits
 from control.zendesk_desk import FALL_BACK_AFTER, ZendeskDesk
@@ -50,6 +52,15 @@ async def enquired(world: World) -> str:
 async def answer(world: World, conversation_id: str, text: str = "Yes, from 14.") -> None:
     seen = MONITORED.version
     await messages.write(world.db, RULES, world.alice, conversation_id, text, seen_notice=seen, now=world.clock())
+
+
+async def written_by_the_visitor(world: World, conversation_id: str, text: str) -> None:
+    """By e-mail."""
+    async with world.db.transaction() as session:
+        row = await session.get_one(Conversation, conversation_id)
+        person = await session.get_one(Person, row.person_id)
+        writer = Actor(person.id, person.role_names, person.name, person.time_zone)
+        await messages.add_message(session, RULES, writer, row, text, now=world.clock())
 
 
 async def work(world: World, desk: ZendeskDesk, rounds: int = 1, minutes: int = 0) -> None:
@@ -123,6 +134,71 @@ async def test_words_that_were_said_before_are_taken_too(
         zendesk.agent_writes(ticket_id, "Yes, from 14.")
         assert [await desk.take(str(ticket_id), world.clock()) for _ in range(2)] == [1, 0]
     assert [text for _, text in await said(world, conversation_id)][1:] == ["Yes, from 14."] * 3
+
+
+async def test_words_of_an_earlier_ticket_are_taken_from_the_next(
+    world: World, desk: ZendeskDesk, zendesk: ZendeskServer
+) -> None:
+    conversation_id = await enquired(world)
+    await answer(world, conversation_id)
+    await work(world, desk)
+    [first_id] = zendesk.tickets
+    zendesk.tickets[first_id]["status"] = "closed"
+    await written_by_the_visitor(world, conversation_id, "And from 12?")
+    await work(world, desk)
+    _, ticket_id = zendesk.tickets
+    zendesk.agent_writes(ticket_id, "Yes, from 14.")
+    zendesk.requester_writes(ticket_id, "Do you work with teenagers?")
+    assert [await desk.take(str(ticket_id), world.clock()) for _ in range(2)] == [2, 0]
+    assert await desk.take(str(first_id), world.clock()) == 0
+    assert [text for _, text in await said(world, conversation_id)] == [
+        *("Do you work with teenagers?", "Yes, from 14.", "And from 12?"),
+        *("Yes, from 14.", "Do you work with teenagers?"),
+    ]
+
+
+async def test_words_we_could_not_tell_there_or_told_agents_only_are_taken_when_somebody_says_them(
+    world: World, desk: ZendeskDesk, zendesk: ZendeskServer
+) -> None:
+    conversation_id = await enquired(world)
+    await work(world, desk)
+    [ticket_id] = zendesk.tickets
+    zendesk.faults.append(Fault.REFUSED)
+    await answer(world, conversation_id)
+    await work(world, desk)
+    zendesk.down = True
+    await answer(world, conversation_id, "Also at 12.")
+    await work(world, desk, rounds=FALL_BACK_AFTER, minutes=10)
+    zendesk.down = False
+    await work(world, desk, minutes=120)
+    assert bodies(zendesk)[1:] == [("Also at 12.", False)]
+    zendesk.agent_writes(ticket_id, "Yes, from 14.")
+    zendesk.agent_writes(ticket_id, "Also at 12.")
+    assert [await desk.take(str(ticket_id), world.clock()) for _ in range(2)] == [2, 0]
+
+
+async def test_same_words_by_the_other_are_taken(world: World, desk: ZendeskDesk, zendesk: ZendeskServer) -> None:
+    """Before what we tell arrives, too."""
+    conversation_id = await enquired(world)
+    await work(world, desk)
+    [ticket_id] = zendesk.tickets
+    await answer(world, conversation_id, "Thank you")
+    zendesk.requester_writes(ticket_id, "Thank you")
+    assert await desk.take(str(ticket_id), world.clock()) == 1
+    await work(world, desk)
+    assert await desk.take(str(ticket_id), world.clock()) == 0
+
+
+async def test_words_that_are_there_already_are_told_again_when_they_are_said_again(
+    world: World, desk: ZendeskDesk, zendesk: ZendeskServer
+) -> None:
+    conversation_id = await enquired(world)
+    await answer(world, conversation_id)
+    await work(world, desk)
+    await answer(world, conversation_id)
+    zendesk.faults.append(Fault.LOST_BEFORE)
+    await work(world, desk, rounds=2, minutes=2)
+    assert [text for _, text in zendesk.mailed] == ["Yes, from 14."] * 2
 
 
 async def test_newest_comments_of_a_long_ticket_are_taken(

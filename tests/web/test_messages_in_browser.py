@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.journey import sign_in
@@ -80,6 +81,16 @@ async def test_conversation_is_read_by_axe_and_fits_a_narrow_phone(browser: Brow
             result = await mina.evaluate("axe.run(document, {resultTypes: ['violations']})")
             assert [f"{one['id']}: {one['nodes'][0]['html'][:160]}" for one in result["violations"]] == [], path
             assert await mina.evaluate("document.documentElement.scrollWidth") == 320, path
+
+
+@pytest.mark.parametrize("email", ["mina@example.com", "amara@lindenrow.example"])
+async def test_first_message_on_a_phone_fills_the_screen_and_no_more(
+    browser: Browser, server: Server, email: str
+) -> None:
+    async with opened(browser, server, viewport={"width": 390, "height": 844}) as page:
+        await sign_in(page, email)
+        await page.goto("/messages/support")
+        assert await page.evaluate("document.documentElement.scrollHeight") == 844
 
 
 async def test_refused_message_stays_in_its_field(browser: Browser, server: Server) -> None:

@@ -1,7 +1,7 @@
 // @ts-check
 // Runs before the page is drawn (a classic script), for what may happen before the modules run: a form of ours that is
 // sent before forms.js has loaded is kept and sent by it, instead of leaving as a plain navigation that would lose the
-// press and put the fields into the address; and a page whose modules did not all arrive is loaded anew.
+// press and put the fields into the address; and a page whose modules did not all arrive is loaded anew, or says so.
 
 /** @typedef {{form: HTMLFormElement, submitter: HTMLElement | null}} Early */
 
@@ -21,7 +21,8 @@
 }
 
 {
-  const MOST_TIMES = 2; // what never arrives, as one that the browser blocks, is lived without
+  const MOST_TIMES = 2; // what never arrives, as one that the browser blocks, is said
+  const words = document.currentScript?.dataset.words || '';
   const times = history.state?.loadedAnew || 0;
   /** Once the server answers. @param {string} url @param {number} pause in ms */
   const loadAnew = async (url, pause) => {
@@ -34,14 +35,23 @@
       location.reload();
     }
   };
+  const say = () => {
+    if (document.readyState === 'loading') return void document.addEventListener('DOMContentLoaded', say);
+    const card = document.createElement('div');
+    card.className = 'toast';
+    card.textContent = words;
+    document.getElementById('toasts')?.append(card);
+  };
   let isWhole = true;
   // A network that changes while a page loads (Wi-Fi to mobile) makes Chromium drop every request that waits, and without
   // one of its modules the page would run nothing.
   window.addEventListener('error', (event) => {
     const script = event.target;
     if (!(script instanceof HTMLScriptElement) || script.type !== 'module') return;
-    if (isWhole && times < MOST_TIMES) void loadAnew(script.src, 500);
+    if (!isWhole) return;
     isWhole = false;
+    if (times < MOST_TIMES) void loadAnew(script.src, 500);
+    else say();
   }, true);
   window.addEventListener('load', () => {
     if (isWhole && times) history.replaceState(null, '');

@@ -217,10 +217,18 @@ const RECORDING_CAUSES = {
   failed: t('Recording stopped: it failed'),
 };
 
-/** The recording sign, or ''; the same for everybody in the room. @param {RoomState} state */
+/** The recording sign, or ''; the same for everybody in the room who is connected. @param {RoomState} state */
 export function recordingWords(state) {
   const recording = state.snapshot?.recording;
-  if (recording?.state === 'recording') return t('Recording');
+  if (recording?.state === 'recording') return isCutOff(state) ? t('Recording interrupted') : t('Recording');
   if (recording?.cause && RECORDING_CAUSES[recording.cause]) return RECORDING_CAUSES[recording.cause];
   return recording?.state === 'paused' ? t('Recording paused') : '';
+}
+
+/**
+ * Nothing of this person arrives there. With the line alone gone the server may still record.
+ * @param {RoomState} state
+ */
+export function isCutOff(state) {
+  return state.line === 'lost' && state.media !== 'connected';
 }

@@ -4,7 +4,7 @@
 
 import { byId, element, icon } from '../page.js';
 import { problemWords } from './devices.js';
-import { others, recordingWords, slotOf, statusWords, tellingQuality, timers, waitingPeople } from './state.js';
+import { isCutOff, others, recordingWords, slotOf, statusWords, tellingQuality, timers, waitingPeople } from './state.js';
 import { Tile } from './tile.js';
 import { clock as clockOf } from '../time.js';
 import { t } from '../words.js';
@@ -133,7 +133,7 @@ export class RoomView {
     const sign = byId('recording');
     const words = recordingWords(state);
     sign.hidden = !words;
-    sign.classList.toggle('recording--paused', state.snapshot?.recording.state === 'paused');
+    sign.classList.toggle('recording--paused', state.snapshot?.recording.state === 'paused' || isCutOff(state));
     if (sign.textContent !== words) announce(words || t('Recording has stopped'));
     say(sign, words);
     this._drawQuality(state);
