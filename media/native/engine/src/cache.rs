@@ -32,8 +32,10 @@ pub(crate) struct PacketMeta {
     /// Of the dependency descriptor.
     pub(crate) frame_number: Option<u16>,
     pub(crate) temporal_id: u8,
-    /// A switch up to this temporal layer is safe here.
+    /// This temporal layer may begin here.
     pub(crate) layer_sync: bool,
+    /// Layers up to this one may begin after this frame, for who gets it.
+    pub(crate) opens: u8,
     /// Made of a later packet's redundancy: subscribers with RED have that themselves.
     pub(crate) is_recovered: bool,
     /// Bytes of dependency descriptor stored before the payload.
@@ -57,6 +59,7 @@ impl PacketMeta {
         frame_number: None,
         temporal_id: 0,
         layer_sync: false,
+        opens: 0,
         is_recovered: false,
         descriptor_bytes: 0,
     };

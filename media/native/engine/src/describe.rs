@@ -2,6 +2,7 @@
 //! once, so that nothing is parsed again per subscriber.
 
 use crate::cache::PacketMeta;
+use crate::layers::ALL_TEMPORAL;
 use crate::stream_in::StreamIn;
 use holdspace_wire::codec::{self, dependency, vp8, vp9, Codec};
 
@@ -20,6 +21,7 @@ pub(crate) fn describe(meta: &mut PacketMeta, codec: Codec, payload: &[u8]) -> b
             let Ok(descriptor) = vp9::parse_untrusted(payload) else { return false };
             meta.picture_id = descriptor.picture_id;
             meta.tl0_pic_idx = descriptor.tl0_pic_idx.unwrap_or(0);
+            meta.opens = if descriptor.switching_up { ALL_TEMPORAL } else { 0 };
         }
         Codec::H264 | Codec::Av1 | Codec::Opus | Codec::Red => {}
     }
@@ -38,7 +40,7 @@ pub(crate) fn read_dependencies(meta: &mut PacketMeta, stream: &mut StreamIn, va
     let Ok(descriptor) = dependency::parse_untrusted(value, stream.structure.as_ref()) else { return };
     meta.frame_number = Some(descriptor.frame_number);
     meta.temporal_id = descriptor.temporal_id;
-    meta.layer_sync |= descriptor.switches_up;
+    meta.opens = meta.opens.max(descriptor.opens);
     if descriptor.structure.is_some() {
         stream.structure = descriptor.structure;
     }

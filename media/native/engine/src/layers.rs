@@ -6,7 +6,8 @@
 //! - A change waits for the new encoding's keyframe and, while the old one still flows, for a sender report of both:
 //!   they tell how the two timestamps belong together.
 //! - A temporal layer ends with a frame; it begins at a keyframe or where the codec says that nothing older of that
-//!   layer is needed (VP8 and VP9 flags, the dependency descriptor's "switch").
+//!   layer is needed: at a frame of it (VP8's Y bit), or after a frame that was sent (VP9's U bit, RFC 9628 §4.2; the
+//!   dependency descriptor's "switch").
 
 use crate::cache::PacketMeta;
 use crate::port::BLURRED;
@@ -24,17 +25,19 @@ pub(crate) struct Temporal {
     pub(crate) current: u8,
     /// Timestamp of the newest frame and whether it passes: a frame passes whole or not at all.
     frame: Option<(u32, bool)>,
+    /// Layers up to this one may begin with the next frame.
+    opened: u8,
 }
 
 impl Temporal {
     pub(crate) fn new() -> Self {
-        Temporal { wanted: ALL_TEMPORAL, current: ALL_TEMPORAL, frame: None }
+        Temporal { wanted: ALL_TEMPORAL, current: ALL_TEMPORAL, frame: None, opened: 0 }
     }
 
     /// A stream begins at a keyframe: everything wanted passes from here.
     pub(crate) fn restart(&mut self) {
         self.current = self.wanted;
-        self.frame = None;
+        (self.frame, self.opened) = (None, 0);
     }
 
     /// For packets in order; late ones have their number already and go out.
@@ -48,9 +51,10 @@ impl Temporal {
         } else if meta.layer_sync && meta.temporal_id == next && next <= self.wanted {
             self.current = next;
         }
-        self.current = self.current.min(self.wanted);
+        self.current = self.current.max(self.opened).min(self.wanted);
         let passes = meta.temporal_id <= self.current;
         self.frame = Some((meta.rtp_ts, passes));
+        self.opened = if passes { meta.opens } else { 0 };
         passes
     }
 }
@@ -106,6 +110,19 @@ mod tests {
             [(2, 2, true), (3, 0, false), (4, 1, false), (5, 1, true), (6, 2, false), (7, 2, true), (8, 2, false)];
         let passed = frames.map(|(rtp_ts, id, sync)| temporal.passes(&packet(rtp_ts, id, sync)));
         assert_eq!(passed, [false, true, false, true, false, true, true]);
+    }
+
+    #[test]
+    fn layers_come_back_after_a_frame_that_opens_them_and_not_with_one_that_is_left_out() {
+        let mut temporal = Temporal::new();
+        temporal.wanted = 0;
+        let opening = |rtp_ts, temporal_id, opens| PacketMeta { opens, ..packet(rtp_ts, temporal_id, false) };
+        assert!(!temporal.passes(&opening(1, 2, 7)));
+        temporal.wanted = 2;
+        let frames =
+            [(2, 1, 7), (3, 2, 7), (4, 0, 1), (5, 2, 7), (6, 1, 0), (7, 2, 7), (8, 0, 7), (9, 2, 7), (10, 1, 0)];
+        let passed = frames.map(|(rtp_ts, id, opens)| temporal.passes(&opening(rtp_ts, id, opens)));
+        assert_eq!(passed, [false, false, true, false, true, false, true, true, true]);
     }
 
     #[test]

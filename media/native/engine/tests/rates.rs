@@ -159,6 +159,8 @@ fn a_drop_whose_reports_are_lost_or_overtaken_does_not_take_the_rate_far_below_t
     for (seed, queue_ms, most_bps, up, ms) in [
         (3, 250, 1_300_000, pieces, 600),
         (1, 600, 1_900_000, pieces, 1_500),
+        (201, 600, 1_900_000, pieces, 1_500),
+        (301, 600, 1_900_000, pieces, 1_500),
         (2, 600, 1_300_000, pieces, 1_500),
         (2, 250, 1_300_000, Faults { loss: 900, ..DELAY }, 2_500),
         (1, 600, 1_300_000, overtaken, 1_500),

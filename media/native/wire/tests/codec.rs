@@ -60,7 +60,7 @@ fn bits(text: &str) -> Vec<u8> {
 /// L1T3: templates of temporal layers 0 0 1 2 2, three decode targets, one chain, 640×480; numbered from template 3.
 const L1T3: &str = "1 0 000011 0000000000000101 1 0 0 0 0 \
     000011 00010 00 01 01 00 11 \
-    10 10 10  10 10 11  00 10 01  00 00 10  00 00 01 \
+    10 10 10  10 10 10  00 01 11  00 00 01  00 00 01 \
     0  1 0011 0  1 0001 0  1 0000 0  1 0000 1 0001 0 \
     01 0 0 0 0000 0100 0010 0001 0011 \
     1 0000001001111111 0000000111011111";
@@ -71,18 +71,18 @@ fn a_dependency_structure_tells_the_layers_of_the_frames_that_follow() {
     assert_eq!((keyframe.frame_number, keyframe.temporal_id, keyframe.spatial_id), (5, 0, 0));
     assert_eq!((keyframe.starts_frame, keyframe.ends_frame, keyframe.active_targets), (true, false, Some(0b111)));
     let structure = keyframe.structure.unwrap();
-    let frames = [(3, 0, true), (4, 0, true), (5, 1, true), (6, 2, true), (7, 2, false)];
-    for (template, temporal_id, switches_up) in frames {
+    let frames = [(3, 0, 2), (4, 0, 2), (5, 1, 0), (6, 2, 0), (7, 2, 0)];
+    for (template, temporal_id, opens) in frames {
         let short = dependency::parse_untrusted(&[0xc0 | template, 0x12, 0x34], Some(&structure)).unwrap();
-        assert_eq!((short.temporal_id, short.switches_up), (temporal_id, switches_up), "template {template}");
+        assert_eq!((short.temporal_id, short.opens), (temporal_id, opens), "template {template}");
         assert_eq!((short.frame_number, short.active_targets), (0x1234, None));
     }
     assert!(dependency::parse_untrusted(&[0xc0 | 8, 0, 0], Some(&structure)).is_err(), "there is no such template");
     assert!(dependency::parse_untrusted(&[0xc3, 0, 0], None).is_err(), "nothing known");
-    // Custom indications of template 6, and fewer active targets.
-    let custom = bits("1 1 000110 0000000000000111 0 1 1 0 0 011 00 00 01");
+    // Custom indications of template 4, and fewer active targets.
+    let custom = bits("1 1 000100 0000000000000111 0 1 1 0 0 011 10 10 11");
     let custom = dependency::parse_untrusted(&custom, Some(&structure)).unwrap();
-    assert_eq!((custom.switches_up, custom.active_targets), (false, Some(0b011)));
+    assert_eq!((custom.opens, custom.active_targets), (1, Some(0b011)));
 }
 
 #[test]

@@ -13,6 +13,8 @@ use crate::time::Time;
 const FREE: f64 = 3.0;
 /// A queue that delays by so much more than the least seen stands.
 const STANDING_US: i64 = 120_000;
+/// One that delays by less than this has emptied, whatever the slope remembers of it; a frame's own packets do so much.
+const EMPTY_US: i64 = 30_000;
 /// Less than this share of what is sent arrives.
 const OUTPACED: f64 = 0.75;
 /// Reports lost in a row cover no more packets than this; more is another beginning.
@@ -111,9 +113,17 @@ impl Estimator {
                 self.trend.update(delta);
             }
         }
-        let stands = !is_late && self.stands(fates, sent_bps, now);
+        let queue_us = if is_late { None } else { self.queue_us(fates, now) };
+        let outpaced = self.acked.recent_bps().is_some_and(|acked| acked < sent_bps * OUTPACED);
+        let stands = outpaced && queue_us.is_some_and(|us| us > STANDING_US);
+        let usage = match self.trend.usage() {
+            _ if stands => Usage::Over,
+            // What arrives now is what little was sent while it emptied, not what the path carries.
+            Usage::Over if queue_us.is_some_and(|us| us < EMPTY_US) => Usage::Under,
+            usage => usage,
+        };
         let measured = Measured {
-            usage: if stands { Usage::Over } else { self.trend.usage() },
+            usage,
             stands,
             recent_bps: self.acked.recent_bps(),
             steady_bps: self.acked.steady_bps(),
@@ -142,14 +152,13 @@ impl Estimator {
         self.acked.credit(untold, bytes as u16, arrival_us);
     }
 
-    /// The trend needs complete groups, and a frame that takes a quarter of a second to arrive makes few: a standing
-    /// queue shows sooner in the delay of what arrives. One way, because feedback may wait in queues of its own.
-    fn stands(&mut self, fates: &[Acknowledged], sent_bps: f64, now: Time) -> bool {
+    /// By how much the queue delays the newest packet told of. The trend needs complete groups, and a frame that takes a
+    /// quarter of a second to arrive makes few: a standing queue shows sooner in the delay of what arrives. One way,
+    /// because feedback may wait in queues of its own.
+    fn queue_us(&mut self, fates: &[Acknowledged], now: Time) -> Option<i64> {
         let newest = fates.iter().rev().find_map(|fate| Some((fate.arrival_us?, fate.sent_at)));
-        let Some((arrival_us, sent_at)) = newest else { return false };
-        let excess_us = self.least_delay.excess_us(arrival_us.saturating_sub(sent_at.0 as i64), now);
-        let outpaced = self.acked.recent_bps().is_some_and(|acked| acked < sent_bps * OUTPACED);
-        outpaced && excess_us > STANDING_US
+        let (arrival_us, sent_at) = newest?;
+        Some(self.least_delay.excess_us(arrival_us.saturating_sub(sent_at.0 as i64), now))
     }
 
     /// Where a decrease for loss begins: what is sent, not what might be; while video waits for the path to empty, what

@@ -13,6 +13,11 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
+/// Arrivals told already are told again with a late packet before them, so long.
+const TOLD_KEPT_US: i64 = 500_000;
+/// What is missing before a packet that came fits one feedback with it.
+const MOST_MISSING: u64 = 400;
+
 /// A packet as the browser's decoder would get it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Got {
@@ -116,6 +121,8 @@ pub struct Browser {
     outbound: Outbound,
     inbound: Inbound,
     arrivals: BTreeMap<u64, i64>,
+    /// Where the next feedback begins.
+    untold: u64,
     newest_transport_seq: Option<u64>,
     pub transport_seqs: Vec<u64>,
     feedback_count: u8,
@@ -169,6 +176,7 @@ impl Browser {
             video_codec: Codec::Vp8,
             orientation: None,
             arrivals: BTreeMap::new(),
+            untold: u64::MAX,
             newest_transport_seq: None,
             transport_seqs: Vec::new(),
             feedback_count: 0,
@@ -506,6 +514,7 @@ impl Browser {
         };
         self.newest_transport_seq = self.newest_transport_seq.max(Some(ext));
         self.transport_seqs.push(ext);
+        self.untold = self.untold.min(ext);
         self.arrivals.insert(ext, now.0 as i64);
     }
 
@@ -566,7 +575,7 @@ impl Browser {
             datagrams.extend(self.write_nacks(now));
         }
         if self.reports && now_ms % 50 == 7 {
-            datagrams.extend(self.write_feedback());
+            datagrams.extend(self.write_feedback(now));
         }
         if self.reports && now_ms % 1_000 == 11 {
             datagrams.extend(self.write_receiver_report(now));
@@ -597,21 +606,28 @@ impl Browser {
         asks.into_iter().map(|(ssrc, lost)| self.rtcp(|writer| writer.nack(2, ssrc, &lost).expect("room"))).collect()
     }
 
-    fn write_feedback(&mut self) -> Option<Vec<u8>> {
-        let (first, last) = (*self.arrivals.keys().next()?, *self.arrivals.keys().next_back()?);
-        let arrivals_us: Vec<Option<i64>> = (first..=last).map(|seq| self.arrivals.get(&seq).copied()).collect();
-        self.arrivals.clear();
-        self.feedback_count = self.feedback_count.wrapping_add(1);
-        let arrivals = Arrivals {
-            sender_ssrc: 2,
-            media_ssrc: 3,
-            feedback_count: self.feedback_count,
-            base_seq: ExtSeq(first).seq(),
-            arrivals_us: &arrivals_us,
-        };
-        Some(self.rtcp(|writer| {
-            writer.transport_cc(&arrivals).expect("room");
-        }))
+    /// Like Chromium's: from where the last report ended, or from a packet that came after it was called missing, to the
+    /// newest.
+    fn write_feedback(&mut self, now: Time) -> Vec<Vec<u8>> {
+        let mut reports = Vec::new();
+        while let Some((first, _)) = self.arrivals.range(self.untold..).next() {
+            let begins = self.untold.max(first.saturating_sub(MOST_MISSING));
+            let newest = self.newest_transport_seq.expect("something arrived");
+            let arrivals_us: Vec<Option<i64>> = (begins..=newest).map(|seq| self.arrivals.get(&seq).copied()).collect();
+            self.feedback_count = self.feedback_count.wrapping_add(1);
+            let arrivals = Arrivals {
+                sender_ssrc: 2,
+                media_ssrc: 3,
+                feedback_count: self.feedback_count,
+                base_seq: ExtSeq(begins).seq(),
+                arrivals_us: &arrivals_us,
+            };
+            let mut told = 0;
+            reports.push(self.rtcp(|writer| told = writer.transport_cc(&arrivals).expect("room")));
+            self.untold = begins + told as u64;
+        }
+        self.arrivals.retain(|_, arrival_us| now.0 as i64 - *arrival_us < TOLD_KEPT_US);
+        reports
     }
 
     fn write_receiver_report(&mut self, now: Time) -> Option<Vec<u8>> {

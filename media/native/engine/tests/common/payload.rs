@@ -10,9 +10,9 @@ pub const VP8_DESCRIPTOR_BYTES: usize = 6;
 pub const VP9_DESCRIPTOR_BYTES: usize = 5;
 
 /// AV1's table of frames (S T A D F C set apart, A 8 of its RTP specification): templates 3 to 7 are a keyframe and
-/// frames of the layers 0, 1, 2 and 2, the last of which is no place to begin layer 2; 640 × 480. Frame number 5.
+/// frames of the layers 0, 1, 2 and 2; after those of layer 0 the others may begin; 640 × 480. Frame number 5.
 const AV1_STRUCTURE: [u8; 21] = [
-    0x83, 0x00, 0x05, 0x80, 0x62, 0x14, 0xea, 0xac, 0x90, 0x81, 0x4d, 0x14, 0x10, 0x89, 0x00, 0x84, 0x27, 0x02, 0x7f,
+    0x83, 0x00, 0x05, 0x80, 0x62, 0x14, 0xea, 0xa8, 0x70, 0x41, 0x4d, 0x14, 0x10, 0x89, 0x00, 0x84, 0x27, 0x02, 0x7f,
     0x01, 0xdf,
 ];
 
@@ -77,13 +77,14 @@ fn vp8(sending: &Sending, part: usize, keyframe: bool) -> Vec<u8> {
     payload
 }
 
-/// Not flexible, one spatial layer.
+/// Not flexible, one spatial layer. Nothing above layer 2 needs anything; layer 2 after layer 1 needs the layer 2 before.
 fn vp9(sending: &Sending, part: usize, last: bool, keyframe: bool) -> Vec<u8> {
     let [high, low] = sending.picture_id.to_be_bytes();
-    let (temporal_id, sync) = sending.temporal();
+    let (temporal_id, _) = sending.temporal();
+    let switching_up = u8::from(temporal_id != 1) << 4;
     let predicted = u8::from(!keyframe) << 6;
     let first = 0xa0 | predicted | u8::from(part == 0) << 3 | u8::from(last) << 2;
-    vec![first, 0x80 | high, low, temporal_id << 5 | u8::from(sync) << 4, sending.tl0]
+    vec![first, 0x80 | high, low, temporal_id << 5 | switching_up, sending.tl0]
 }
 
 /// The aggregation header; layers and frames are told by the dependency descriptor beside it.

@@ -20,7 +20,7 @@ const MAX_CHAINS: usize = 32;
 pub enum Indication {
     NotPresent,
     Discardable,
-    /// A receiver may change to the target here.
+    /// A receiver that can decode the frame may change to the target here.
     Switch,
     Required,
 }
@@ -51,8 +51,8 @@ pub struct Descriptor {
     pub frame_number: u16,
     pub spatial_id: u8,
     pub temporal_id: u8,
-    /// The frame is a switch point of the decode target whose highest layer is its own.
-    pub switches_up: bool,
+    /// Who can decode this frame needs nothing older of the temporal layers up to this one; its own spatial layer's.
+    pub opens: u8,
     /// Bit n: decode target n is being produced. None: as last said.
     pub active_targets: Option<u32>,
     /// To be kept for the packets that follow.
@@ -80,11 +80,14 @@ pub fn parse_untrusted(value: &[u8], known: Option<&Structure>) -> Result<Descri
     let index = usize::from((template_id + 64 - structure.first_template) % 64);
     let template = structure.templates.get(index).ok_or(Malformed("dependency template that is not there"))?;
     let layer = (template.spatial_id, template.temporal_id);
-    let mut switches_up = false;
+    let mut opens = 0;
     for target in 0..structure.decode_targets {
         let custom = if custom_indications { Some(read_indication(&mut bits)?) } else { None };
         let indication = custom.unwrap_or(template.indications[target]);
-        switches_up |= structure.targets[target] == layer && indication == Indication::Switch;
+        let (spatial, temporal) = structure.targets[target];
+        if spatial == layer.0 && indication == Indication::Switch {
+            opens = opens.max(temporal);
+        }
     }
     let (spatial_id, temporal_id) = layer;
     Ok(Descriptor {
@@ -93,7 +96,7 @@ pub fn parse_untrusted(value: &[u8], known: Option<&Structure>) -> Result<Descri
         frame_number,
         spatial_id,
         temporal_id,
-        switches_up,
+        opens,
         active_targets,
         structure: fresh,
     })

@@ -57,7 +57,7 @@ pub struct FrameMark {
     /// True on the packet that begins a keyframe (for audio: always).
     pub starts_keyframe: bool,
     pub temporal_id: u8,
-    /// A switch up to this temporal layer is safe here.
+    /// This temporal layer may begin here.
     pub layer_sync: bool,
 }
 

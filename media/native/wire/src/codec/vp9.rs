@@ -19,6 +19,8 @@ pub struct Descriptor {
     pub picture_id: Option<u16>,
     pub temporal_id: u8,
     pub spatial_id: u8,
+    /// Pictures of higher layers that follow need none of those layers from before this one. Of the picture itself it says
+    /// nothing: unlike VP8's sync bit it is no place to begin the picture's own layer.
     pub switching_up: bool,
     pub tl0_pic_idx: Option<u8>,
 }
@@ -57,11 +59,12 @@ pub fn parse_untrusted(payload: &[u8]) -> Result<Descriptor, Malformed> {
 pub(super) fn read_frame_mark(payload: &[u8]) -> Result<FrameMark, Malformed> {
     let descriptor = parse_untrusted(payload)?;
     let starts_picture = descriptor.starts_frame && descriptor.spatial_id == 0;
+    let starts_keyframe = starts_picture && !descriptor.inter_predicted;
     Ok(FrameMark {
         starts_frame: starts_picture,
-        starts_keyframe: starts_picture && !descriptor.inter_predicted,
+        starts_keyframe,
         temporal_id: descriptor.temporal_id,
-        layer_sync: descriptor.switching_up || !descriptor.inter_predicted,
+        layer_sync: starts_keyframe,
     })
 }
 
