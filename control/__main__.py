@@ -48,7 +48,7 @@ def set_up_logging(settings: Settings) -> None:
         format="%(asctime)s %(levelname)-7s %(name)s %(message)s",
         stream=sys.stderr,
     )
-    for loud in ("alembic", "aioice", "aiortc", "aiosqlite", "sqlalchemy.engine"):
+    for loud in ("alembic", "aioice", "aiortc", "aiosqlite", "fontTools", "sqlalchemy.engine"):
         logging.getLogger(loud).setLevel(logging.WARNING)
 
 

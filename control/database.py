@@ -30,6 +30,12 @@ log = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_MS = 10_000  # how long one process waits for another's write on SQLite before it gives up
 STATEMENT_TIMEOUT_MS = 15_000  # a statement that takes longer on PostgreSQL is a bug; moving it hides the bug
+POSTGRES_OPTIONS: dict[str, Any] = {
+    "pool_size": 16,
+    "max_overflow": 8,
+    "pool_pre_ping": True,
+    "connect_args": {"server_settings": {"statement_timeout": str(STATEMENT_TIMEOUT_MS), "timezone": "UTC"}},
+}
 
 _HOOKS = "holdspace_after_commit"
 _BEFORE = "holdspace_before_commit"
@@ -139,22 +145,34 @@ class Database:
         self._threads: WeakSet[Thread] = WeakSet()  # of SQLite's connections
 
     async def connect(self) -> None:
-        engine = create_async_engine(async_url(self.url), **_engine_options(is_sqlite=self.is_sqlite))
+        options = self._sqlite_options() if self.is_sqlite else POSTGRES_OPTIONS
+        engine = create_async_engine(async_url(self.url), **options)
         if self.is_sqlite:
-            _prepare_sqlite(engine, self._threads)
+            _prepare_sqlite(engine)
         self._engine = engine
         writing = engine.execution_options(holdspace_begin="BEGIN IMMEDIATE")
         self._write = async_sessionmaker(writing, expire_on_commit=False, info=self._info)
         self._read = async_sessionmaker(engine, expire_on_commit=False, info=self._info)
 
+    def _sqlite_options(self) -> dict[str, Any]:
+        def open_file(*args: Any, **options: Any) -> _SqliteConnection:
+            connection = _SqliteConnection(partial(sqlite3.connect, *args, **options), iter_chunk_size=64)
+            connection._thread.daemon = True
+            self._threads.add(connection._thread)
+            return connection
+
+        return {"pool_size": 8, "max_overflow": 0, "connect_args": {"async_creator_fn": open_file}}
+
     async def close(self) -> None:
-        if self._under_way:
+        while self._under_way:
             await asyncio.wait(self._under_way)
         if self._engine is not None:
             await self._engine.dispose()
             self._engine = self._write = self._read = None
         for thread in list(self._threads):  # one cut off while it opened its file would speak to a closed loop
-            await asyncio.to_thread(thread.join)
+            await asyncio.to_thread(thread.join, BUSY_TIMEOUT_MS / 1000)
+            if thread.is_alive():
+                log.warning("a connection of the database was never given back")
 
     def subscribe(self, listener: Listener) -> None:
         """`listener` gets the events of each committed transaction, on the loop, and must not block."""
@@ -255,19 +273,6 @@ def async_url(url: str) -> str:
     return parsed.set(drivername=driver).render_as_string(hide_password=False)
 
 
-def _engine_options(*, is_sqlite: bool) -> dict[str, Any]:
-    if is_sqlite:
-        return {"pool_size": 8, "max_overflow": 0}
-    return {
-        "pool_size": 16,
-        "max_overflow": 8,
-        "pool_pre_ping": True,
-        "connect_args": {
-            "server_settings": {"statement_timeout": str(STATEMENT_TIMEOUT_MS), "timezone": "UTC"},
-        },
-    }
-
-
 class _SqliteConnection(aiosqlite.Connection):
     """Its thread ends at the first stop and would never answer a second one, as a statement cut off twice asks for."""
 
@@ -275,16 +280,7 @@ class _SqliteConnection(aiosqlite.Connection):
         return super().stop() if self._running else None
 
 
-def _prepare_sqlite(engine: AsyncEngine, threads: WeakSet[Thread]) -> None:
-    def open_file(*args: Any, **options: Any) -> _SqliteConnection:
-        connection = _SqliteConnection(partial(sqlite3.connect, *args, **options), iter_chunk_size=64)
-        connection._thread.daemon = True
-        threads.add(connection._thread)
-        return connection
-
-    def connect(_dialect: Dialect, _record: Any, _args: Any, options: dict[str, Any]) -> None:
-        options["async_creator_fn"] = open_file
-
+def _prepare_sqlite(engine: AsyncEngine) -> None:
     def configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves: sqlite3's own begins come too late
         cursor = connection.cursor()
@@ -297,7 +293,6 @@ def _prepare_sqlite(engine: AsyncEngine, threads: WeakSet[Thread]) -> None:
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql(connection.get_execution_options().get("holdspace_begin", "BEGIN"))
 
-    event.listen(engine.sync_engine, "do_connect", connect)
     event.listen(engine.sync_engine, "connect", configure)
     event.listen(engine.sync_engine, "begin", begin)
 

@@ -10,12 +10,12 @@ nobody waits for Zendesk and nobody is written to twice.
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, CursorResult, or_, select, update
+from sqlalchemy import ColumnElement, CursorResult, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control.accounts import Actor, add_person, find_person
@@ -131,7 +131,7 @@ class ZendeskDesk:
                 public=public,
                 key=work.job_id,
             )
-        elif not (work.tries and await self._is_there(work, ticket)):
+        elif not await self._is_there(work, ticket):
             await self._zendesk.comment(ticket, work.text, by_requester=work.by_person, public=public)
         log.info("zendesk told conversation=%s seq=%d", row.id[:8], work.message.seq)
         return ticket
@@ -140,7 +140,7 @@ class ZendeskDesk:
         comments = await self._zendesk.comments(ticket.id)
         async with self._db.reading() as session:
             told = await self._told(session, work.conversation, ticket, DeskJob.state == "sent")
-            others = await _not_of(session, told, ticket, comments)
+            others = await _not_of(session, told, Counter(), ticket, comments)
         return _words(work.text, by_person=work.by_person) in [_words_of(one, ticket) for one in others]
 
     async def _put_off(self, work: _Work, error: NotReached, now: datetime) -> None:
@@ -168,9 +168,11 @@ class ZendeskDesk:
             row = await session.get(Conversation, conversation_id, with_for_update=True)
             if row is None or await session.get(PersonErasure, row.person_id) is not None:
                 raise NotFound
-            # One that waits may have arrived, and the answer is lost or on its way.
-            told = await self._told(session, row, ticket, DeskJob.state != "dead")
-            new = [one for one in await _not_of(session, told, ticket, comments) if one.public]
+            # One that waits may have arrived, its answer lost or on its way; so may one given up after several tries.
+            unsure = or_(DeskJob.state == "waiting", and_(DeskJob.state == "dead", DeskJob.tries > 1))
+            perhaps = await self._told(session, row, ticket, unsure)
+            told = await self._told(session, row, ticket, DeskJob.state == "sent")
+            new = [one for one in await _not_of(session, told, perhaps, ticket, comments) if one.public]
             return sum([await self._keep(session, row, ticket, one, now) for one in new])
 
     async def _told(
@@ -206,22 +208,36 @@ class ZendeskDesk:
 
 
 async def _not_of(
-    session: AsyncSession, told: Counter[_Words], ticket: Ticket, comments: Sequence[Comment]
+    session: AsyncSession,
+    told: Counter[_Words],
+    perhaps: Counter[_Words],
+    ticket: Ticket,
+    comments: Sequence[Comment],
 ) -> list[Comment]:
-    """Those that were neither told from here nor taken before."""
+    """Those that were neither told from here (some only perhaps) nor taken before.
+
+    What was told is looked for under its author first, then under any: in Zendesk a ticket may get another requester.
+    """
     before = await session.scalars(
         select(InboundMail.fingerprint).where(InboundMail.fingerprint.in_(map(_fingerprint, comments)))
     )
-    known, found = set(before), []
-    for comment in comments:
-        words = _words_of(comment, ticket)
-        if _fingerprint(comment) in known:
-            continue
-        if told[words]:
-            told[words] -= 1
+    known = set(before)
+    unknown = [one for one in comments if _fingerprint(one) not in known]
+    others = _without(unknown, told, lambda one: _words_of(one, ticket))
+    others = _without(others, perhaps, lambda one: _words_of(one, ticket))
+    by_anybody = Counter(text for _, text in told.elements())
+    return _without(others, by_anybody, lambda one: _words_of(one, ticket)[1])
+
+
+def _without(comments: Sequence[Comment], told: Counter[Any], key: Callable[[Comment], Hashable]) -> list[Comment]:
+    """Each of `told` stands for one comment; what stands for none is left in it."""
+    left = []
+    for one in comments:
+        if told[key(one)]:
+            told[key(one)] -= 1
         else:
-            found.append(comment)
-    return found
+            left.append(one)
+    return left
 
 
 async def _settle(session: AsyncSession, job_id: str, **values: Any) -> bool:

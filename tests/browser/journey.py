@@ -90,8 +90,10 @@ async def until(page: Page, expression: str, seconds: float = 45) -> None:
         await asyncio.sleep(0.05)
     said = " ".join((await page.locator("body").inner_text()).split())[:400]
     fetched = await page.evaluate("performance.getEntriesByType('resource').slice(-6).map((one) => one.name)")
+    pictures = await page.evaluate("window.probe?.pictures()")
     raise AssertionError(
-        f"not true within {seconds} s on {page.url}: {expression}\nThe page says: {said}\nIt fetched last: {fetched}"
+        f"not true within {seconds} s on {page.url}: {expression}\nThe page says: {said}\nIt fetched last: {fetched}\n"
+        f"Of others' pictures: {pictures}"
     )
 
 

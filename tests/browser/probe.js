@@ -196,6 +196,15 @@
     snapshot: null,
     slots: [],
     remoteVideos,
+    /** What is known of the pictures of others, for a test that waits for one in vain. */
+    pictures: async () => {
+      const shown = remoteVideos().map((video) => [video.videoWidth, video.getVideoPlaybackQuality().totalVideoFrames,
+        video.paused, video.hidden, video.srcObject.getVideoTracks().map((track) => track.muted)]);
+      const came = (await Promise.all(connections.map(async (pc) => [...(await pc.getStats()).values()]))).flat()
+        .filter((one) => one.type === "inbound-rtp" && one.kind === "video")
+        .map((one) => [one.mid, one.packetsReceived, one.framesReceived, one.framesDecoded, one.keyFramesDecoded, one.pliCount]);
+      return { shown, came };
+    },
     stats,
     sent,
     receivedBytes: async (kind) => (await Promise.all(connections.filter((pc) => pc.connectionState !== "closed").map(

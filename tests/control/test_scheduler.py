@@ -78,6 +78,14 @@ async def test_loop_runs_by_itself_and_ends_when_closed(world: World) -> None:
     assert (await appointments.get_for(world.db, world.bob, view.id)).state is State.EXPIRED
 
 
+async def test_the_first_round_leaves_the_start_to_people(world: World) -> None:
+    runner = Scheduler(world.db, world.clock, interval_s=60)
+    await runner.start()
+    await asyncio.sleep(0.2)
+    await runner.close()
+    assert runner.lag.rounds == 0
+
+
 async def test_due_moment_in_the_row_is_the_one_the_rules_say(world: World) -> None:
     async def due() -> object:
         async with world.db.reading() as session:

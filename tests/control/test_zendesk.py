@@ -1,5 +1,6 @@
 """The help desk on Zendesk, against a server that imitates it: tickets, comments, webhooks, and every kind of fault."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest_asyncio
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from control import enquiries, mail_in, message_queries, messages
+from control import enquiries, mail_in, message_queries, messages, zendesk_desk
 from control.accounts import Actor
 from control.config import Settings, ZendeskSettings
 from control.errors import NotFound
@@ -263,6 +264,41 @@ async def test_each_fault_loses_nothing_and_doubles_nothing(
     assert bodies(zendesk) == [("Do you work with teenagers?", True), ("Yes, from 14.", True)]
     assert zendesk.mailed == [(VISITOR, "Yes, from 14.")]
     assert await mails(world) == 0
+
+
+async def test_a_stop_between_telling_and_noting_it_tells_nothing_twice(
+    world: World, desk: ZendeskDesk, zendesk: ZendeskServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of opening a ticket and of commenting it."""
+
+    async def stopped(*_args: object, **_values: object) -> bool:
+        raise asyncio.CancelledError
+
+    async def stopped_and_started() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(zendesk_desk, "_settle", stopped)
+            with pytest.raises(asyncio.CancelledError):
+                await work(world, desk)
+        await work(world, desk)
+
+    conversation_id = await enquired(world)
+    await stopped_and_started()
+    await answer(world, conversation_id)
+    await stopped_and_started()
+    assert bodies(zendesk) == [("Do you work with teenagers?", True), ("Yes, from 14.", True)]
+    [ticket_id] = zendesk.tickets
+    assert await desk.take(str(ticket_id), world.clock()) == 0
+
+
+async def test_a_ticket_that_gets_another_requester_brings_nothing_back(
+    world: World, desk: ZendeskDesk, zendesk: ZendeskServer
+) -> None:
+    await enquired(world)
+    await work(world, desk)
+    [ticket_id] = zendesk.tickets
+    zendesk.tickets[ticket_id]["requester_id"] += 1_000
+    zendesk.agent_writes(ticket_id, "An agent answers")
+    assert await desk.take(str(ticket_id), world.clock()) == 1
 
 
 async def test_while_zendesk_is_down_the_answer_leaves_by_our_own_mail_once(

@@ -9,9 +9,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Thread
 from typing import Any
-from weakref import WeakSet
 
 import pytest
 from sqlalchemy import event
@@ -66,8 +64,8 @@ def sqlite_waits_for_no_disk() -> Iterator[None]:
         cursor.execute("PRAGMA synchronous = OFF")
         cursor.close()
 
-    def prepared(engine: AsyncEngine, threads: WeakSet[Thread]) -> None:
-        OWN_PREPARE(engine, threads)
+    def prepared(engine: AsyncEngine) -> None:
+        OWN_PREPARE(engine)
         event.listen(engine.sync_engine, "connect", not_durable)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -22,17 +22,21 @@
 
 {
   const MOST_TIMES = 2; // what never arrives, as one that the browser blocks, is said
+  const LONG_MS = 4_000; // without the server, or with one that nothing comes through to: said once, and tried on
   const words = document.currentScript?.dataset.words || '';
   const times = history.state?.loadedAnew || 0;
   /** Once the server answers. @param {string} url @param {number} pause in ms */
   const loadAnew = async (url, pause) => {
-    await new Promise((done) => window.setTimeout(done, pause * (0.5 + Math.random())));
+    await new Promise((done) => window.setTimeout(done, Math.min(pause, 30_000) * (0.5 + Math.random())));
     const status = await fetch(url, { cache: 'no-store' }).then((answer) => answer.status, () => 503);
-    if (status >= 500) {
-      void loadAnew(url, Math.min(2 * pause, 30_000));
-    } else if (status === 200) {
+    if (status === 200) {
       history.replaceState({ loadedAnew: times + 1 }, '');
       location.reload();
+    } else if (status < 500) {
+      say();
+    } else {
+      if (pause === LONG_MS) say();
+      void loadAnew(url, 2 * pause);
     }
   };
   const say = () => {

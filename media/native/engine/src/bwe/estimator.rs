@@ -15,6 +15,8 @@ const FREE: f64 = 3.0;
 const STANDING_US: i64 = 120_000;
 /// One that delays by less than this has emptied, whatever the slope remembers of it; a frame's own packets do so much.
 const EMPTY_US: i64 = 30_000;
+/// So long after the rate was lowered: later an empty queue may be one that is always short.
+const EMPTIES_MS: u64 = 2_000;
 /// Less than this share of what is sent arrives.
 const OUTPACED: f64 = 0.75;
 /// Reports lost in a row cover no more packets than this; more is another beginning.
@@ -116,10 +118,12 @@ impl Estimator {
         let queue_us = if is_late { None } else { self.queue_us(fates, now) };
         let outpaced = self.acked.recent_bps().is_some_and(|acked| acked < sent_bps * OUTPACED);
         let stands = outpaced && queue_us.is_some_and(|us| us > STANDING_US);
+        let emptied =
+            self.lowered_at.is_some_and(|at| now.since_ms(at) < EMPTIES_MS) && queue_us.is_some_and(|us| us < EMPTY_US);
         let usage = match self.trend.usage() {
             _ if stands => Usage::Over,
             // What arrives now is what little was sent while it emptied, not what the path carries.
-            Usage::Over if queue_us.is_some_and(|us| us < EMPTY_US) => Usage::Under,
+            Usage::Over if emptied => Usage::Under,
             usage => usage,
         };
         let measured = Measured {
